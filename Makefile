@@ -1,0 +1,50 @@
+# Everything this project does to itself. `make demo` and `make test` need Python 3.11+, make
+# and a package index; they make their own virtual environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo dev test long check format lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## the main job on the local simulator with the sample data
+	$(BIN)/python -m imagegen_pipeline.demo
+
+dev: $(READY) ## the Dagster UI with its daemon; IMAGEGEN_SIMULATOR=1 make dev costs nothing
+	$(BIN)/dagster dev
+
+test: $(READY) ## every test but the long ones
+	$(BIN)/python -m pytest
+
+long: $(READY) ## what is too slow for every change
+	$(BIN)/python -m pytest -m long
+
+check: $(READY) ## format, lint, types and import floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## pin the newest versions that pyproject allows
+	rm -rf $(VENV)/lock && $(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --upgrade '.[dev]' setuptools wheel
+	$(VENV)/lock/bin/python -m pip freeze --all --exclude imagegen-pipeline --exclude pip > requirements.lock
+	rm -rf $(VENV)/lock build
+
+clean: ## remove what make made; pictures and the ledger stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -1,0 +1,196 @@
+"""One base image of one actor, with the users' HTTP answer as its result."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagegen_pipeline.domain.actors import (
+    DEFAULT_HEIGHT,
+    DEFAULT_STEPS,
+    DEFAULT_WIDTH,
+    RANDOM_SEED,
+    Actor,
+    ActorScan,
+    description_warnings,
+    size_warnings,
+)
+from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.domain.generation import Outcome
+from imagegen_pipeline.domain.keys import is_key
+from imagegen_pipeline.domain.workflow import check_size
+from imagegen_pipeline.pipeline import Pipeline
+
+MISSING_FIELDS = "Missing required fields: actorName and description are required"
+_NO_RESPONSE = ("unreachable", "busy", "unknown", "bad_answer")
+_REFUSED = ("account", "missing_key", "rate_limited", "bad_request")
+_REMEDIES = {
+    "RunPod error": "Check that RUNPOD_API_KEY is configured, that the serverless endpoint is "
+    "available, and the network.",
+    "No response from RunPod": "RunPod may be down; check RUNPOD_SERVER_100_ID.",
+    "Generation failed": "The prompt may be too complex or contradictory: simplify the "
+    "description, and check RunPod's log of the job.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImageWish:
+    """What the users' endpoint and command are asked: pixels, steps, and a seed (-1: random)."""
+
+    actor_name: str
+    description: str
+    width: int = DEFAULT_WIDTH
+    height: int = DEFAULT_HEIGHT
+    steps: int = DEFAULT_STEPS
+    seed: int = RANDOM_SEED
+
+    @property
+    def warnings(self) -> list[str]:
+        """Advice that refuses nothing."""
+        return description_warnings(self.description) + size_warnings(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImageAnswer:
+    """The users' JSON, and the outcome behind it; ``status_code`` is the HTTP one."""
+
+    status_code: int
+    body: dict[str, Any]
+    outcome: Outcome | None = field(default=None)
+
+
+def refusal(wish: BaseImageWish) -> str | None:
+    """Why a wish cannot be granted, before anything is sent; None when it can."""
+    if not wish.actor_name.strip() or not wish.description.strip():
+        return MISSING_FIELDS
+    if not is_key(wish.actor_name):
+        return (
+            f"{wish.actor_name!r} is not an actor's folder name: letters, digits, _ and - only, "
+            "such as 0100_european_25_male"
+        )
+    return None
+
+
+def generate_base_image(pipeline: Pipeline, wish: BaseImageWish) -> BaseImageAnswer:
+    """Make an actor's base image, or reuse it; the answer has the users' shape either way.
+
+    An actor without an ``actor.json`` gets one, so that the roster knows it. Where there is
+    one with another description, it stays as it is, and this picture counts for it.
+    Raises RequestRefusedError for a size that the graph cannot make, and SetupError.
+    """
+    reason = refusal(wish)
+    if reason is not None:
+        return failed(400, wish, reason)
+    check_size(wish.width, wish.height)
+    actor, own = _enrol(pipeline, wish)
+    batch = pipeline.generate_base_images([actor], pipeline.order(), own=own)
+    (outcome,) = tuple(batch)
+    if not outcome.ok:
+        return failed(502, wish, _failure_text(outcome), outcome)
+    return _completed(pipeline, wish, actor, outcome)
+
+
+def _enrol(pipeline: Pipeline, wish: BaseImageWish) -> tuple[Actor, str | None]:
+    """The actor to make, and the fingerprint of what the roster asks for if it differs."""
+    folder = pipeline.settings.actors_dir / wish.actor_name
+    actor = Actor(
+        name=wish.actor_name,
+        description=wish.description.strip(),
+        container=str(pipeline.settings.actors_dir),
+        location=str(folder / "actor.json"),
+        width=wish.width,
+        height=wish.height,
+        steps=wish.steps,
+        seed=wish.seed,
+    )
+    if not (folder / "actor.json").exists() and not pipeline.settings.simulator:
+        _write_actor(folder / "actor.json", actor)
+    known = pipeline.scan_one_actor(wish.actor_name)
+    if known is None:
+        scan = ActorScan(container=actor.container, actors=(actor,), complete=False)
+        pipeline.ledger.items.record(scan)
+        return actor, None
+    own = pipeline.base_image_request(known).fingerprint
+    return actor, None if known == actor else own
+
+
+def _write_actor(path: Path, actor: Actor) -> None:
+    facts = {
+        "description": actor.description,
+        "width": actor.width,
+        "height": actor.height,
+        "steps": actor.steps,
+        "seed": actor.seed,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, spare = tempfile.mkstemp(prefix=".actor.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(facts, file, ensure_ascii=False, indent=2)
+            file.write("\n")
+        Path(spare).chmod(0o644)
+        Path(spare).replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _metadata(wish: BaseImageWish, prompt: str) -> dict[str, Any]:
+    return {
+        "actor_name": wish.actor_name,
+        "description": wish.description,
+        "width": wish.width,
+        "height": wish.height,
+        "steps": wish.steps,
+        "prompt": prompt,
+    }
+
+
+def _completed(
+    pipeline: Pipeline, wish: BaseImageWish, actor: Actor, outcome: Outcome
+) -> BaseImageAnswer:
+    attempt = outcome.attempt
+    picture = Path(outcome.path or "").read_bytes()
+    name = f"{wish.actor_name}_base.png"
+    warnings = [*wish.warnings, *outcome.warnings]
+    if pipeline.settings.simulator:
+        warnings.append(f"The simulator made this picture; it lies at {outcome.path}.")
+    body = {
+        "status": "COMPLETED",
+        "output": {"job_results": {"images": [base64.b64encode(picture).decode()]}},
+        "localPath": f"/data/actors/{wish.actor_name}/base_image/{name}",
+        "filename": name,
+        "seed": attempt.seed if attempt else None,
+        "metadata": _metadata(wish, actor.prompt),
+        "warnings": warnings,
+    }
+    return BaseImageAnswer(200, body, outcome)
+
+
+def failed(
+    status_code: int, wish: BaseImageWish, error: str, outcome: Outcome | None = None
+) -> BaseImageAnswer:
+    """The users' answer for what went wrong."""
+    body: dict[str, Any] = {
+        "status": "FAILED",
+        "error": error,
+        "filename": f"{wish.actor_name}_base.png",
+        "warnings": wish.warnings,
+    }
+    return BaseImageAnswer(status_code, body, outcome)
+
+
+def _failure_text(outcome: Outcome) -> str:
+    """The guide's three texts, each with its cause and remedy."""
+    if outcome.error_kind in _NO_RESPONSE:
+        head = "No response from RunPod"
+    elif outcome.error_kind in _REFUSED:
+        head = "RunPod error"
+    else:
+        head = "Generation failed"
+    remedy = outcome.remedy or _REMEDIES[head]
+    return f"{head}: {outcome.error} {remedy} {_REMEDIES[head]}".strip()

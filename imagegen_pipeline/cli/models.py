@@ -1,0 +1,75 @@
+"""``imagegen models``: which of Duomi's models answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.domain.generation import Outcome
+    from imagegen_pipeline.pipeline import Pipeline
+
+TEST_PROMPT = "a red apple on a white table"
+TEST_SIZE = "1024x1024"
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask before buying.")
+@click.option("--all", "try_all", is_flag=True, help="Try every model, not only to the first.")
+def models(*, yes: bool, try_all: bool) -> None:
+    """Find which models answer, by buying a small picture of each until one does."""
+    from imagegen_pipeline.pipeline import Pipeline
+    from imagegen_pipeline.services.duomi import KNOWN_MODELS
+
+    pipeline = Pipeline()
+    try:
+        pipeline.service("duomi")
+        _state_cost(pipeline, KNOWN_MODELS, try_all=try_all)
+        if not yes:
+            click.confirm("Go on?", abort=True, err=True)
+        answered = 0
+        for model in KNOWN_MODELS:
+            outcome = _try(pipeline, model)
+            answered += outcome.ok
+            seconds = outcome.attempt.seconds if outcome.attempt else None
+            what = f"answers ({seconds or 0:.1f} s)" if outcome.ok else f"no: {outcome.reason}"
+            click.echo(f"{model}: {what}")
+            if outcome.ok and not try_all:
+                break
+    finally:
+        pipeline.close()
+    if not answered:
+        raise click.exceptions.Exit(1)
+
+
+def _state_cost(pipeline: Pipeline, known: tuple[str, ...], *, try_all: bool) -> None:
+    from imagegen_pipeline.domain.parameters import PromptParameters
+    from imagegen_pipeline.sources.typed_prompts import typed_prompt
+
+    prompt = typed_prompt(TEST_PROMPT)
+    prices = [
+        pipeline.workshop.prices.cost(
+            PromptParameters(model=model, image_size=TEST_SIZE).request(prompt), None
+        )
+        for model in known
+    ]
+    if any(price is None for price in prices):
+        cost = "their price is not known (set IMAGEGEN_PRICES)"
+    else:
+        cost = f"at most {sum(price or 0 for price in prices):g}"
+    count = "one picture of each model" if try_all else "one picture of each until one answers"
+    click.echo(f"This buys {count}, {TEST_SIZE}: up to {len(known)} pictures, {cost}.", err=True)
+
+
+def _try(pipeline: Pipeline, model: str) -> Outcome:
+    from imagegen_pipeline.domain.parameters import PromptParameters
+    from imagegen_pipeline.sources.typed_prompts import typed_prompt
+
+    prompt = typed_prompt(TEST_PROMPT)
+    pipeline.register(prompt)
+    # A reused picture would say nothing of the model as it is now.
+    order = pipeline.order(regenerate=True, seed_given=True)
+    parameters = PromptParameters(model=model, image_size=TEST_SIZE)
+    (outcome,) = tuple(pipeline.generate_images([prompt], parameters, order))
+    return outcome

@@ -1,0 +1,36 @@
+"""Time as a part that can be replaced: tests run on a clock of their own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Seconds, and a wait that a stop cuts short."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        """Wait until ``seconds`` have passed or ``stop`` is set; returns whether it is set."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """See ``Clock.now``."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """See ``Clock.monotonic``."""
+        return time.monotonic()
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        """See ``Clock.wait``."""
+        return stop.wait(seconds)

@@ -1,0 +1,33 @@
+"""The code location: one explicit ``Definitions``. Loading it needs no key and no service."""
+
+import dagster as dg
+
+from imagegen_pipeline.defs.assets import ASSETS
+from imagegen_pipeline.defs.resources import (
+    DuomiResource,
+    PipelineResource,
+    RunPodResource,
+    key_variable,
+)
+from imagegen_pipeline.defs.sensors import SENSORS
+from imagegen_pipeline.settings import load_settings
+
+_settings = load_settings()
+
+defs = dg.Definitions(
+    assets=ASSETS,
+    sensors=SENSORS,
+    resources={
+        "pipeline": PipelineResource(),
+        "duomi": DuomiResource(
+            api_key=key_variable("DUOMI_API_KEY"), base_url=_settings.duomi_base_url
+        ),
+        "runpod": RunPodResource(
+            api_key=key_variable("RUNPOD_API_KEY"),
+            endpoint_id=_settings.runpod_endpoint or "",
+            base_url=_settings.runpod_base_url,
+        ),
+    },
+    # One process for each run: killing it leaves no orphan that goes on buying.
+    executor=dg.in_process_executor,
+)

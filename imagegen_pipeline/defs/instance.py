@@ -1,0 +1,76 @@
+"""Where Dagster keeps its own records: named by the root's ``dagster.yaml``.
+
+Dagster resolves relative paths from the current folder. These storages resolve them from
+the project root, so that every tool opens the same instance, and put them under
+``{data}/simulated/`` when the simulator is on, so that simulated events never mix with
+live ones.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+from imagegen_pipeline.settings import load_settings
+
+
+def instance_path(relative: str) -> str:
+    """A path of ``dagster.yaml`` on this machine; the folder is made if need be."""
+    settings = load_settings()
+    base = settings.data_dir if settings.simulator else settings.root
+    path = base / relative
+    path.mkdir(parents=True, exist_ok=True)
+    return str(path)
+
+
+def _resolved(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "base_dir": instance_path(config["base_dir"])}
+
+
+class ProjectStorage(DagsterSqliteStorage):
+    """Runs, events and schedules in SQLite below the project."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """Called by Dagster with the values of ``dagster.yaml``."""
+        return cls.from_local(inst_data=inst_data, **_resolved(config_value))
+
+
+class ProjectArtifacts(LocalArtifactStorage):
+    """Files of runs below the project."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """Called by Dagster with the values of ``dagster.yaml``."""
+        return cls(inst_data=inst_data, **_resolved(config_value))
+
+
+class ProjectLogs(LocalComputeLogManager):
+    """What steps print, below the project."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> Self:
+        """Called by Dagster with the values of ``dagster.yaml``."""
+        return cls(inst_data=inst_data, **_resolved(config_value))
+
+
+def open_instance() -> dg.DagsterInstance | None:
+    """The Dagster instance that is configured: ``DAGSTER_HOME``'s, else the project's, if any."""
+    settings = load_settings()
+    if settings.dagster_home:
+        return dg.DagsterInstance.get()
+    if not (settings.root / "dagster.yaml").is_file():
+        return None
+    folder = str(settings.root)
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(folder))

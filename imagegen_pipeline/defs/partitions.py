@@ -1,0 +1,18 @@
+"""A partition a prompt, a partition an actor; both grow as the sources do."""
+
+import dagster as dg
+
+PROMPTS = dg.DynamicPartitionsDefinition(name="prompts")
+ACTORS = dg.DynamicPartitionsDefinition(name="actors")
+
+
+def add_missing(
+    instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, keys: list[str]
+) -> list[str]:
+    """Register the keys that Dagster does not know yet, in their order; returns those."""
+    name = str(partitions.name)
+    known = set(instance.get_dynamic_partitions(name))
+    missing = [key for key in dict.fromkeys(keys) if key not in known]
+    if missing:
+        instance.add_dynamic_partitions(name, missing)
+    return missing

@@ -1,0 +1,159 @@
+"""Outcomes as Dagster events: what a person sees of a picture in the UI."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
+from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
+from imagegen_pipeline.pipeline import Pipeline
+
+IMAGES = dg.AssetKey("generated_images")
+BASE_IMAGES = dg.AssetKey("actor_base_images")
+RESULTS = dg.AssetKey("generation_results")
+LONGEST_PROMPT = 2000
+
+
+def asset_of(attempt: Attempt) -> dg.AssetKey:
+    """The asset that an attempt's picture belongs to."""
+    return BASE_IMAGES if attempt.service == "runpod" else IMAGES
+
+
+def materialization(pipeline: Pipeline, outcome: Outcome) -> dg.AssetMaterialization:
+    """The event of an item that has its picture."""
+    attempt = outcome.attempt
+    if attempt is None:
+        raise ValueError(f"{outcome.item_key} has no picture to report")
+    return dg.AssetMaterialization(
+        asset_key=asset_of(attempt),
+        partition=outcome.item_key,
+        description=f"{outcome.status}: {outcome.path}",
+        metadata=_picture_metadata(pipeline, outcome, attempt),
+    )
+
+
+def _picture_metadata(
+    pipeline: Pipeline, outcome: Outcome, attempt: Attempt
+) -> Mapping[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {}
+    preview = pipeline.store.preview(attempt.digest or "")
+    if preview is not None:
+        data = base64.b64encode(preview).decode()
+        metadata["preview"] = dg.MetadataValue.md(
+            f"![{outcome.item_key}](data:image/webp;base64,{data})"
+        )
+    request = attempt.sent_request
+    metadata |= {
+        "path": dg.MetadataValue.path(outcome.path or ""),
+        "status": dg.MetadataValue.text(str(outcome.status)),
+        "source": dg.MetadataValue.text(_source(outcome)),
+        "seed": dg.MetadataValue.text(str(attempt.seed)),  # seeds outgrow GraphQL's numbers
+        "size": dg.MetadataValue.text(f"{attempt.width}x{attempt.height}"),
+        "seconds": dg.MetadataValue.float(_seconds(outcome, attempt)),
+        "cost": _cost(outcome.cost),
+        "model": dg.MetadataValue.text(attempt.model),
+        "prompt": dg.MetadataValue.text(request.prompt[:LONGEST_PROMPT]),
+        "sha256": dg.MetadataValue.text(attempt.digest or ""),
+        "attempt": dg.MetadataValue.int(attempt.id),
+    }
+    if attempt.simulated:
+        metadata["simulated"] = dg.MetadataValue.bool(True)
+    if outcome.warnings:
+        metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in outcome.warnings))
+    return metadata
+
+
+def _seconds(outcome: Outcome, attempt: Attempt) -> float:
+    """What this materialization took: nothing for a picture that was there."""
+    return 0.0 if outcome.status is Status.REUSED else round(attempt.seconds or 0.0, 3)
+
+
+def _source(outcome: Outcome) -> str:
+    if outcome.status is Status.REUSED:
+        return "reused"
+    attempt = outcome.attempt
+    if outcome.status is Status.SHARED and attempt is not None:
+        return f"shared with attempt {attempt.shared_from}"
+    return attempt.service if attempt is not None else "unknown"
+
+
+def _cost(cost: float | None) -> dg.MetadataValue:
+    return dg.MetadataValue.text("unknown") if cost is None else dg.MetadataValue.float(cost)
+
+
+def failure_observation(asset: dg.AssetKey, outcome: Outcome) -> dg.AssetObservation:
+    """Why an item has no picture, in its partition's own list of events."""
+    return dg.AssetObservation(
+        asset_key=asset,
+        partition=outcome.item_key,
+        description=f"{outcome.status}: {outcome.reason}",
+        metadata={
+            "status": str(outcome.status),
+            "error_kind": outcome.error_kind or "",
+            "error": outcome.error or "",
+            "remedy": outcome.remedy or "",
+        },
+    )
+
+
+class RunlessReporter:
+    """Tells Dagster of pictures that were made outside of it."""
+
+    def __init__(self, instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
+        self._instance = instance
+        self._pipeline = pipeline
+        self._known: dict[str, set[str]] = {}
+
+    def report(self, outcome: Outcome) -> bool:
+        """Report one outcome, unless Dagster has heard of its picture; returns whether."""
+        attempt = outcome.attempt
+        if not outcome.ok or attempt is None or attempt.reported:
+            return False
+        self._register(ACTORS if attempt.service == "runpod" else PROMPTS, outcome.item_key)
+        self._instance.report_runless_asset_event(materialization(self._pipeline, outcome))
+        self._pipeline.ledger.attempts.reported([attempt.id])
+        return True
+
+    def _register(self, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:
+        name = str(partitions.name)
+        if name not in self._known:
+            self._known[name] = set(self._instance.get_dynamic_partitions(name))
+        if key not in self._known[name]:
+            self._instance.add_dynamic_partitions(name, [key])
+            self._known[name].add(key)
+
+    def report_missed(self) -> int:
+        """Report every current picture that Dagster has not heard of; returns how many."""
+        count = 0
+        while missed := self._pipeline.ledger.attempts.unreported():
+            count += sum(self.report(outcome) for outcome in _as_outcomes(self._pipeline, missed))
+        return count
+
+
+def _as_outcomes(pipeline: Pipeline, attempts: Sequence[Attempt]) -> list[Outcome]:
+    return [
+        Outcome(
+            attempt.item_key,
+            Status.SHARED if attempt.shared_from else Status.MADE,
+            attempt=attempt,
+            path=str(pipeline.picture_path(attempt)),
+            cost=0.0 if attempt.shared_from else attempt.cost,
+            warnings=attempt.warnings,
+        )
+        for attempt in attempts
+    ]
+
+
+def results_metadata(summary: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """The table's counts and cost as metadata."""
+    states = summary["states"]
+    lines = ["| state | attempts |", "| --- | ---: |"]
+    lines += [f"| {state} | {count} |" for state, count in states.items()]
+    return {
+        "dagster/row_count": dg.MetadataValue.int(sum(states.values())),
+        "states": dg.MetadataValue.md("\n".join(lines)),
+        "cost": dg.MetadataValue.float(float(summary["cost"])),
+        "pictures of unknown price": dg.MetadataValue.int(summary["pictures_of_unknown_price"]),
+    }

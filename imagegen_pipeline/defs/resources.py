@@ -1,0 +1,78 @@
+"""The two services as Dagster resources: thin, over clients that know nothing of Dagster.
+
+Keys are named by ``dg.EnvVar``, so that no value enters a snapshot that the UI shows, and
+only when the variable is set, so that the location loads without any key.
+"""
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.services.duomi import DuomiClient
+from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.settings import variable_is_set
+
+_KEY = "Named by an environment variable; empty means that the settings are asked."
+
+
+def key_variable(name: str) -> str:
+    """The key's variable for a resource, by name; empty when it is not set here."""
+    return dg.EnvVar(name) if variable_is_set(name) else ""
+
+
+class PipelineResource(dg.ConfigurableResource[Pipeline]):
+    """Sources, ledger and store, from the environment's settings."""
+
+    _opened: Pipeline | None = PrivateAttr(default=None)
+
+    def get(self) -> Pipeline:
+        """The pipeline of this process, opened when first asked for."""
+        if self._opened is None:
+            self._opened = Pipeline()
+        return self._opened
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Close what was opened, when the run or tick ends."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+class DuomiResource(dg.ConfigurableResource[DuomiClient]):
+    """Duomi, text to image."""
+
+    api_key: str = Field("", description=f"Duomi's key. {_KEY}", repr=False)
+    base_url: str = Field("https://duomiapi.com", description="Without the path of the API.")
+
+    def client(self, pipeline: Pipeline) -> DuomiClient:
+        """A client, the simulator's when that is on; raises MissingKeyError."""
+        simulated = pipeline.settings.simulator
+        key = "" if simulated else self.api_key
+        key = key or pipeline.settings.key_for("duomi").get_secret_value()
+        return pipeline.duomi_client(key, base_url=self.base_url)
+
+    def __repr__(self) -> str:
+        return f"DuomiResource(base_url={self.base_url!r})"
+
+    __str__ = __repr__
+
+
+class RunPodResource(dg.ConfigurableResource[RunPodClient]):
+    """RunPod Serverless, base images with FLUX in ComfyUI."""
+
+    api_key: str = Field("", description=f"RunPod's key. {_KEY}", repr=False)
+    endpoint_id: str = Field("", description="The serverless endpoint; empty: the settings'.")
+    base_url: str = Field("https://api.runpod.ai/v2", description="Without the endpoint.")
+
+    def client(self, pipeline: Pipeline) -> RunPodClient:
+        """A client, the simulator's when that is on; raises MissingKeyError."""
+        simulated = pipeline.settings.simulator
+        key = "" if simulated else self.api_key
+        key = key or pipeline.settings.key_for("runpod").get_secret_value()
+        endpoint = "" if simulated else self.endpoint_id
+        return pipeline.runpod_client(key, endpoint_id=endpoint or None, base_url=self.base_url)
+
+    def __repr__(self) -> str:
+        return f"RunPodResource(base_url={self.base_url!r})"
+
+    __str__ = __repr__

@@ -1,0 +1,145 @@
+"""A batch inside a Dagster step: each partition's event as it finishes, failures at the end."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+from imagegen_pipeline.defs.reporting import (
+    RESULTS,
+    failure_observation,
+    materialization,
+    results_metadata,
+)
+from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.engine import Batch
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.results import result_rows, summary, write_results
+
+LISTED = 50
+"""Failed partitions that are listed in the failure itself; all are in the results."""
+_GROUP = 25
+
+
+def intent_of(context: dg.AssetExecutionContext) -> str:
+    """Who asks: the backfill or the root run, so that a re-execution is the same intent."""
+    run = context.run
+    return run.tags.get("dagster/backfill") or run.root_run_id or run.run_id
+
+
+def done(counts: Mapping[str, int] | None = None) -> dg.MaterializeResult[None]:
+    """The step's output, by which what is downstream goes on, without an event of its own.
+
+    Each partition has had its event already; Dagster would write one more for each, without
+    metadata, on top. A step without output has everything downstream skipped in silence. This
+    mark is what Dagster itself puts on outputs whose events the body has logged.
+    """
+    return dg.MaterializeResult(
+        metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True, **(counts or {})}
+    )
+
+
+def refresh_results(pipeline: Pipeline) -> dict[str, dg.MetadataValue]:
+    """Write the table of results anew; returns its metadata."""
+    rows = result_rows(pipeline.ledger)
+    write_results(rows, pipeline.results_file)
+    metadata = results_metadata(summary(rows))
+    metadata["path"] = dg.MetadataValue.path(str(pipeline.results_file))
+    return metadata
+
+
+@dataclass
+class Tally:
+    """What a step has reported so far."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[Outcome] = field(default_factory=list)
+
+
+class PartitionLog:
+    """Writes a step's outcomes into Dagster; used from the step's own thread only."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, pipeline: Pipeline, asset: dg.AssetKey
+    ) -> None:
+        self._context = context
+        self._pipeline = pipeline
+        self._asset = asset
+        self._told: list[int] = []
+        self.tally = Tally()
+
+    def run(self, batch: Batch) -> None:
+        """Report every outcome. On *terminate*: take nothing new, report what finishes."""
+        try:
+            self._report_all(batch)
+        except BaseException:
+            # Also Dagster's interrupt, which is no Exception: what is in flight is paid for.
+            self._context.log.warning("Stopping: nothing new is begun; what is sent is kept.")
+            batch.stop()
+            self._report_all(batch)
+            self._refresh_here()
+            raise
+        finally:
+            self._flush()
+
+    def _report_all(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            self.report(outcome)
+
+    def report(self, outcome: Outcome) -> None:
+        """One outcome: a materialization, or an observation that says why there is none."""
+        self.tally.counts[str(outcome.status)] += 1
+        if outcome.ok:
+            self._context.log_event(materialization(self._pipeline, outcome))
+            if outcome.attempt is not None and not outcome.attempt.reported:
+                self._told.append(outcome.attempt.id)
+        else:
+            self.tally.failed.append(outcome)
+            self._context.log.error(f"{outcome.item_key} {outcome.status}: {outcome.reason}")
+            self._context.log_event(failure_observation(self._asset, outcome))
+        if len(self._told) >= _GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._told:
+            self._pipeline.ledger.attempts.reported(self._told)
+            self._told = []
+
+    def finish(self) -> Iterator[dg.MaterializeResult[None]]:
+        """The step's end: its output, or the failure that names what failed.
+
+        The results are refreshed here when no step downstream will do it.
+        """
+        counts = self.tally.counts
+        self._context.log.info(", ".join(f"{n} {status}" for status, n in counts.items()))
+        if self.tally.failed:
+            self._refresh_here()
+            raise self._failure()
+        if not self._results_follow():
+            self._refresh_here()
+        yield done(counts)
+
+    def _results_follow(self) -> bool:
+        selection = self._context.run.asset_selection
+        return selection is None or RESULTS in selection
+
+    def _refresh_here(self) -> None:
+        metadata = refresh_results(self._pipeline)
+        self._context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata))
+
+    def _failure(self) -> dg.Failure:
+        failed = self.tally.failed
+        lines = [f"- `{outcome.item_key}`: {outcome.reason}" for outcome in failed[:LISTED]]
+        if len(failed) > LISTED:
+            lines.append(f"- … and {len(failed) - LISTED} more, all in the results")
+        skipped = self.tally.counts[str(Status.SKIPPED)]
+        reason = next((o for o in failed if o.status is not Status.SKIPPED), failed[0]).reason
+        good = sum(self.tally.counts.values()) - len(failed)
+        return dg.Failure(
+            f"{len(failed)} of {good + len(failed)} have no picture ({skipped} not begun); "
+            f"the other {good} stand. First reason: {reason}",
+            metadata={"failed": dg.MetadataValue.md("\n".join(lines))},
+            allow_retries=False,
+        )

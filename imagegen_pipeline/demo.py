@@ -1,0 +1,86 @@
+"""The main job on the local simulator with the project's sample data: ``make demo``.
+
+It runs the commands that a person would, each as a process of its own, and says what came
+of them. It costs nothing, and running it again makes nothing anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import requests
+
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.results import result_rows, summary
+from imagegen_pipeline.settings import load_settings
+
+BIN = Path(sys.executable).parent
+DAGSTER = ("dagster", "asset", "materialize", "-m", "imagegen_pipeline.definitions")
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    os.environ["IMAGEGEN_SIMULATOR"] = os.environ.get("IMAGEGEN_SIMULATOR") or "1"
+    settings = load_settings()
+    os.chdir(settings.root)
+    pipeline = Pipeline(settings)
+    simulator = pipeline.simulator_address
+    print(f"The local simulator plays both services at {simulator}: nothing is bought.\n")
+    _run("1. Look at the sources and register what is there", "imagegen", "sync")
+    prompts, actors = pipeline.ledger.items.keys("prompt"), pipeline.ledger.items.keys("actor")
+    _run(
+        f"2. A picture of each of the {len(prompts)} prompts, in one run",
+        *DAGSTER,
+        *("--select", "prompts,generated_images,generation_results"),
+        *("--partition-range", f"{prompts[0]}...{prompts[-1]}"),
+    )
+    _run(
+        f"3. A base image of each of the {len(actors)} actors, in one run",
+        *DAGSTER,
+        *("--select", "actors,actor_base_images,generation_results"),
+        *("--partition-range", f"{actors[0]}...{actors[-1]}"),
+    )
+    _run("4. The same again: everything is reused", "imagegen", "generate", "--source", "json")
+    _say_what_was_made(pipeline, simulator)
+    return 0
+
+
+def _run(title: str, *command: str) -> None:
+    print(f"{title}\n   $ {shlex.join(command)}", flush=True)
+    process = subprocess.run(  # noqa: S603 - the project's own commands
+        [str(BIN / command[0]), *command[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    if process.returncode != 0:
+        print(process.stdout + process.stderr)
+        print(f"That failed with exit code {process.returncode}.")
+        sys.exit(1)
+    for line in process.stdout.splitlines()[-6:]:
+        print(f"   {line}")
+    print()
+
+
+def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
+    settings = pipeline.settings
+    counts = summary(result_rows(pipeline.ledger))["states"]
+    bills = requests.get(f"{simulator}/_sim/stats", params={"prompts": "0"}, timeout=10).json()
+    stored = counts.get("stored", 0)
+    print(f"Made: {stored} pictures in all, of {counts}.")
+    for service in ("duomi", "runpod"):
+        print(f"      {service} would have billed {bills[service]['billed']} since it started.")
+    print(f"Pictures:    {settings.output_dir.relative_to(settings.root)}")
+    print(f"Base images: {settings.base_images_dir.relative_to(settings.root)}/*/base_image")
+    print(f"Results:     {pipeline.results_file.relative_to(settings.root)}")
+    print("\nOpen the UI with:  IMAGEGEN_SIMULATOR=1 make dev   then http://127.0.0.1:3000")
+    pipeline.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Floor 0: plain data and rules. No I/O, no Dagster."""

@@ -1,0 +1,108 @@
+"""Actors: who a base image is wanted of, and the prompt that asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+
+from imagegen_pipeline.domain.prompts import SourceProblem
+
+DEFAULT_WIDTH = 1024
+DEFAULT_HEIGHT = 1536
+DEFAULT_STEPS = 25
+RANDOM_SEED = -1
+
+_TEMPLATE = """\
+Professional full-body studio portrait photograph of a {description}.
+Standing pose, facing camera, centered in frame.
+Neutral gray or beige studio background with professional lighting.
+Natural relaxed pose with arms at sides or casually positioned.
+Sharp focus, high quality, photorealistic.
+Full body visible from head to toe.
+Casual to semi-formal attire appropriate for the character.
+Direct eye contact with camera or slight angle.
+Clean composition, no distracting elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """One actor: a folder name, a description and the size asked for (pixels)."""
+
+    name: str
+    description: str
+    container: str = ""
+    location: str = ""
+    width: int = DEFAULT_WIDTH
+    height: int = DEFAULT_HEIGHT
+    steps: int = DEFAULT_STEPS
+    seed: int = RANDOM_SEED
+
+    @property
+    def key(self) -> str:
+        """The partition key: the actor's folder name."""
+        return self.name
+
+    @property
+    def prompt(self) -> str:
+        """The guide's nine lines with the description put in."""
+        return base_image_prompt(self.description)
+
+    @property
+    def digest(self) -> str:
+        """The version of everything the actor's base image is made from."""
+        made_from = [self.description, self.width, self.height, self.steps, self.seed]
+        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ActorScan:
+    """What one look at the actors' folder found; see ``PromptScan``."""
+
+    container: str
+    actors: tuple[Actor, ...] = ()
+    problems: tuple[SourceProblem, ...] = field(default=())
+    complete: bool = True
+
+
+def base_image_prompt(description: str) -> str:
+    """The full prompt for a base image of ``description``."""
+    return _TEMPLATE.format(description=description.strip())
+
+
+def size_warnings(width: int, height: int) -> list[str]:
+    """What is allowed, but seldom wanted, about a base image's size."""
+    if width > height:
+        return [f"{width}x{height} is wider than high and may cut off feet in a full-body shot."]
+    return []
+
+
+_GENERIC = {"person", "man", "woman", "human", "people", "guy", "girl", "boy", "someone"}
+_STYLISED = {
+    "superhero",
+    "anime",
+    "cartoon",
+    "robot",
+    "elf",
+    "fairy",
+    "mermaid",
+    "wizard",
+    "monster",
+}
+_GENDER = re.compile(r"\b(fe)?male\b|\b(wo)?man\b", re.IGNORECASE)
+_AGE = re.compile(r"\d|\b(young|old|elderly|middle[- ]aged|teen|twenties|thirties|forties)", re.I)
+
+
+def description_warnings(description: str) -> list[str]:
+    """The guide's advice on descriptions, as warnings: none of them refuses anything."""
+    words = re.findall(r"[A-Za-z']+", description.lower())
+    warnings = []
+    if len(words) < 3 and _GENERIC.intersection(words):
+        warnings.append("The description is too generic: add ethnicity, age, gender and features.")
+    if _STYLISED.intersection(words):
+        warnings.append("The description is stylised, not photorealistic: describe a real person.")
+    looks_like_name = 2 <= len(words) <= 3 and not _AGE.search(description)
+    if looks_like_name and not _GENDER.search(description) and not _STYLISED.intersection(words):
+        warnings.append("The description looks like a name, which does not help: describe instead.")
+    return warnings

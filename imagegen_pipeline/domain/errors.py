@@ -1,0 +1,230 @@
+"""Everything that can go wrong, by name.
+
+```
+ImagegenError                 kind                 stops     what happened
+├── SetupError                setup                the batch wrong usage or settings (exit 2)
+│   ├── MissingKeyError       missing_key          the batch a live run without its key
+│   └── WorkflowError         workflow             the batch a ComfyUI graph that cannot be bound
+├── SourceError               source               the item  a prompt or actor that cannot be read
+├── ServiceError              service              the item  a service did not do what was asked
+│   ├── RequestRefusedError   bad_request          the item  our request is wrong; never retried
+│   ├── AccountRefusedError   account              the batch key, balance or model disabled
+│   ├── RateLimitedError      rate_limited         the item  429: not accepted, may be sent again
+│   ├── ServiceBusyError      busy                 the item  503: not accepted, may be sent again
+│   ├── UnreachableError      unreachable          the item  never connected: not accepted
+│   ├── OutcomeUnknownError   unknown              the item  sent, no answer: maybe billed
+│   ├── BadAnswerError        bad_answer           the item  an answer that cannot be understood
+│   ├── JobFailedError        job_failed           the item  the job ran and failed
+│   ├── JobTimeoutError       job_timeout          the item  queue or run deadline passed
+│   └── JobExpiredError       job_expired          the item  the service no longer has the result
+├── PictureError              picture              the item  what arrived is not a usable picture
+│   ├── NotAPictureError      not_a_picture        the item  bytes that do not decode
+│   └── DownloadError         download             the item  the picture's URL did not deliver
+├── StoreError                store                the batch a disk or folder that cannot be written
+├── InternalFaultError        internal             the item  a fault of this program
+└── LedgerError               ledger               the batch the database of attempts
+    └── AttemptMovedError     attempt_moved        the item  another process went on with it
+```
+
+"The service refused" and "the job failed" are two types: the second carries the job.
+Every error has a sentence (``str(error)``) and a remedy: what to do next. Both reach the
+results table, so neither ever holds a key.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ImagegenError(Exception):
+    """Base of all errors of this package: a sentence and a remedy."""
+
+    kind: ClassVar[str] = "error"
+    stops_batch: ClassVar[bool] = False
+    remedy: str = ""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        if remedy is not None:
+            self.remedy = remedy
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do, as one line."""
+        return f"{self} {self.remedy}".strip()
+
+
+class SetupError(ImagegenError):
+    """Wrong usage or settings: nothing was sent to a service."""
+
+    kind = "setup"
+    stops_batch = True
+
+
+class MissingKeyError(SetupError):
+    """A live run was asked for and its key is not set."""
+
+    kind = "missing_key"
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(
+            f"{variable} is not set.",
+            remedy=f"Set {variable} (in the environment or in .env), or set "
+            "IMAGEGEN_SIMULATOR=1 to work on the local simulator, which costs nothing.",
+        )
+        self.variable = variable
+
+
+class WorkflowError(SetupError):
+    """A ComfyUI graph that cannot be bound; names the file and the node."""
+
+    kind = "workflow"
+
+
+class SourceError(ImagegenError):
+    """One prompt, actor, file or database that cannot be read; names where."""
+
+    kind = "source"
+
+
+class ServiceError(ImagegenError):
+    """A service did not do what was asked of it."""
+
+    kind = "service"
+
+
+class RequestRefusedError(ServiceError):
+    """The service says that the request is wrong. The same request would be refused again."""
+
+    kind = "bad_request"
+    remedy = "Change the request: the same one would be refused again."
+
+
+class AccountRefusedError(ServiceError):
+    """Key, balance or model: every other item would be refused too."""
+
+    kind = "account"
+    stops_batch = True
+    remedy = "Verify that the API key is correct and has sufficient credits."
+
+
+class RateLimitedError(ServiceError):
+    """429: the request was not accepted. ``retry_after`` in seconds, when the service said."""
+
+    kind = "rate_limited"
+    remedy = "Lower IMAGEGEN_CONCURRENCY, or use --delay, and run again: what is made is reused."
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ServiceBusyError(ServiceError):
+    """The service is overloaded and said so: the request was not accepted."""
+
+    kind = "busy"
+    remedy = "Try again later: what is made is reused."
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UnreachableError(ServiceError):
+    """No connection was made, so nothing was sent and nothing billed."""
+
+    kind = "unreachable"
+    remedy = "Check the internet connection and the service's base URL, then run again."
+
+
+class OutcomeUnknownError(ServiceError):
+    """The request left, and no answer came that says whether a picture was billed."""
+
+    kind = "unknown"
+    remedy = "Look at the service's own list of jobs before buying it again with --regenerate."
+
+
+class BadAnswerError(ServiceError):
+    """The service answered with something that cannot be understood."""
+
+    kind = "bad_answer"
+    remedy = "Run again; if it stays, the service's API has changed: please report it."
+
+
+class JobFailedError(ServiceError):
+    """The service accepted the job, ran it and failed. Carries the job's id."""
+
+    kind = "job_failed"
+    remedy = "Simplify the prompt or look at the service's own log of the job, then run again."
+
+    def __init__(self, message: str, *, job_id: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.job_id = job_id
+
+
+class JobTimeoutError(JobFailedError):
+    """The job waited in the queue, or ran, past its deadline; it was cancelled."""
+
+    kind = "job_timeout"
+    remedy = "Raise IMAGEGEN_TIMEOUT_QUEUE or IMAGEGEN_TIMEOUT_RUN, or try again later."
+
+
+class JobExpiredError(JobFailedError):
+    """The service has deleted the job's result: it may have been billed and is lost."""
+
+    kind = "job_expired"
+    remedy = "Run again to make it anew; collect jobs within the service's retention time."
+
+
+class PictureError(ImagegenError):
+    """What arrived cannot be used as the picture."""
+
+    kind = "picture"
+
+
+class NotAPictureError(PictureError):
+    """The bytes do not decode to a whole picture of a known format."""
+
+    kind = "not_a_picture"
+    remedy = "The bytes are kept in the quarantine folder; run again to make the picture anew."
+
+
+class DownloadError(PictureError):
+    """The picture exists at the service, but its URL did not deliver it."""
+
+    kind = "download"
+    remedy = (
+        "Run again soon: the picture is downloaded again, not bought again, while its URL lives."
+    )
+
+
+class StoreError(ImagegenError):
+    """The disk or a folder cannot be written."""
+
+    kind = "store"
+    stops_batch = True
+    remedy = (
+        "Free space or repair the folder's permissions, then run again: what is made is reused."
+    )
+
+
+class LedgerError(ImagegenError):
+    """The database of attempts cannot be read or written."""
+
+    kind = "ledger"
+    stops_batch = True
+    remedy = "Check IMAGEGEN_LEDGER_URL and the permissions of the ledger's folder, then run again."
+
+
+class AttemptMovedError(LedgerError):
+    """Another process has brought the attempt to another state meanwhile."""
+
+    kind = "attempt_moved"
+    stops_batch = False
+    remedy = "Run again to see what came of it."
+
+
+class InternalFaultError(ImagegenError):
+    """A fault of this program: it costs one item, never the batch."""
+
+    kind = "internal"

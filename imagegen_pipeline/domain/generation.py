@@ -1,0 +1,172 @@
+"""What is asked of a service, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+ServiceName = Literal["duomi", "runpod"]
+RANDOM_SEED = -1
+LARGEST_DRAWN_SEED = 2**32 - 1
+"""Accepted by both services: Duomi takes seeds to 9,999,999,999, ComfyUI to 2**64-1."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One picture as asked for: size in pixels, the seed as asked (-1 stays -1 here)."""
+
+    service: ServiceName
+    model: str
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    seed: int
+    negative_prompt: str = ""
+    workflow_digest: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The request's digest: equal requests, equal fingerprints (SHA-256, hexadecimal)."""
+        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def size(self) -> str:
+        """``WIDTHxHEIGHT``, as Duomi writes it."""
+        return f"{self.width}x{self.height}"
+
+    @property
+    def seed_is_fixed(self) -> bool:
+        """Whether the same request always means the same picture."""
+        return self.seed != RANDOM_SEED
+
+    def with_seed(self, seed: int) -> GenerationRequest:
+        """The same request with its seed resolved."""
+        return replace(self, seed=seed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The request as plain data, for the ledger and sidecars."""
+        return asdict(self)
+
+
+def draw_seed() -> int:
+    """A seed for a request that asks for a random one."""
+    return random.SystemRandom().randint(0, LARGEST_DRAWN_SEED)
+
+
+class State(StrEnum):
+    """The states of an attempt; each is durable before the next begins."""
+
+    PLANNED = "planned"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    COMPLETED = "completed"
+    STORED = "stored"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    HELD = "held"
+    EXPIRED = "expired"
+
+
+OPEN_STATES = (State.PLANNED, State.SUBMITTING, State.SUBMITTED, State.COMPLETED)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to get one picture for one item: a row of the ledger.
+
+    ``fingerprint`` is of the request as the item asks for it; ``sent_fingerprint`` of what
+    was sent, its seed resolved. Times are seconds since the epoch (UTC), durations seconds,
+    money in the currency of the price table; ``cost`` None means unknown.
+    """
+
+    id: int
+    item_key: str
+    service: ServiceName
+    model: str
+    fingerprint: str
+    sent_fingerprint: str
+    request: dict[str, Any]
+    seed: int
+    state: State
+    intent: str
+    regenerate: bool
+    folder: str
+    file_stem: str
+    simulated: bool
+    created_at: float
+    job_id: str | None = None
+    endpoint: str | None = None
+    result_url: str | None = None
+    path: str | None = None
+    digest: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    cost: float | None = None
+    queue_seconds: float | None = None
+    run_seconds: float | None = None
+    finished_at: float | None = None
+    error_kind: str | None = None
+    error: str | None = None
+    remedy: str | None = None
+    warnings: tuple[str, ...] = ()
+    shared_from: int | None = None
+    possible_double_charge: bool = False
+    reported: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """From being planned to its end."""
+        return None if self.finished_at is None else self.finished_at - self.created_at
+
+    @property
+    def sent_request(self) -> GenerationRequest:
+        """What was, or will be, sent: the seed resolved."""
+        return GenerationRequest(**{**self.request, "seed": self.seed})
+
+
+class Status(StrEnum):
+    """How an item came out of a batch."""
+
+    MADE = "made"
+    REUSED = "reused"
+    SHARED = "shared"
+    FAILED = "failed"
+    HELD = "held"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one item: exactly one for each item of a batch.
+
+    ``skipped`` means that the batch was stopped before the item was begun. ``path`` is the
+    picture's absolute path; ``cost`` is what *this* outcome cost (0 when reused or shared).
+    """
+
+    item_key: str
+    status: Status
+    attempt: Attempt | None = None
+    path: str | None = None
+    cost: float | None = 0.0
+    error_kind: str | None = None
+    error: str | None = None
+    remedy: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the item has its picture."""
+        return self.status in (Status.MADE, Status.REUSED, Status.SHARED)
+
+    @property
+    def reason(self) -> str:
+        """Why it has none: the sentence and the remedy."""
+        return f"{self.error or ''} {self.remedy or ''}".strip()

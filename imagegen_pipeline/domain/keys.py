@@ -1,0 +1,59 @@
+"""Partition keys ⇄ names: the only place that spells them.
+
+A key matches ``[A-Za-z0-9_-]+``: other characters break Dagster's UI, its ranges or paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
+SLUG_LENGTH = 40
+
+
+def is_key(text: str) -> bool:
+    """Whether ``text`` can be a partition key as it stands."""
+    return KEY_PATTERN.fullmatch(text) is not None
+
+
+def database_key(row_id: int | str) -> str:
+    """The key of a row of the users' ``prompts`` table."""
+    return f"db-{row_id}"
+
+
+def json_key(stem: str) -> str:
+    """The key of a prompt file: stays the same when the file moves or is edited."""
+    return f"json-{_slug(stem)}-{_hash8(stem)}"
+
+
+def typed_key(text: str) -> str:
+    """The key of a prompt that somebody typed."""
+    return f"prompt-{_slug(text)}-{_hash8(text)}"
+
+
+def safe_file_stem(name: str, *, limit: int = 120) -> str:
+    """``name`` with every character that is unsafe in a file name turned into ``_``.
+
+    The users' own names survive (commas, brackets and dots are safe); path separators,
+    control characters, what Windows forbids, and blanks do not. Never empty, never hidden.
+    """
+    text = unicodedata.normalize("NFC", name).strip()
+    text = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f]+', "_", text)
+    while len(text.encode()) > limit:
+        text = text[:-1]
+    text = text.strip()
+    if text.startswith("."):
+        text = "_" + text[1:]
+    return text or "_"
+
+
+def _slug(text: str) -> str:
+    folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", folded).strip("-").lower()
+    return slug[:SLUG_LENGTH].strip("-") or "x"
+
+
+def _hash8(text: str) -> str:
+    return hashlib.sha256(unicodedata.normalize("NFC", text).encode()).hexdigest()[:8]

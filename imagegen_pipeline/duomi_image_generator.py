@@ -1,0 +1,217 @@
+"""The users' Python class, with the pipeline's promises behind it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imagegen_pipeline.domain.errors import (
+    ImagegenError,
+    RequestRefusedError,
+    SetupError,
+    SourceError,
+)
+from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.domain.keys import safe_file_stem
+from imagegen_pipeline.domain.parameters import PromptParameters, file_time
+from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.generation_log import (
+    open_log,
+    problem_result,
+    user_result,
+    write_results_log,
+)
+from imagegen_pipeline.pipeline import Found, Pipeline
+from imagegen_pipeline.sources.typed_prompts import typed_prompt
+
+_log = logging.getLogger(__name__)
+_WIRE_NAMES = {
+    "model": "model",
+    "image_size": "image_size",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "seed": "seed",
+    "negative_prompt": "negative_prompt",
+}
+
+
+class DuomiImageGenerator:
+    """Generate pictures with Duomi from prompts typed, in SQLite or in JSON files.
+
+    ``default_params`` holds the parameters in Duomi's own names and may be assigned to.
+    Every picture is on disk, whole, before a method returns it; what was made before is
+    reused at no cost.
+    """
+
+    def __init__(self, api_key: str | None = None, *, pipeline: Pipeline | None = None) -> None:
+        """The key comes from ``DUOMI_API_KEY`` unless given. Raises SetupError for bad settings."""
+        self._pipeline = pipeline or Pipeline()
+        if api_key:
+            self._pipeline.use(self._pipeline.duomi_client(api_key))
+        base = PromptParameters()
+        self.default_params: dict[str, Any] = {
+            wire: getattr(base, name) for wire, name in _WIRE_NAMES.items()
+        }
+        self.default_params["batch_size"] = 1
+
+    def __repr__(self) -> str:
+        return f"DuomiImageGenerator(model={self.default_params['model']!r})"
+
+    def generate_image(self, prompt: str, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Generate one picture and keep it; returns the users' dictionary.
+
+        ``kwargs`` are Duomi's names: ``image_size`` ("1024x1024"), ``guidance_scale``,
+        ``num_inference_steps``, ``seed`` (-1 draws one), ``negative_prompt``, ``model``.
+        A refusal of the service is not raised: ``success`` is False and ``error`` says what
+        happened and what to do. Raises MissingKeyError and SetupError for wrong use.
+        """
+        parameters = self._parameters(kwargs)
+        try:
+            item = typed_prompt(prompt)
+        except SourceError as error:
+            outcome = _failure("prompt", error)
+            stand_in = Prompt("prompt", prompt, "single_prompt", "typed", "")
+            return user_result(stand_in, outcome)
+        self._pipeline.register(item)
+        try:
+            return self._batch([item], parameters, delay=0.0)[0]
+        except RequestRefusedError as error:
+            return user_result(item, _failure(item.key, error))
+
+    def save_generated_image(
+        self, result: dict[str, Any], filename_prefix: str = "generated"
+    ) -> str | None:
+        """Give a result's picture the name ``{filename_prefix}_{time}``; returns its path.
+
+        Nothing is downloaded: the picture is on disk already, and keeps its first name too.
+        None for a result that has no picture. Raises StoreError.
+        """
+        path = result.get("saved_path")
+        if not result.get("success") or not path:
+            _log.error("There is no picture to save: %s", result.get("error"))
+            return None
+        store, work = self._pipeline.store, self._pipeline
+        folder = store.relative(work.settings.output_dir)
+        wish = f"{safe_file_stem(filename_prefix)}_{file_time(time.time())}"
+        stem, number = wish, 1
+        while store.is_taken(folder, stem) or work.ledger.attempts.is_reserved(folder, stem):
+            number += 1
+            stem = f"{wish}_{number}"
+        about = {"key": result.get("key"), "same_picture_as": Path(path).name}
+        stored = store.share(store.relative(Path(path)), folder, stem, about)
+        return str(store.absolute(stored.path))
+
+    def get_prompts_from_database(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """The database's prompts, as the users' query has them. Raises SourceError."""
+        return [
+            {
+                "id": prompt.row_id,
+                "image_id": prompt.image_id,
+                "prompt": prompt.text,
+                "original_filename": prompt.original_filename,
+                "descriptive_name": prompt.descriptive_name,
+            }
+            for prompt in self._scan_database().prompts[:limit]
+        ]
+
+    def get_prompts_from_json_files(
+        self, json_dir: str | Path | None = None
+    ) -> list[dict[str, Any]]:
+        """The prompts of a folder's JSON files. Raises SourceError."""
+        return [
+            {
+                "filename": prompt.filename,
+                "prompt": prompt.text,
+                "pic_name": prompt.pic_name,
+                "image_url": prompt.image_url,
+            }
+            for prompt in self._scan_json(json_dir).prompts
+        ]
+
+    def batch_generate_from_database(
+        self, limit: int | None = None, delay: float = 1.0
+    ) -> list[dict[str, Any]]:
+        """A picture for each prompt of the database, at least ``delay`` s between submits.
+
+        Returns the users' dictionaries in the source's order, unreadable rows last.
+        """
+        return self._batch_of(self._scan_database(), limit, delay, "database")
+
+    def batch_generate_from_json(
+        self,
+        json_dir: str | Path | None = None,
+        delay: float = 1.0,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """A picture for each JSON file's prompt; see ``batch_generate_from_database``."""
+        return self._batch_of(self._scan_json(json_dir), limit, delay, "json")
+
+    def save_results_log(
+        self, results: Sequence[dict[str, Any]], output_file: str | Path | None = None
+    ) -> str:
+        """Write results as JSON to ``output_file`` or the log folder; returns where."""
+        folder = self._pipeline.settings.log_dir
+        path = Path(output_file) if output_file else None
+        return str(write_results_log(results, folder, time.time(), path))
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._pipeline.close()
+
+    def _parameters(self, changes: dict[str, Any]) -> PromptParameters:
+        params = {**self.default_params, **changes}
+        if params.pop("batch_size", 1) != 1:
+            raise SetupError(
+                "batch_size is 1: every picture has its own name, seed and bill.",
+                remedy="Call once for each picture, with seeds of their own.",
+            )
+        unknown = sorted(set(params) - set(_WIRE_NAMES))
+        if unknown:
+            raise SetupError(
+                f"Unknown parameters: {', '.join(unknown)}.",
+                remedy=f"Known are {', '.join(_WIRE_NAMES)}.",
+            )
+        return PromptParameters(**{_WIRE_NAMES[name]: value for name, value in params.items()})
+
+    def _scan_database(self) -> Found:
+        return _readable(self._pipeline.scan_prompts(json_files=False))
+
+    def _scan_json(self, json_dir: str | Path | None) -> Found:
+        folder = Path(json_dir).absolute() if json_dir else None
+        return _readable(self._pipeline.scan_prompts(database=False, json_dir=folder))
+
+    def _batch_of(
+        self, found: Found, limit: int | None, delay: float, source: str
+    ) -> list[dict[str, Any]]:
+        prompts = found.prompts[:limit]
+        results = self._batch(prompts, self._parameters({}), delay)
+        return results + [problem_result(problem, source) for problem in found.problems]
+
+    def _batch(
+        self, prompts: Sequence[Prompt], parameters: PromptParameters, delay: float
+    ) -> list[dict[str, Any]]:
+        work = self._pipeline
+        open_log(work.settings.log_dir)
+        batch = work.generate_images(prompts, parameters, work.order(delay=delay))
+        outcomes = {outcome.item_key: outcome for outcome in batch}
+        return [user_result(prompt, outcomes[prompt.key]) for prompt in prompts]
+
+
+def _readable(found: Found) -> Found:
+    if found.unreadable:
+        problem = found.unreadable[0]
+        raise SourceError(problem.message, remedy=problem.remedy)
+    return found
+
+
+def _failure(key: str, error: ImagegenError) -> Outcome:
+    return Outcome(
+        key,
+        Status.FAILED,
+        error_kind=error.kind,
+        error=str(error),
+        remedy=error.remedy,
+    )

@@ -1,0 +1,152 @@
+"""Many items at once, with bounded concurrency: one outcome each, as it finishes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+
+from imagegen_pipeline.domain.errors import ImagegenError, InternalFaultError
+from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.engine.item import ItemMaker
+from imagegen_pipeline.engine.sending import StoppedError
+from imagegen_pipeline.engine.workshop import Order, Pacer, Wanted, Workshop
+from imagegen_pipeline.ledger.leases import LEASE_SECONDS
+
+_log = logging.getLogger(__name__)
+_FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
+
+
+def generate(workshop: Workshop, wanted: Iterable[Wanted], order: Order) -> Batch:
+    """Get every wanted picture: reuse, collect or make it. Iterate over the batch to run it.
+
+    The ledger must know the items. Every item gives exactly one ``Outcome``; nothing is
+    raised for a single item's sake.
+    """
+    return Batch(workshop, wanted, order)
+
+
+class Batch(Iterator[Outcome]):
+    """A batch under way. Outcomes come in the order in which they finish.
+
+    It is no generator, on purpose: after an exception that the caller's thread was sent
+    (Ctrl-C, Dagster's *terminate*), ``stop()`` and a further loop still bring the outcomes
+    of what is in flight.
+    """
+
+    def __init__(self, workshop: Workshop, wanted: Iterable[Wanted], order: Order) -> None:
+        self._shop = workshop
+        self._order = order
+        self._feed = iter(wanted)
+        self._stop = threading.Event()
+        self._reason: ImagegenError | None = None
+        self._owner = uuid.uuid4().hex
+        self._pacer = Pacer(order.delay, workshop.clock)
+        self._pool = ThreadPoolExecutor(order.concurrency, thread_name_prefix="imagegen")
+        self._pending: set[Future[Outcome]] = set()
+        self._ready: list[Outcome] = []
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="imagegen-heart", daemon=True)
+
+    def __iter__(self) -> Batch:
+        return self
+
+    def __next__(self) -> Outcome:
+        while not self._ready:
+            self._fill()
+            if not self._pending:
+                self._close()
+                raise StopIteration
+            done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+            self._pending -= done
+            self._ready += [future.result() for future in done]
+        return self._ready.pop()
+
+    def stop(self, reason: ImagegenError | None = None) -> None:
+        """Begin nothing more. What is at a service is collected now or left collectable."""
+        if not self._stop.is_set():
+            self._reason = reason or StoppedError("The batch was stopped before this item.")
+            self._stop.set()
+
+    def _fill(self) -> None:
+        if not self._heart.is_alive() and not self._ended.is_set():
+            self._heart.start()
+        while len(self._pending) < self._order.concurrency * 2:
+            try:
+                wanted = next(self._feed)
+            except StopIteration:
+                return
+            self._pending.add(self._pool.submit(self._one, wanted))
+
+    def _close(self) -> None:
+        self._ended.set()
+        self._pool.shutdown()
+
+    def _one(self, wanted: Wanted) -> Outcome:
+        outcome = self._outcome(wanted)
+        level = logging.INFO if outcome.ok else logging.ERROR
+        what = outcome.path if outcome.ok else outcome.reason
+        _log.log(level, "%s %s: %s", outcome.item_key, outcome.status, what)
+        return outcome
+
+    def _outcome(self, wanted: Wanted) -> Outcome:
+        if self._stop.is_set():
+            return _without_picture(wanted, Status.SKIPPED, self._reason)
+        try:
+            return self._settle(wanted)
+        except StoppedError as error:
+            return _without_picture(wanted, Status.SKIPPED, error)
+        except ImagegenError as error:
+            if error.stops_batch:
+                self.stop(error)
+            return _without_picture(wanted, Status.FAILED, error)
+        except Exception as error:  # noqa: BLE001 - one item's bug must not cost the others
+            _log.exception("imagegen: a fault of this program at item %s", wanted.key)
+            fault = InternalFaultError(
+                f"A fault of this program: {type(error).__name__}.",
+                remedy="Please report it with the log; the other items went on.",
+            )
+            return _without_picture(wanted, Status.FAILED, fault)
+
+    def _settle(self, wanted: Wanted) -> Outcome:
+        maker = ItemMaker(self._shop, self._order, wanted, self._pacer, self._stop)
+        reused = maker.reuse()
+        if reused is not None:
+            return reused
+        with self._leases(maker.lease_names):
+            return maker.settle()
+
+    @contextmanager
+    def _leases(self, names: list[str]) -> Iterator[None]:
+        """Be the only one at work on these names, in this process and all others."""
+        owner = f"{self._owner}/{uuid.uuid4().hex[:12]}"
+        book, pause = self._shop.ledger.leases, _FIRST_LOOK
+        while not book.acquire(names, owner):
+            if self._shop.clock.wait(self._stop, pause):
+                raise StoppedError("The batch was stopped while another was at this item.")
+            pause = min(pause * 2, _LONGEST_LOOK)
+        try:
+            yield
+        finally:
+            book.release(owner)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(LEASE_SECONDS / 4):
+            try:
+                self._shop.ledger.leases.renew(self._owner)
+            except ImagegenError as error:
+                _log.warning("imagegen: the leases could not be renewed: %s", error)
+
+
+def _without_picture(wanted: Wanted, status: Status, error: ImagegenError | None) -> Outcome:
+    return Outcome(
+        wanted.key,
+        status,
+        cost=0.0 if status is Status.SKIPPED else None,
+        error_kind=error.kind if error else None,
+        error=str(error) if error else None,
+        remedy=error.remedy if error else None,
+    )

@@ -1,0 +1,141 @@
+"""The conversation with a service: submit with care, poll with patience, download at once."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from imagegen_pipeline.clock import Clock
+from imagegen_pipeline.domain.errors import (
+    BadAnswerError,
+    DownloadError,
+    JobTimeoutError,
+    RateLimitedError,
+    ServiceBusyError,
+    ServiceError,
+    UnreachableError,
+)
+from imagegen_pipeline.engine.workshop import Deadlines
+from imagegen_pipeline.services.base import ImageService, JobReport, JobState, RemoteImage
+from imagegen_pipeline.services.download import Downloader
+
+SUBMIT_TRIES = 6
+DOWNLOAD_TRIES = 4
+FIRST_POLL, POLL_GROWTH, LONGEST_POLL = 0.25, 1.5, 5.0
+POLL_ERRORS = 10
+"""Errors in a row, while polling, after which the job is left to be collected later."""
+NOT_ACCEPTED = (RateLimitedError, ServiceBusyError, UnreachableError)
+"""Refusals after which nothing is billed, so that the same request may be sent again."""
+_T = TypeVar("_T")
+
+
+class StoppedError(ServiceError):
+    """The batch was stopped while this item was under way."""
+
+    kind = "stopped"
+    remedy = "Run again: what was sent is collected, not bought again."
+
+
+class Conversation:
+    """One item's talk with its service. Every wait ends when ``stop`` is set."""
+
+    def __init__(self, service: ImageService, clock: Clock, stop: threading.Event) -> None:
+        self._service = service
+        self._clock = clock
+        self._stop = stop
+
+    def retry(self, call: Callable[[], _T], on: tuple[type[Exception], ...], tries: int) -> _T:
+        """``call`` again after errors of type ``on``: full jitter, Retry-After obeyed."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(on),
+            stop=stop_after_attempt(tries),
+            wait=_backoff,
+            sleep=self._pause,
+            reraise=True,
+        )
+        return retrying(call)
+
+    def _pause(self, seconds: float) -> None:
+        if self._clock.wait(self._stop, seconds):
+            raise StoppedError("The batch was stopped while this item waited to be sent again.")
+
+    def await_job(self, job_id: str, endpoint: str, deadlines: Deadlines) -> JobReport:
+        """Poll until the job is done; raises what the job failed of.
+
+        After a deadline the job is cancelled. After too many errors in a row, or a stop, it
+        is left at the service, where a later run collects it.
+        """
+        interval, errors = FIRST_POLL, 0
+        queued_since = self._clock.monotonic()
+        running_since: float | None = None
+        while True:
+            try:
+                report = self._service.poll(job_id, endpoint)
+                errors = 0
+            except (*NOT_ACCEPTED, BadAnswerError):
+                errors += 1
+                if errors >= POLL_ERRORS:
+                    raise
+            else:
+                if report.state is JobState.COMPLETED:
+                    return report
+                now = self._clock.monotonic()
+                if report.state is JobState.RUNNING and running_since is None:
+                    running_since = now
+                self._check(job_id, endpoint, deadlines, now - queued_since, running_since, now)
+            # The jitter only spreads the polls of many jobs.
+            if self._clock.wait(self._stop, interval * random.uniform(0.75, 1.25)):  # noqa: S311
+                raise StoppedError(f"The batch was stopped while job {job_id} was under way.")
+            interval = min(interval * POLL_GROWTH, LONGEST_POLL)
+
+    def _check(
+        self,
+        job_id: str,
+        endpoint: str,
+        deadlines: Deadlines,
+        age: float,
+        running_since: float | None,
+        now: float,
+    ) -> None:
+        if running_since is None:
+            phase, passed, limit = "waited in the queue", age, deadlines.queue
+        else:
+            phase, passed, limit = "ran", now - running_since, deadlines.run
+        if passed <= limit:
+            return
+        health = self._ask_health()
+        try:
+            self._service.cancel(job_id, endpoint)
+            ending = "was cancelled"
+        except ServiceError as error:
+            ending = f"could not be cancelled ({error})"
+        raise JobTimeoutError(
+            f"Job {job_id} {phase} for {passed:.0f} s, past the {limit:g} s allowed, and "
+            f"{ending}.{health}",
+            job_id=job_id,
+        )
+
+    def _ask_health(self) -> str:
+        try:
+            health = self._service.health()
+        except ServiceError:
+            return ""
+        return f" The service says: {health}." if health else ""
+
+    def fetch(self, image: RemoteImage, downloader: Downloader) -> bytes:
+        """The picture's bytes, downloaded with a few tries if it is given by URL."""
+        url = image.url
+        if url is None:
+            return image.data or b""
+        return self.retry(lambda: downloader.fetch(url), (DownloadError,), DOWNLOAD_TRIES)
+
+
+def _backoff(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    least = getattr(error, "retry_after", None) or 0.0
+    # Full jitter spreads many clients over the whole window.
+    return float(least) + random.uniform(0, min(2.0**state.attempt_number, 60.0) / 2)  # noqa: S311

@@ -1,0 +1,103 @@
+"""What the engine works with, and what is asked of it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from imagegen_pipeline.clock import Clock, SystemClock
+from imagegen_pipeline.domain.generation import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.prices import Prices
+from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline.services.base import ImageService
+from imagegen_pipeline.services.download import Downloader
+from imagegen_pipeline.store import PictureStore
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One item of a batch: its key, what is asked, and where the picture is to lie.
+
+    ``folder`` is as the ledger writes paths; ``file_prefix`` gets the time behind it.
+    ``publish`` is the fixed path of the current picture, where there is one. ``own`` is the
+    fingerprint of what the item's source asks for, where ``request`` departs from it for
+    once: the picture then counts for the source's request too.
+    """
+
+    key: str
+    request: GenerationRequest
+    folder: str
+    file_prefix: str
+    publish: str | None = None
+    own: str | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def item_fingerprint(self) -> str:
+        """What the ledger compares the next request of this item with."""
+        return self.own or self.request.fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that a job may wait in the service's queue, and then run."""
+
+    queue: float = 900
+    run: float = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Everything a picture is made with. ``service`` opens a client when one is first needed,
+    so that work which only reuses needs no key.
+    """
+
+    ledger: Ledger
+    store: PictureStore
+    service: Callable[[ServiceName], ImageService]
+    downloader: Downloader
+    prices: Prices = field(default_factory=lambda: Prices({}))
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    on_unknown: Literal["resubmit", "hold"] = "resubmit"
+    simulated: bool = False
+    clock: Clock = field(default_factory=SystemClock)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a batch is to be made.
+
+    ``intent`` names who asks (a run, a command's invocation): a *regenerate* is bought once
+    for each item and intent. ``seed_given`` keeps the request's seed in a regenerate, which
+    otherwise draws a new one. ``delay`` is the least time between two submits, in seconds.
+    """
+
+    intent: str = field(default_factory=lambda: uuid.uuid4().hex)
+    regenerate: bool = False
+    seed_given: bool = False
+    concurrency: int = 8
+    delay: float = 0.0
+
+
+class Pacer:
+    """Lets submits pass with at least ``delay`` seconds between them."""
+
+    def __init__(self, delay: float, clock: Clock) -> None:
+        self._delay = delay
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def wait(self, stop: threading.Event) -> None:
+        """Wait for a turn, or for ``stop``."""
+        if self._delay <= 0:
+            return
+        with self._lock:
+            now = self._clock.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._delay
+        if turn > now:
+            self._clock.wait(stop, turn - now)

@@ -1,0 +1,131 @@
+"""Connections and transactions: every write is durable when its block ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, func, insert, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.sql.elements import ColumnElement
+
+from imagegen_pipeline.domain.errors import LedgerError
+from imagegen_pipeline.ledger import schema
+
+BUSY_SECONDS = 60
+"""How long a process waits for another that writes; SQLite has one writer at a time."""
+
+
+class Database:
+    """One engine; ``read()`` and ``write()`` are the only ways in."""
+
+    def __init__(self, url: str) -> None:
+        """Open ``url`` and create what is missing; raises LedgerError."""
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise LedgerError(f"The ledger's address is not a SQLAlchemy URL: {error}.") from None
+        self.shown = parsed.render_as_string(hide_password=True)
+        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        # SQLite has one writer: threads that queue here do not sleep in its busy handler.
+        self._writers = threading.Lock()
+        if self._is_sqlite and parsed.database:
+            self._make_folder(Path(parsed.database).parent)
+        try:
+            self._engine = self._create_engine(url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise LedgerError(f"The ledger at {self.shown} cannot be opened: {error}.") from error
+        self._create_tables()
+
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"The ledger's folder {folder} cannot be made: {error}.") from error
+
+    def _create_engine(self, url: str) -> Engine:
+        if not self._is_sqlite:
+            return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=64)
+        engine = create_engine(
+            url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=512
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _create_tables(self) -> None:
+        with self.write() as connection:
+            schema.metadata.create_all(connection)
+            known = connection.scalar(
+                select(schema.about.c.value).where(schema.about.c.name == "version")
+            )
+            if known is None:
+                connection.execute(
+                    insert(schema.about).values(name="version", value=schema.VERSION)
+                )
+        if known not in (None, schema.VERSION):
+            raise LedgerError(
+                f"The ledger at {self.shown} has version {known}; this program reads "
+                f"version {schema.VERSION}.",
+                remedy="Use the program that wrote it, or another ledger.",
+            )
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one moment and writes nothing."""
+        with self._as_ledger_error(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is durable when the block ends, or did not happen."""
+        options: dict[str, Any] = {"imagegen_writes": True}
+        with self._as_ledger_error(), self._write_turn(), self._engine.connect() as connection:
+            connection = connection.execution_options(**options)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _write_turn(self) -> Iterator[None]:
+        if not self._is_sqlite:
+            yield
+            return
+        with self._writers:
+            yield
+
+    @contextmanager
+    def _as_ledger_error(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            raise LedgerError(f"The ledger at {self.shown} failed: {cause}.") from error
+
+    def now(self) -> ColumnElement[float]:
+        """The database's own clock, in seconds: the one that all processes share."""
+        if self._is_sqlite:
+            return (func.julianday("now") - 2440587.5) * 86400.0
+        return cast(func.extract("epoch", func.clock_timestamp()), Float)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DBAPI types
+    # SQLAlchemy's begin event starts the transactions; the driver must not start its own.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("imagegen_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,116 @@
+"""The ledger's tables. Times are seconds since the epoch (UTC)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+VERSION = "1"
+
+metadata = MetaData()
+_Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite
+
+about = Table(
+    "about",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("kind", String(10), nullable=False),  # prompt | actor
+    Column("source", String(20), nullable=False),
+    Column("container", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("detail", JSON, nullable=False),
+    Column("position", _Id, nullable=False),  # the order in which items were first seen
+    Column("sequence", _Id, nullable=False),  # the order in which items were new or changed
+    Column("revision", Integer, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("gone", Boolean, nullable=False),
+    Column("current_attempt", _Id, nullable=True),
+    Index("items_by_container", "kind", "container"),
+    Index("items_by_sequence", "kind", "sequence"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("item_key", String(200), ForeignKey("items.key"), nullable=False),
+    Column("service", String(20), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("sent_fingerprint", String(64), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("seed", String(20), nullable=False),  # to 2**64-1, more than BIGINT holds
+    Column("state", String(12), nullable=False),
+    Column("intent", String(80), nullable=False),
+    Column("regenerate", Boolean, nullable=False),
+    Column("simulated", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("submitted_at", Float),
+    Column("finished_at", Float),
+    Column("job_id", String(200)),
+    Column("endpoint", Text),
+    Column("result_url", Text),
+    Column("folder", Text, nullable=False),
+    Column("file_stem", String(255), nullable=False),
+    Column("path", Text),
+    Column("digest", String(64)),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("bytes", Integer),
+    Column("cost", Float),
+    Column("queue_seconds", Float),
+    Column("run_seconds", Float),
+    Column("error_kind", String(40)),
+    Column("error", Text),
+    Column("remedy", Text),
+    Column("warnings", JSON, nullable=False),
+    Column("shared_from", _Id),
+    Column("possible_double_charge", Boolean, nullable=False),
+    Column("reported", Boolean, nullable=False),
+    Index("attempts_by_item", "item_key", "state"),
+    Index("attempts_by_sent", "sent_fingerprint", "state"),
+    Index("attempts_by_intent", "item_key", "intent"),
+    Index("attempts_names", "folder", "file_stem", unique=True),
+    Index("attempts_unreported", "reported", "state"),
+)
+
+problems = Table(
+    "problems",
+    metadata,
+    Column("container", Text, primary_key=True),
+    Column("location", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(240), primary_key=True),
+    Column("owner", String(80), nullable=False),
+    Column("until", Float, nullable=False),
+)

@@ -1,0 +1,289 @@
+"""Settings in, a workshop out: sources, ledger, store and services put together once.
+
+Dagster assets, the command line and the Python API all work through ``Pipeline``, so that
+none of them has a logic of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, ServiceName
+from imagegen_pipeline.domain.parameters import (
+    FLUX_GUIDANCE,
+    PromptParameters,
+    base_image_request,
+    file_prefix,
+    parse_size,
+)
+from imagegen_pipeline.domain.prices import Prices
+from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
+from imagegen_pipeline.domain.workflow import Workflow
+from imagegen_pipeline.engine import Batch, Deadlines, Order, Wanted, Workshop, generate
+from imagegen_pipeline.engine.forecast import Forecast, foresee
+from imagegen_pipeline.ledger import Ledger, ScanChange
+from imagegen_pipeline.services.base import ImageService
+from imagegen_pipeline.services.download import Downloader
+from imagegen_pipeline.services.duomi import DuomiClient
+from imagegen_pipeline.services.http import Timeouts
+from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.settings import Settings, load_settings
+from imagegen_pipeline.simulator_process import ensure_simulator
+from imagegen_pipeline.sources.actor_folders import scan_actors
+from imagegen_pipeline.sources.json_prompts import scan_json_folder
+from imagegen_pipeline.sources.sqlite_prompts import scan_database
+from imagegen_pipeline.sources.workflow_file import load_workflow
+from imagegen_pipeline.store import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at the sources brought: prompts or actors, problems, and what changed."""
+
+    prompts: tuple[Prompt, ...] = ()
+    actors: tuple[Actor, ...] = ()
+    problems: tuple[SourceProblem, ...] = ()
+    change: ScanChange = field(default_factory=ScanChange)
+    unreadable: tuple[SourceProblem, ...] = ()
+    """The problems of sources that could not be read at all."""
+
+
+class Pipeline:
+    """Everything the doors need. Opening it reads no source and needs no key."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
+        self.store = LocalStore(self.settings.data_dir)
+        self._clients: dict[ServiceName, ImageService] = {}
+        self._opening = threading.Lock()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, opened when first asked for."""
+        return Ledger(self.settings.ledger_url)
+
+    @cached_property
+    def workflow(self) -> Workflow:
+        """The ComfyUI graph for base images; raises WorkflowError."""
+        return load_workflow(self.settings.workflow_file)
+
+    @cached_property
+    def simulator_address(self) -> str:
+        """The local simulator's address, started if need be."""
+        return self.settings.simulator_url or ensure_simulator(self.settings.data_dir)
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The settings' time-outs for every call."""
+        given = self.settings
+        return Timeouts(given.timeout_connect, given.timeout_read, given.timeout_download)
+
+    def use(self, client: ImageService) -> None:
+        """Work with this client for its service, as Dagster's resources ask."""
+        self._clients[client.name] = client
+
+    def service(self, name: ServiceName) -> ImageService:
+        """The client of a service; raises MissingKeyError."""
+        with self._opening:
+            if name not in self._clients:
+                self._clients[name] = self._open(name)
+            return self._clients[name]
+
+    def _open(self, name: ServiceName) -> ImageService:
+        key = self.settings.key_for(name).get_secret_value()
+        return self.duomi_client(key) if name == "duomi" else self.runpod_client(key)
+
+    def duomi_client(self, api_key: str, *, base_url: str | None = None) -> DuomiClient:
+        """A client for Duomi, or for the simulator when it is on."""
+        given = self.settings
+        if given.simulator:
+            base_url = f"{self.simulator_address}/duomi"
+        return DuomiClient(
+            api_key=api_key,
+            base_url=base_url or given.duomi_base_url,
+            mode=given.duomi_mode,
+            timeouts=self.timeouts,
+        )
+
+    def runpod_client(
+        self, api_key: str, *, endpoint_id: str | None = None, base_url: str | None = None
+    ) -> RunPodClient:
+        """A client for RunPod, or for the simulator when it is on."""
+        given = self.settings
+        if given.simulator:
+            base_url = f"{self.simulator_address}/runpod/v2"
+        return RunPodClient(
+            api_key=api_key,
+            endpoint_id=endpoint_id or given.endpoint(),
+            workflow=self.workflow,
+            base_url=base_url or given.runpod_base_url,
+            timeouts=self.timeouts,
+            queue_seconds=given.timeout_queue,
+            run_seconds=given.timeout_run,
+        )
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """What the engine works with."""
+        given = self.settings
+        allowed = given.allow_private_hosts
+        if given.simulator:
+            allowed = (*allowed, "127.0.0.1")
+        return Workshop(
+            ledger=self.ledger,
+            store=self.store,
+            service=self.service,
+            downloader=Downloader(timeouts=self.timeouts, allow_private_hosts=allowed),
+            prices=Prices(given.prices),
+            deadlines=Deadlines(queue=given.timeout_queue, run=given.timeout_run),
+            on_unknown=given.on_unknown,
+            simulated=given.simulator,
+        )
+
+    def scan_prompts(
+        self, *, database: bool = True, json_files: bool = True, json_dir: Path | None = None
+    ) -> Found:
+        """Look at the prompts' sources now and write down what is there."""
+        scans: list[PromptScan] = []
+        if database:
+            scans.append(scan_database(self.settings.prompt_db))
+        if json_files:
+            scans.append(scan_json_folder(json_dir or self.settings.prompt_json_dir))
+        changes = [self.ledger.items.record(scan) for scan in scans]
+        return Found(
+            prompts=tuple(prompt for scan in scans for prompt in scan.prompts),
+            problems=tuple(problem for scan in scans for problem in scan.problems),
+            change=_sum(changes),
+            unreadable=tuple(scan.problems[0] for scan in scans if not scan.complete),
+        )
+
+    def scan_actors(self) -> Found:
+        """Look at the actors' folders now and write down what is there."""
+        scan = scan_actors(self.settings.actors_dir)
+        change = self.ledger.items.record(scan)
+        return Found(
+            actors=scan.actors,
+            problems=scan.problems,
+            change=change,
+            unreadable=() if scan.complete else scan.problems[:1],
+        )
+
+    def scan_one_actor(self, name: str) -> Actor | None:
+        """The actor of that name as its ``actor.json`` has it now; None when there is none."""
+        self.scan_actors()
+        known = self.ledger.items.get([name]).get(name)
+        if known is None or known.gone or not isinstance(known.thing, Actor):
+            return None
+        return known.thing
+
+    def register(self, prompt: Prompt) -> None:
+        """Write down a typed prompt."""
+        scan = PromptScan(container=prompt.container, prompts=(prompt,), complete=False)
+        self.ledger.items.record(scan)
+
+    def prompts(self, keys: Sequence[str]) -> dict[str, Prompt]:
+        """The prompts of these keys, as the ledger knows them."""
+        items = self.ledger.items.get(keys)
+        return {k: item.thing for k, item in items.items() if isinstance(item.thing, Prompt)}
+
+    def actors(self, keys: Sequence[str]) -> dict[str, Actor]:
+        """The actors of these keys, as the ledger knows them."""
+        items = self.ledger.items.get(keys)
+        return {k: item.thing for k, item in items.items() if isinstance(item.thing, Actor)}
+
+    def order(self, **wishes: object) -> Order:
+        """An order with the settings' concurrency, changed by ``wishes``."""
+        base = Order(concurrency=self.settings.concurrency)
+        return replace(base, **{k: v for k, v in wishes.items() if v is not None})  # type: ignore[arg-type]
+
+    def generate_images(
+        self, prompts: Iterable[Prompt], parameters: PromptParameters, order: Order
+    ) -> Batch:
+        """A batch of pictures of prompts.
+
+        Raises, at once, MissingKeyError in a live run without a key, and RequestRefusedError
+        for a size that is none.
+        """
+        self.service("duomi")
+        parse_size(parameters.image_size)
+        folder = self.store.relative(self.settings.output_dir)
+        wanted = (self._wanted_image(prompt, parameters, folder) for prompt in prompts)
+        return generate(self.workshop, wanted, order)
+
+    def foresee_images(
+        self, prompts: Iterable[Prompt], parameters: PromptParameters, *, regenerate: bool
+    ) -> Forecast:
+        """What ``generate_images`` would do and cost; needs no key."""
+        folder = self.store.relative(self.settings.output_dir)
+        wanted = (self._wanted_image(prompt, parameters, folder) for prompt in prompts)
+        return foresee(self.workshop, wanted, regenerate=regenerate)
+
+    def _wanted_image(self, prompt: Prompt, parameters: PromptParameters, folder: str) -> Wanted:
+        return Wanted(
+            key=prompt.key,
+            request=parameters.request(prompt),
+            folder=folder,
+            file_prefix=file_prefix(prompt),
+            about={"source": prompt.source, "location": prompt.location},
+        )
+
+    def generate_base_images(
+        self, actors: Iterable[Actor], order: Order, *, own: str | None = None
+    ) -> Batch:
+        """A batch of base images; ``own`` as in ``Wanted``.
+
+        Raises, at once, MissingKeyError in a live run without a key, and WorkflowError.
+        """
+        self.service("runpod")
+        _ = self.workflow  # a graph that cannot be bound is found before the first item
+        wanted = (self._wanted_base_image(actor, own) for actor in actors)
+        return generate(self.workshop, wanted, order)
+
+    def base_image_request(self, actor: Actor) -> GenerationRequest:
+        """The request for an actor's base image, with the workflow as it is now."""
+        graph = self.workflow
+        guidance = FLUX_GUIDANCE if graph.guidance is None else graph.guidance
+        return base_image_request(actor, workflow_digest=graph.digest, guidance=guidance)
+
+    def _wanted_base_image(self, actor: Actor, own: str | None) -> Wanted:
+        folder = self.settings.base_images_dir / actor.name / "base_image"
+        return Wanted(
+            key=actor.key,
+            request=self.base_image_request(actor),
+            folder=self.store.relative(folder / "history"),
+            file_prefix=f"{actor.name}_base",
+            publish=self.store.relative(folder / f"{actor.name}_base.png"),
+            own=own,
+            about={"source": "actor", "location": actor.location},
+        )
+
+    def picture_path(self, attempt: Attempt) -> Path:
+        """Where a person finds the picture of an attempt: a base image at its fixed path."""
+        if attempt.service == "runpod":
+            folder = self.settings.base_images_dir / attempt.item_key / "base_image"
+            return folder / f"{attempt.item_key}_base.png"
+        return self.store.absolute(attempt.path or "")
+
+    @property
+    def results_file(self) -> Path:
+        """The table of results."""
+        return self.settings.data_dir / "generation_results.parquet"
+
+    def close(self) -> None:
+        """Close the ledger, if it was opened."""
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
+def _sum(changes: Sequence[ScanChange]) -> ScanChange:
+    return ScanChange(
+        new=tuple(key for change in changes for key in change.new),
+        changed=tuple(key for change in changes for key in change.changed),
+        gone=tuple(key for change in changes for key in change.gone),
+        unchanged=sum(change.unchanged for change in changes),
+    )

@@ -1,0 +1,193 @@
+"""HTTP to a service: time-outs on every call, size limits, and answers as typed errors.
+
+A request that may have created something is sent once. Whether it was accepted is told
+apart by *when* it broke: before a connection stood, nothing was sent (UnreachableError);
+after that, a picture may have been billed (OutcomeUnknownError).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+
+from imagegen_pipeline.domain.errors import (
+    BadAnswerError,
+    OutcomeUnknownError,
+    ServiceBusyError,
+    ServiceError,
+    UnreachableError,
+)
+
+LARGEST_ANSWER = 100 * 1024 * 1024
+"""Bytes of JSON, base64 pictures included."""
+EXCERPT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, between two reads, and for one whole download."""
+
+    connect: float = 10
+    read: float = 120
+    download: float = 60
+
+
+class KeyAuth(AuthBase):
+    """Puts the key on a request, and keeps ``.netrc`` from putting another one there."""
+
+    def __init__(self, header_value: str) -> None:
+        self._header_value = header_value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header_value
+        return request
+
+    def __repr__(self) -> str:
+        return "KeyAuth(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer: status, JSON body (None when it is not JSON) and its text."""
+
+    status: int
+    body: Any
+    text: str
+    retry_after: float | None
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the text, on one line, for an error's sentence."""
+        line = " ".join(self.text.split())
+        return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
+
+
+class HttpClient:
+    """One service's HTTP. Threads share it; the key is in no message and no ``repr``."""
+
+    def __init__(self, *, key: str, header_value: str, timeouts: Timeouts) -> None:
+        self._key = key
+        self._timeouts = timeouts
+        self._session = requests.Session()
+        self._session.auth = KeyAuth(header_value)
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=512, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def __repr__(self) -> str:
+        return "HttpClient(key=***)"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def send(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        *,
+        creates: bool,
+        payload: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+    ) -> Answer:
+        """Send once. ``creates`` says that the request may make something that is billed.
+
+        Raises UnreachableError when no connection was made; else, when the answer broke
+        off, OutcomeUnknownError if it ``creates``, ServiceBusyError if not.
+        """
+        try:
+            response = self._session.request(
+                method,
+                url,
+                json=payload,
+                params=params,
+                timeout=(self._timeouts.connect, self._timeouts.read),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                text = self._read(response).decode("utf-8", "replace")
+        except requests.RequestException as error:
+            raise self._transport_error(error, creates=creates) from None
+        return Answer(
+            status=response.status_code,
+            body=_parse(text),
+            text=self.without_key(text),
+            retry_after=_retry_after(response.headers.get("Retry-After")),
+        )
+
+    def _read(self, response: requests.Response) -> bytes:
+        deadline = time.monotonic() + self._timeouts.read
+        parts, size = [], 0
+        for part in response.iter_content(256 * 1024):
+            size += len(part)
+            if size > LARGEST_ANSWER:
+                raise requests.exceptions.ContentDecodingError(
+                    f"the answer is longer than {LARGEST_ANSWER:,} bytes"
+                )
+            if time.monotonic() > deadline:
+                raise requests.exceptions.ReadTimeout(
+                    f"the answer was not complete after {self._timeouts.read:g} s"
+                )
+            parts.append(part)
+        return b"".join(parts)
+
+    def _transport_error(self, error: requests.RequestException, *, creates: bool) -> ServiceError:
+        sentence = f"Request exception: {self.without_key(str(error))}."
+        if _never_connected(error):
+            return UnreachableError(sentence)
+        if creates:
+            return OutcomeUnknownError(sentence)
+        return ServiceBusyError(sentence)
+
+    def without_key(self, text: str) -> str:
+        """``text`` with the key struck out, should a service have repeated it."""
+        return text.replace(self._key, "***") if self._key else text
+
+
+def require_object(answer: Answer, *, service: str) -> dict[str, Any]:
+    """The answer's JSON object; raises BadAnswerError when it has none."""
+    if not isinstance(answer.body, dict):
+        raise BadAnswerError(
+            f"{service} answered {answer.status} with something that is not a JSON object: "
+            f"{answer.excerpt!r}."
+        )
+    return answer.body
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+        return True
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.ProxyError):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return isinstance(reason, NewConnectionError | NameResolutionError)
+
+
+def _parse(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())

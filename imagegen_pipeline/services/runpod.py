@@ -1,0 +1,234 @@
+"""RunPod Serverless, queue-based: a ComfyUI graph in, pictures out.
+
+Facts from RunPod's documentation, and, for what the workers put under ``output``, from
+public workers and client code. ``/run`` is used, never ``/runsync``: its time-out loses the
+job's id.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from imagegen_pipeline.domain.errors import (
+    AccountRefusedError,
+    BadAnswerError,
+    JobExpiredError,
+    JobFailedError,
+    JobTimeoutError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RequestRefusedError,
+    ServiceBusyError,
+    ServiceError,
+)
+from imagegen_pipeline.domain.generation import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.workflow import Workflow
+from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Submission
+from imagegen_pipeline.services.http import Answer, HttpClient, Timeouts, require_object
+from imagegen_pipeline.services.wire import error_text, read_image, without_pictures
+
+LARGEST_BODY = 10 * 1024 * 1024
+"""``/run`` refuses longer bodies; ours is refused before it is sent."""
+_LEAST_TTL_SECONDS, _LEAST_EXECUTION_SECONDS = 10.0, 5.0
+_WAITING = {"IN_QUEUE": JobState.QUEUED, "IN_PROGRESS": JobState.RUNNING}
+
+
+class RunPodClient:
+    """One RunPod endpoint; see ``ImageService`` for the calls.
+
+    ``queue_seconds`` and ``run_seconds`` become the job's policy, so that the platform gives
+    up where we do: a job is deleted after their sum (``ttl``), and ended after
+    ``run_seconds`` of work (``executionTimeout``).
+    """
+
+    name: ServiceName = "runpod"
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        endpoint_id: str,
+        workflow: Workflow,
+        base_url: str = "https://api.runpod.ai/v2",
+        timeouts: Timeouts | None = None,
+        queue_seconds: float = 900,
+        run_seconds: float = 900,
+    ) -> None:
+        self.endpoint = f"{base_url.rstrip('/')}/{endpoint_id}"
+        self._workflow = workflow
+        self._queue_seconds = queue_seconds
+        self._run_seconds = run_seconds
+        self._http = HttpClient(
+            key=api_key, header_value=f"Bearer {api_key}", timeouts=timeouts or Timeouts()
+        )
+
+    def __repr__(self) -> str:
+        return f"RunPodClient({self.endpoint!r})"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def submit(self, request: GenerationRequest) -> Submission:
+        """See ``ImageService.submit``: the job's id is written down before the first poll."""
+        payload = {"input": {"workflow": self._graph(request)}, "policy": self._policy()}
+        size = len(json.dumps(payload).encode())
+        if size > LARGEST_BODY:
+            raise RequestRefusedError(
+                f"The request has {size:,} bytes; RunPod takes {LARGEST_BODY:,}."
+            )
+        answer = self._http.send("POST", f"{self.endpoint}/run", creates=True, payload=payload)
+        self._raise_refusal(answer, creates=True)
+        body = answer.body
+        job_id = body.get("id") if isinstance(body, dict) else None
+        if not isinstance(job_id, str) or not job_id:
+            raise OutcomeUnknownError(
+                f"RunPod accepted the job but named none: {answer.excerpt!r}."
+            )
+        return Submission(job_id=job_id)
+
+    def _graph(self, request: GenerationRequest) -> dict[str, Any]:
+        return self._workflow.bind(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            width=request.width,
+            height=request.height,
+            steps=request.steps,
+            seed=request.seed,
+            guidance=None if self._workflow.guidance is None else request.guidance,
+        )
+
+    def _policy(self) -> dict[str, int]:
+        run = max(self._run_seconds, _LEAST_EXECUTION_SECONDS)
+        lives = max(self._queue_seconds + self._run_seconds, _LEAST_TTL_SECONDS)
+        return {"executionTimeout": round(run * 1000), "ttl": round(lives * 1000)}
+
+    def poll(self, job_id: str, endpoint: str) -> JobReport:
+        """See ``ImageService.poll``; raises JobFailedError for every way a job can fail."""
+        answer = self._http.send("GET", f"{endpoint}/status/{job_id}", creates=False)
+        if answer.status == 404:
+            raise JobExpiredError(
+                f"RunPod no longer has job {job_id} ({answer.excerpt}): its result is kept for "
+                "30 minutes, and a job lives no longer than its ttl.",
+                job_id=job_id,
+            )
+        self._raise_refusal(answer, creates=False)
+        return read_job(require_object(answer, service="RunPod"), job_id)
+
+    def cancel(self, job_id: str, endpoint: str) -> None:
+        """See ``ImageService.cancel``."""
+        answer = self._http.send("POST", f"{endpoint}/cancel/{job_id}", creates=False)
+        if answer.status not in (400, 404):
+            self._raise_refusal(answer, creates=False)
+
+    def health(self) -> dict[str, Any]:
+        """What the endpoint says of its jobs and workers: counts by state."""
+        answer = self._http.send("GET", f"{self.endpoint}/health", creates=False)
+        self._raise_refusal(answer, creates=False)
+        return require_object(answer, service="RunPod")
+
+    def _raise_refusal(self, answer: Answer, *, creates: bool) -> None:
+        if answer.status == 200:
+            return
+        sentence = f"RunPod answered with status {answer.status}: {answer.excerpt}."
+        if answer.status in (401, 402, 403):
+            raise AccountRefusedError(
+                sentence, remedy="Verify that RUNPOD_API_KEY is correct and has credits."
+            )
+        if answer.status == 404:
+            raise AccountRefusedError(
+                sentence,
+                remedy="Verify RUNPOD_SERVER_100_ID, and that RUNPOD_API_KEY is of its account.",
+            )
+        if answer.status == 429:
+            raise RateLimitedError(sentence, retry_after=answer.retry_after)
+        if answer.status == 503 or (answer.status >= 500 and not creates):
+            raise ServiceBusyError(sentence, retry_after=answer.retry_after)
+        raise _other_refusal(answer.status)(sentence)
+
+
+def _other_refusal(status: int) -> type[ServiceError]:
+    if status >= 500:
+        return OutcomeUnknownError
+    return BadAnswerError if status < 400 else RequestRefusedError
+
+
+def read_job(body: dict[str, Any], job_id: str) -> JobReport:
+    """A job's body in our words. IN_PROGRESS may carry ``output``: progress, not a result."""
+    status = body.get("status")
+    if status in _WAITING:
+        return JobReport(
+            _WAITING[status],
+            queue_seconds=_seconds(body, "delayTime"),
+        )
+    if status == "TIMED_OUT":
+        raise JobTimeoutError(
+            f"RunPod ended job {job_id} at its time limit.",
+            job_id=job_id,
+        )
+    if status in ("FAILED", "CANCELLED"):
+        reason = error_text(body) or ("it was cancelled" if status == "CANCELLED" else "no reason")
+        raise JobFailedError(f"RunPod's job {job_id} is {status}: {reason}.", job_id=job_id)
+    if status != "COMPLETED":
+        raise BadAnswerError(f"RunPod's job {job_id} has the unknown status {status!r}.")
+    images, warnings = read_output(body.get("output"), job_id)
+    return JobReport(
+        JobState.COMPLETED,
+        images=images,
+        queue_seconds=_seconds(body, "delayTime"),
+        run_seconds=_seconds(body, "executionTime"),
+        warnings=warnings,
+        raw=without_pictures(body),
+    )
+
+
+def read_output(output: Any, job_id: str) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:  # noqa: ANN401
+    """The pictures and warnings in a worker's ``output``, whichever shape it has.
+
+    Raises JobFailedError for a failure dressed as success.
+    """
+    if output is None or output in ("", {}, []):
+        raise JobFailedError(
+            f"RunPod's job {job_id} is COMPLETED without output.",
+            job_id=job_id,
+            remedy="The result was probably over the size limit: ask for a smaller picture.",
+        )
+    if isinstance(output, str | list):
+        output = {"images": output if isinstance(output, list) else [output]}
+    if not isinstance(output, dict):
+        raise BadAnswerError(f"RunPod's job {job_id} has an output of {type(output).__name__}.")
+    entries = _entries(output)
+    if not entries:
+        reason = error_text(output) or str(output.get("status") or "no picture in it")
+        raise JobFailedError(
+            f"RunPod's job {job_id} is COMPLETED and has no picture: {reason}.", job_id=job_id
+        )
+    images = tuple(read_image(entry, service="RunPod") for entry in entries)
+    return images, _worker_warnings(output)
+
+
+def _entries(output: dict[str, Any]) -> list[Any]:
+    if output.get("status") == "error" or output.get("error"):
+        return []
+    for holder in (output, output.get("job_results"), output.get("output")):
+        images = holder.get("images") if isinstance(holder, dict) else None
+        if isinstance(images, str):
+            return [images]
+        if isinstance(images, list) and images:
+            return images
+    for field in ("image", "image_url", "message"):
+        value = output.get(field)
+        if isinstance(value, dict) or (isinstance(value, str) and value):
+            return [value]
+    return []
+
+
+def _worker_warnings(output: dict[str, Any]) -> tuple[str, ...]:
+    errors = output.get("errors")
+    return tuple(str(error) for error in errors) if isinstance(errors, list) else ()
+
+
+def _seconds(body: dict[str, Any], field: str) -> float | None:
+    value = body.get(field)
+    return value / 1000 if isinstance(value, int | float) else None

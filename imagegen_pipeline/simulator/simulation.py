@@ -1,0 +1,53 @@
+"""What the simulated services share: their settings, books, faults, files and workers."""
+
+import asyncio
+import os
+from collections import deque
+
+from starlette.concurrency import run_in_threadpool
+
+from imagegen_pipeline.simulator.connections import Connections
+from imagegen_pipeline.simulator.damaged_pictures import render
+from imagegen_pipeline.simulator.faults import Fault, FaultScript
+from imagegen_pipeline.simulator.options import SimulatorOptions
+from imagegen_pipeline.simulator.pictures import Recipe
+from imagegen_pipeline.simulator.tally import Tally
+
+
+class RateWindow:
+    """At most ``limit`` requests in any ``seconds``; no limit lets everything through."""
+
+    def __init__(self, limit: int | None, seconds: float) -> None:
+        """Start with an empty window."""
+        self._limit = limit
+        self._seconds = seconds
+        self._passed: deque[float] = deque()
+
+    def admits(self) -> bool:
+        """Whether one more request may pass now; if so it is counted."""
+        if self._limit is None:
+            return True
+        now = asyncio.get_running_loop().time()
+        while self._passed and self._passed[0] <= now - self._seconds:
+            self._passed.popleft()
+        if len(self._passed) >= self._limit:
+            return False
+        self._passed.append(now)
+        return True
+
+
+class Simulation:
+    """One running simulator; everything happens on one event loop."""
+
+    def __init__(self, options: SimulatorOptions) -> None:
+        """Start with clean books and no faults."""
+        self.options = options
+        self.tally = Tally()
+        self.faults = FaultScript()
+        self.connections = Connections()
+        self._brushes = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def paint(self, recipe: Recipe, damage: Fault | None = None) -> tuple[bytes, str]:
+        """Bytes and media type of the picture, made beside the event loop."""
+        async with self._brushes:
+            return await run_in_threadpool(render, recipe, damage)

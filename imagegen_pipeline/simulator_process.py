@@ -1,0 +1,78 @@
+"""The local simulator as a process: one for each data folder, started when needed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from imagegen_pipeline.domain.errors import SetupError
+
+IDLE_EXIT_SECONDS = 900
+START_SECONDS = 30
+
+
+def ensure_simulator(folder: Path) -> str:
+    """The address of the simulator of ``folder``, started if none answers.
+
+    Raises SetupError when it does not come up. It ends by itself after a quarter of an
+    hour without a request.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ready = folder / "simulator.json"
+    with _locked(folder / "simulator.lock"):
+        address = _answering(ready)
+        if address is None:
+            ready.unlink(missing_ok=True)
+            address = _start(ready, folder / "simulator.log")
+    return address
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _answering(ready: Path) -> str | None:
+    try:
+        address = f"http://127.0.0.1:{json.loads(ready.read_text('utf-8'))['port']}"
+        stats = requests.get(f"{address}/_sim/stats", params={"prompts": "0"}, timeout=5)
+    except (OSError, ValueError, KeyError):  # requests' errors are OSErrors
+        return None
+    return address if stats.ok else None
+
+
+def _start(ready: Path, log: Path) -> str:
+    command = [
+        *(sys.executable, "-m", "imagegen_pipeline.simulator"),
+        *("--port", "0", "--ready-file", str(ready), "--idle-exit", str(IDLE_EXIT_SECONDS)),
+    ]
+    with log.open("ab") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        address = _answering(ready)
+        if address is not None:
+            return address
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise SetupError(
+        f"The local simulator did not start: see {log}.",
+        remedy="Or start one with `imagegen simulate` and set IMAGEGEN_SIMULATOR to its address.",
+    )

@@ -1,0 +1,273 @@
+"""Picture files: whole or not there, never overwritten, each with a preview and a sidecar.
+
+``PictureStore`` is the small interface that the engine needs; ``LocalStore`` keeps the
+pictures in folders on this machine. Paths in the ledger are relative to the data folder
+where they lie inside it, so that the folder can move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from imagegen_pipeline.domain.errors import NotAPictureError, StoreError
+from imagegen_pipeline.domain.images import SUFFIXES, Picture, decode_picture, to_png
+
+HIDDEN = ".imagegen"
+"""The folder beside the pictures that holds their sidecars."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A whole picture on disk. ``path`` is as the ledger writes it."""
+
+    path: str
+    digest: str
+    width: int
+    height: int
+    bytes: int
+
+
+class PictureStore(Protocol):
+    """What the engine asks of a place that keeps pictures."""
+
+    def keep(self, data: bytes, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
+        """Decode, write whole and durable; raises NotAPictureError or StoreError."""
+
+    def adopt(self, folder: str, stem: str) -> StoredPicture | None:
+        """The whole picture of that name, if one was written before a crash."""
+
+    def share(self, path: str, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
+        """The same bytes under a second name."""
+
+    def publish(self, stored: StoredPicture, target: str) -> list[str]:
+        """Make ``target`` the current picture, keeping what it replaces; returns warnings."""
+
+    def matches(self, path: str, digest: str) -> bool:
+        """Whether the file is there with these bytes."""
+
+    def is_taken(self, folder: str, stem: str) -> bool:
+        """Whether a picture of that name is there, whatever its suffix."""
+
+    def quarantine(self, data: bytes, stem: str, reason: str) -> str:
+        """Keep bytes that were paid for and do not decode; returns where."""
+
+    def absolute(self, path: str) -> Path:
+        """The path of a ledger's path on this machine."""
+
+    def preview(self, digest: str) -> bytes | None:
+        """The small WebP of a stored picture."""
+
+
+class LocalStore:
+    """Pictures in folders below (or beside) ``root``, the data folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def absolute(self, path: str) -> Path:
+        """``root``/path; an absolute path stays as it is."""
+        return self.root / path
+
+    def relative(self, path: Path) -> str:
+        """A path as the ledger writes it."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def keep(self, data: bytes, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
+        """See ``PictureStore.keep``. The file keeps the suffix of its real format."""
+        picture = decode_picture(data)
+        place = self._folder(folder)
+        target = place / f"{stem}{picture.suffix}"
+        self._write_new(target, data)
+        self._remember(picture)
+        return self._sidecar(picture, target, about)
+
+    def adopt(self, folder: str, stem: str) -> StoredPicture | None:
+        """See ``PictureStore.adopt``."""
+        for suffix in SUFFIXES.values():
+            target = self.absolute(folder) / f"{stem}{suffix}"
+            if not target.is_file():
+                continue
+            try:
+                picture = decode_picture(target.read_bytes())
+            except (NotAPictureError, OSError):
+                return None
+            self._remember(picture)
+            return self._stored(picture, target)
+        return None
+
+    def share(self, path: str, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
+        """See ``PictureStore.share``: a hard link where the file system has them."""
+        source = self.absolute(path)
+        with _as_store_error(source, "read"):
+            picture = decode_picture(source.read_bytes())
+        target = self._folder(folder) / f"{stem}{picture.suffix}"
+        try:
+            os.link(source, target)
+            _flush_folder(target.parent)
+        except OSError:
+            self._write_new(target, picture.data)
+        return self._sidecar(picture, target, about)
+
+    def publish(self, stored: StoredPicture, target: str) -> list[str]:
+        """See ``PictureStore.publish``. ``target`` is always PNG; others are converted."""
+        goal, source = self.absolute(target), self.absolute(stored.path)
+        warnings: list[str] = []
+        with _as_store_error(goal, "written"):
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            if goal.exists() and not self._is_kept(goal):
+                kept = self._archive(goal)
+                warnings.append(f"A picture that this program did not make was kept as {kept}.")
+            png = source.with_suffix(".png")
+            if not png.exists():
+                self._write_new(png, to_png(source.read_bytes()))
+            spare = goal.with_name(f".{goal.name}.{os.getpid()}.{time.monotonic_ns()}")
+            try:
+                os.link(png, spare)
+            except OSError:
+                spare = _temporary_file(goal, png.read_bytes())
+            spare.replace(goal)
+            # rename() of two links to one file does nothing, and leaves the first name.
+            spare.unlink(missing_ok=True)
+            _flush_folder(goal.parent)
+        return warnings
+
+    def _is_kept(self, goal: Path) -> bool:
+        """Whether the file at ``goal`` stands in the history too."""
+        digest, size = _file_digest(goal), goal.stat().st_size
+        return any(
+            other.stat().st_size == size and _file_digest(other) == digest
+            for other in (goal.parent / "history").glob("*.png")
+        )
+
+    def _archive(self, goal: Path) -> Path:
+        moment = time.strftime("%Y%m%d_%H%M%S", time.gmtime(goal.stat().st_mtime))
+        stem, number = f"{goal.stem}_{moment}", 1
+        kept = goal.parent / "history" / f"{stem}{goal.suffix}"
+        while kept.exists():
+            number += 1
+            kept = kept.with_name(f"{stem}_{number}{goal.suffix}")
+        self._write_new(kept, goal.read_bytes())
+        return kept
+
+    def matches(self, path: str, digest: str) -> bool:
+        """See ``PictureStore.matches``: every byte is read."""
+        file = self.absolute(path)
+        return file.is_file() and _file_digest(file) == digest
+
+    def is_taken(self, folder: str, stem: str) -> bool:
+        """See ``PictureStore.is_taken``."""
+        place = self.absolute(folder)
+        return any((place / f"{stem}{suffix}").exists() for suffix in SUFFIXES.values())
+
+    def quarantine(self, data: bytes, stem: str, reason: str) -> str:
+        """See ``PictureStore.quarantine``: ``{root}/quarantine``, the reason beside it."""
+        name = f"{stem}_{hashlib.sha256(data).hexdigest()[:8]}.bin"
+        target = self._folder("quarantine") / name
+        if not target.exists():
+            self._write_new(target, data)
+            self._write_new(target.with_suffix(".txt"), f"{reason}\n".encode())
+        return str(target)
+
+    def preview(self, digest: str) -> bytes | None:
+        """See ``PictureStore.preview``."""
+        file = self._preview_path(digest)
+        return file.read_bytes() if file.is_file() else None
+
+    def _preview_path(self, digest: str) -> Path:
+        return self.root / HIDDEN / "previews" / digest[:2] / f"{digest}.webp"
+
+    def _remember(self, picture: Picture) -> None:
+        file = self._preview_path(picture.digest)
+        if not file.exists():
+            with _as_store_error(file, "written"):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _temporary_file(file, picture.preview).replace(file)
+
+    def _sidecar(self, picture: Picture, target: Path, about: Mapping[str, Any]) -> StoredPicture:
+        file = target.parent / HIDDEN / f"{target.name}.json"
+        facts = {**about, "sha256": picture.digest, "file": target.name}
+        text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+        with _as_store_error(file, "written"):
+            file.parent.mkdir(exist_ok=True)
+            _temporary_file(file, text.encode()).replace(file)
+        return self._stored(picture, target)
+
+    def _stored(self, picture: Picture, target: Path) -> StoredPicture:
+        return StoredPicture(
+            path=self.relative(target),
+            digest=picture.digest,
+            width=picture.width,
+            height=picture.height,
+            bytes=len(picture.data),
+        )
+
+    def _folder(self, folder: str) -> Path:
+        place = self.absolute(folder)
+        with _as_store_error(place, "made"):
+            place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def _write_new(self, target: Path, data: bytes) -> None:
+        """Write whole and durable, or leave nothing; an existing file is never overwritten."""
+        with _as_store_error(target, "written"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            spare = _temporary_file(target, data)
+            try:
+                try:
+                    os.link(spare, target)  # unlike rename(), refuses a name that is taken
+                except FileExistsError:
+                    raise
+                except OSError:
+                    if target.exists():
+                        raise FileExistsError(f"{target} is there already") from None
+                    spare.replace(target)
+            finally:
+                spare.unlink(missing_ok=True)
+            _flush_folder(target.parent)
+
+
+def _temporary_file(target: Path, data: bytes) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
+
+
+def _flush_folder(folder: Path) -> None:
+    with contextlib.suppress(PermissionError):  # some systems do not open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _as_store_error(path: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"{path} cannot be {verb}: {reason}.") from error
