@@ -23,7 +23,7 @@ from imagegen_pipeline.domain.actors import (
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Outcome
 from imagegen_pipeline.domain.keys import is_key
-from imagegen_pipeline.domain.workflow import check_size
+from imagegen_pipeline.domain.workflow import LARGEST_SEED, MOST_STEPS, check_size
 from imagegen_pipeline.pipeline import Pipeline
 
 MISSING_FIELDS = "Missing required fields: actorName and description are required"
@@ -73,6 +73,10 @@ def refusal(wish: BaseImageWish) -> str | None:
             f"{wish.actor_name!r} is not an actor's folder name: letters, digits, _ and - only, "
             "such as 0100_european_25_male"
         )
+    if not 1 <= wish.steps <= MOST_STEPS:
+        return f"steps are 1 to {MOST_STEPS}, not {wish.steps}"
+    if not RANDOM_SEED <= wish.seed <= LARGEST_SEED:
+        return f"seed is -1 (random) or 0 to {LARGEST_SEED}, not {wish.seed}"
     return None
 
 
@@ -87,6 +91,7 @@ def generate_base_image(pipeline: Pipeline, wish: BaseImageWish) -> BaseImageAns
     if reason is not None:
         return failed(400, wish, reason)
     check_size(wish.width, wish.height)
+    pipeline.service("runpod")  # a missing key is found before an actor is written down
     actor, own = _enrol(pipeline, wish)
     batch = pipeline.generate_base_images([actor], pipeline.order(), own=own)
     (outcome,) = tuple(batch)
@@ -192,5 +197,4 @@ def _failure_text(outcome: Outcome) -> str:
         head = "RunPod error"
     else:
         head = "Generation failed"
-    remedy = outcome.remedy or _REMEDIES[head]
-    return f"{head}: {outcome.error} {remedy} {_REMEDIES[head]}".strip()
+    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, _REMEDIES[head])))

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from imagegen_pipeline.domain.errors import (
     ImagegenError,
     RequestRefusedError,
     SetupError,
     SourceError,
+    StoreError,
 )
 from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.domain.keys import safe_file_stem
@@ -28,6 +29,7 @@ from imagegen_pipeline.pipeline import Found, Pipeline
 from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
 _log = logging.getLogger(__name__)
+_Error = TypeVar("_Error", bound=ImagegenError)
 _WIRE_NAMES = {
     "model": "model",
     "image_size": "image_size",
@@ -36,6 +38,7 @@ _WIRE_NAMES = {
     "seed": "seed",
     "negative_prompt": "negative_prompt",
 }
+_WHOLE_NUMBERS = ("num_inference_steps", "seed")
 
 
 class DuomiImageGenerator:
@@ -69,6 +72,10 @@ class DuomiImageGenerator:
         happened and what to do. Raises MissingKeyError and SetupError for wrong use.
         """
         parameters = self._parameters(kwargs)
+        if not isinstance(prompt, str):
+            raise _with_remedy(
+                SetupError(f"The prompt is {prompt!r}, not a text.", remedy="Give it as a str.")
+            )
         try:
             item = typed_prompt(prompt)
         except SourceError as error:
@@ -96,13 +103,18 @@ class DuomiImageGenerator:
         store, work = self._pipeline.store, self._pipeline
         folder = store.relative(work.settings.output_dir)
         wish = f"{safe_file_stem(filename_prefix)}_{file_time(time.time())}"
-        stem, number = wish, 1
-        while store.is_taken(folder, stem) or work.ledger.attempts.is_reserved(folder, stem):
-            number += 1
-            stem = f"{wish}_{number}"
         about = {"key": result.get("key"), "same_picture_as": Path(path).name}
-        stored = store.share(store.relative(Path(path)), folder, stem, about)
-        return str(store.absolute(stored.path))
+        for stem in (wish, *(f"{wish}_{number}" for number in range(2, 10_000))):
+            if store.is_taken(folder, stem) or work.ledger.attempts.is_reserved(folder, stem):
+                continue
+            try:
+                stored = store.share(store.relative(Path(path)), folder, stem, about)
+            except StoreError:
+                if store.is_taken(folder, stem):  # another was quicker: the next name
+                    continue
+                raise
+            return str(store.absolute(stored.path))
+        raise StoreError(f"{wish}_2 to {wish}_9999 are all taken in {work.settings.output_dir}.")
 
     def get_prompts_from_database(self, limit: int | None = None) -> list[dict[str, Any]]:
         """The database's prompts, as the users' query has them. Raises SourceError."""
@@ -114,7 +126,7 @@ class DuomiImageGenerator:
                 "original_filename": prompt.original_filename,
                 "descriptive_name": prompt.descriptive_name,
             }
-            for prompt in self._scan_database().prompts[:limit]
+            for prompt in self._scan_database().prompts[: _checked_limit(limit)]
         ]
 
     def get_prompts_from_json_files(
@@ -164,16 +176,22 @@ class DuomiImageGenerator:
     def _parameters(self, changes: dict[str, Any]) -> PromptParameters:
         params = {**self.default_params, **changes}
         if params.pop("batch_size", 1) != 1:
-            raise SetupError(
-                "batch_size is 1: every picture has its own name, seed and bill.",
-                remedy="Call once for each picture, with seeds of their own.",
+            raise _with_remedy(
+                SetupError(
+                    "batch_size is 1: every picture has its own name, seed and bill.",
+                    remedy="Call once for each picture, with seeds of their own.",
+                )
             )
         unknown = sorted(set(params) - set(_WIRE_NAMES))
         if unknown:
-            raise SetupError(
-                f"Unknown parameters: {', '.join(unknown)}.",
-                remedy=f"Known are {', '.join(_WIRE_NAMES)}.",
+            raise _with_remedy(
+                SetupError(
+                    f"Unknown parameters: {', '.join(unknown)}.",
+                    remedy=f"Known are {', '.join(_WIRE_NAMES)}.",
+                )
             )
+        for name, value in params.items():
+            _check_kind(name, value)
         return PromptParameters(**{_WIRE_NAMES[name]: value for name, value in params.items()})
 
     def _scan_database(self) -> Found:
@@ -186,7 +204,7 @@ class DuomiImageGenerator:
     def _batch_of(
         self, found: Found, limit: int | None, delay: float, source: str
     ) -> list[dict[str, Any]]:
-        prompts = found.prompts[:limit]
+        prompts = found.prompts[: _checked_limit(limit)]
         results = self._batch(prompts, self._parameters({}), delay)
         return results + [problem_result(problem, source) for problem in found.problems]
 
@@ -203,8 +221,37 @@ class DuomiImageGenerator:
 def _readable(found: Found) -> Found:
     if found.unreadable:
         problem = found.unreadable[0]
-        raise SourceError(problem.message, remedy=problem.remedy)
+        raise _with_remedy(SourceError(problem.message, remedy=problem.remedy))
     return found
+
+
+def _with_remedy(error: _Error) -> _Error:
+    """The same error, whose traceback says what to do too."""
+    error.add_note(error.remedy)
+    return error
+
+
+def _check_kind(name: str, value: object) -> None:
+    """Raises SetupError for a parameter that is no number where one is wanted, and the like."""
+    if name == "guidance_scale":
+        kind, is_right = "a number", isinstance(value, int | float)
+    elif name in _WHOLE_NUMBERS:
+        kind, is_right = "a whole number", isinstance(value, int)
+    else:
+        kind, is_right = "a text", isinstance(value, str)
+    if not is_right or isinstance(value, bool):
+        raise _with_remedy(SetupError(f"{name} is {value!r}, not {kind}.", remedy=f"Give {kind}."))
+
+
+def _checked_limit(limit: int | None) -> int | None:
+    if limit is not None and (not isinstance(limit, int) or limit < 0):
+        raise _with_remedy(
+            SetupError(
+                f"limit is {limit!r}, not a whole number from 0 on.",
+                remedy="Leave it out, or None, for all.",
+            )
+        )
+    return limit
 
 
 def _failure(key: str, error: ImagegenError) -> Outcome:

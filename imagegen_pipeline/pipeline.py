@@ -13,7 +13,13 @@ from functools import cached_property
 from pathlib import Path
 
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, ServiceName
+from imagegen_pipeline.domain.generation import (
+    Attempt,
+    GenerationRequest,
+    Outcome,
+    ServiceName,
+    Status,
+)
 from imagegen_pipeline.domain.parameters import (
     FLUX_GUIDANCE,
     PromptParameters,
@@ -268,6 +274,13 @@ class Pipeline:
             folder = self.settings.base_images_dir / attempt.item_key / "base_image"
             return folder / f"{attempt.item_key}_base.png"
         return self.store.absolute(attempt.path or "")
+
+    def current_outcome(self, key: str) -> Outcome | None:
+        """The item's current picture as a reused one; None when its file is not there."""
+        attempt = self.ledger.attempts.current(key)
+        if attempt is None or not self.picture_path(attempt).is_file():
+            return None
+        return Outcome(key, Status.REUSED, attempt=attempt, path=str(self.picture_path(attempt)))
 
     @property
     def results_file(self) -> Path:

@@ -113,9 +113,11 @@ class LocalStore:
         target = self._folder(folder) / f"{stem}{picture.suffix}"
         try:
             os.link(source, target)
-            _flush_folder(target.parent)
         except OSError:
             self._write_new(target, picture.data)
+        else:
+            with _as_store_error(target, "written"):
+                _flush_folder(target.parent)
         return self._sidecar(picture, target, about)
 
     def publish(self, stored: StoredPicture, target: str) -> list[str]:
@@ -162,7 +164,8 @@ class LocalStore:
     def matches(self, path: str, digest: str) -> bool:
         """See ``PictureStore.matches``: every byte is read."""
         file = self.absolute(path)
-        return file.is_file() and _file_digest(file) == digest
+        with _as_store_error(file, "read"):
+            return file.is_file() and _file_digest(file) == digest
 
     def is_taken(self, folder: str, stem: str) -> bool:
         """See ``PictureStore.is_taken``."""
@@ -173,15 +176,16 @@ class LocalStore:
         """See ``PictureStore.quarantine``: ``{root}/quarantine``, the reason beside it."""
         name = f"{stem}_{hashlib.sha256(data).hexdigest()[:8]}.bin"
         target = self._folder("quarantine") / name
-        if not target.exists():
-            self._write_new(target, data)
-            self._write_new(target.with_suffix(".txt"), f"{reason}\n".encode())
+        for file, content in ((target.with_suffix(".txt"), f"{reason}\n".encode()), (target, data)):
+            if not file.exists():
+                self._write_new(file, content)
         return str(target)
 
     def preview(self, digest: str) -> bytes | None:
         """See ``PictureStore.preview``."""
         file = self._preview_path(digest)
-        return file.read_bytes() if file.is_file() else None
+        with _as_store_error(file, "read"):
+            return file.read_bytes() if file.is_file() else None
 
     def _preview_path(self, digest: str) -> Path:
         return self.root / HIDDEN / "previews" / digest[:2] / f"{digest}.webp"

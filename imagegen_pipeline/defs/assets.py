@@ -1,6 +1,6 @@
 """The assets: sources → prompts and actors → pictures → the table of results."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import dagster as dg
@@ -9,13 +9,20 @@ from pydantic import Field
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
 from imagegen_pipeline.defs.reporting import BASE_IMAGES, IMAGES, RunlessReporter
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
-from imagegen_pipeline.defs.running import PartitionLog, done, intent_of, refresh_results
+from imagegen_pipeline.defs.running import (
+    PartitionLog,
+    done,
+    intent_of,
+    refresh_results,
+    typed_failure,
+)
 from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
 from imagegen_pipeline.domain.errors import SourceError
 from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.pipeline import Found
+from imagegen_pipeline.engine import Order
+from imagegen_pipeline.pipeline import Found, Pipeline
 
 ONE_RUN = dg.BackfillPolicy.single_run()
 SOURCES, PICTURES, RESULTS_GROUP = "sources", "pictures", "results"
@@ -80,8 +87,9 @@ def source_scan(
     """Looks at the database, the JSON files and the actors' folders now, and registers what is
     there as partitions. Start here on an empty instance. Buys nothing.
     """
-    work = pipeline.get()
-    prompts, actors = work.scan_prompts(), work.scan_actors()
+    with typed_failure():
+        work = pipeline.get()
+        prompts, actors = work.scan_prompts(), work.scan_actors()
     instance = context.instance
     new = add_missing(instance, PROMPTS, work.ledger.items.keys("prompt"))
     new += add_missing(instance, ACTORS, work.ledger.items.keys("actor"))
@@ -115,11 +123,11 @@ def prompts(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """A prompt as its source has it now: a row of the database, a JSON file, or a typed one."""
-    work = pipeline.get()
-    _warn(context, work.scan_prompts())
-    known = work.prompts(context.partition_keys)
-    _log_things(context, dict(known), config.keys)
-    yield done()
+    with typed_failure():
+        work = pipeline.get()
+        _warn(context, work.scan_prompts())
+        _log_things(context, work.prompts(_meant(context, config)))
+        yield done()
 
 
 @dg.asset(
@@ -132,11 +140,11 @@ def actors(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """An actor as its ``actor.json`` describes it now."""
-    work = pipeline.get()
-    _warn(context, work.scan_actors())
-    known = work.actors(context.partition_keys)
-    _log_things(context, dict(known), config.keys)
-    yield done()
+    with typed_failure():
+        work = pipeline.get()
+        _warn(context, work.scan_actors())
+        _log_things(context, work.actors(_meant(context, config)))
+        yield done()
 
 
 def _warn(context: dg.AssetExecutionContext, found: Found) -> None:
@@ -144,14 +152,12 @@ def _warn(context: dg.AssetExecutionContext, found: Found) -> None:
         context.log.warning(problem.line)
 
 
-def _log_things(
-    context: dg.AssetExecutionContext, known: dict[str, Prompt | Actor], only: list[str]
-) -> None:
-    """An event for each partition, with the text's digest as its data version."""
-    for key in only or context.partition_keys:
-        thing = known.get(key)
-        if thing is None:
-            continue  # what is downstream says that the source does not have it
+def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | Actor]) -> None:
+    """An event for each partition, with the text's digest as its data version.
+
+    A key that no source has gets none: what is downstream says so.
+    """
+    for key, thing in known.items():
         text = thing.text if isinstance(thing, Prompt) else thing.description
         event = dg.AssetMaterialization(
             context.asset_key,
@@ -185,19 +191,15 @@ def generated_images(
     """A picture of each prompt, made by Duomi. What is made already is reused at no cost; a
     prompt that fails is red with its reason, and the others stand.
     """
-    work = pipeline.get()
-    work.use(duomi.client(work))
-    log = PartitionLog(context, work, IMAGES)
-    keys = config.keys or list(context.partition_keys)
-    known = work.prompts(keys)
-    _report_unknown(log, [key for key in keys if key not in known], "prompt")
-    order = work.order(
-        intent=intent_of(context),
-        regenerate=config.regenerate,
-        seed_given=config.seed is not None,
-    )
-    log.run(work.generate_images(known.values(), config.parameters(), order))
-    yield from log.finish()
+    with typed_failure():
+        work = pipeline.get()
+        work.use(duomi.client(work))
+        log = PartitionLog(context, work, IMAGES)
+        known = work.prompts(_meant(context, config))
+        _report_others(log, config, known, "prompt")
+        order = _order(context, work, config)
+        log.run(work.generate_images(known.values(), config.parameters(), order))
+        yield from log.finish()
 
 
 @dg.asset(
@@ -214,39 +216,57 @@ def actor_base_images(
     runpod: RunPodResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """A full-body base portrait of each actor, made by FLUX in ComfyUI on RunPod."""
-    work = pipeline.get()
-    work.use(runpod.client(work))
-    log = PartitionLog(context, work, BASE_IMAGES)
-    keys = config.keys or list(context.partition_keys)
-    known = {key: config.apply(actor) for key, actor in work.actors(keys).items()}
-    _report_unknown(log, [key for key in keys if key not in known], "actor")
-    for actor in known.values():
-        advice = description_warnings(actor.description) + size_warnings(actor.width, actor.height)
-        for line in advice:
-            context.log.warning(f"{actor.name}: {line}")
-    order = work.order(
+    with typed_failure():
+        work = pipeline.get()
+        work.use(runpod.client(work))
+        log = PartitionLog(context, work, BASE_IMAGES)
+        known = work.actors(_meant(context, config))
+        _report_others(log, config, known, "actor")
+        asked = [config.apply(actor) for actor in known.values()]
+        for actor in asked:
+            _advise(context, actor)
+        log.run(work.generate_base_images(asked, _order(context, work, config)))
+        yield from log.finish()
+
+
+def _meant(context: dg.AssetExecutionContext, config: KeysConfig) -> list[str]:
+    return config.keys or list(context.partition_keys)
+
+
+def _order(
+    context: dg.AssetExecutionContext, work: Pipeline, config: ImagesConfig | BaseImagesConfig
+) -> Order:
+    return work.order(
         intent=intent_of(context),
         regenerate=config.regenerate,
         seed_given=config.seed is not None,
     )
-    log.run(work.generate_base_images(known.values(), order))
-    yield from log.finish()
 
 
-def _report_unknown(log: PartitionLog, keys: list[str], noun: str) -> None:
-    for key in keys:
-        error = SourceError(
-            f"There is no {noun} {key} in the ledger.",
-            remedy="Materialize source_scan, or run `imagegen sync`, then try again.",
-        )
-        outcome = Outcome(
-            key,
-            Status.FAILED,
-            error_kind=error.kind,
-            error=str(error),
-            remedy=error.remedy,
-        )
-        log.report(outcome)
+def _advise(context: dg.AssetExecutionContext, actor: Actor) -> None:
+    for line in description_warnings(actor.description) + size_warnings(actor.width, actor.height):
+        context.log.warning(f"{actor.name}: {line}")
+
+
+def _report_others(
+    log: PartitionLog, config: KeysConfig, known: Mapping[str, Prompt | Actor], noun: str
+) -> None:
+    """What the run covers and does not make: keys that are not meant, and unknown ones."""
+    meant = _meant(log.context, config)
+    log.pass_over([key for key in log.context.partition_keys if key not in set(meant)])
+    for key in meant:
+        if key not in known:
+            log.report(_unknown(key, noun))
+
+
+def _unknown(key: str, noun: str) -> Outcome:
+    return Outcome(
+        key,
+        Status.FAILED,
+        error_kind=SourceError.kind,
+        error=f"There is no {noun} {key} in the ledger.",
+        remedy="Materialize source_scan, or run `imagegen sync`, then try again.",
+    )
 
 
 @dg.asset(
@@ -257,7 +277,8 @@ def _report_unknown(log: PartitionLog, keys: list[str], noun: str) -> None:
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
     """The table of what happened: one row an attempt, and what in the sources is unreadable."""
-    return dg.MaterializeResult(metadata=refresh_results(pipeline.get()))
+    with typed_failure():
+        return dg.MaterializeResult(metadata=refresh_results(pipeline.get()))
 
 
 ASSETS = [source_scan, prompts, actors, generated_images, actor_base_images, generation_results]

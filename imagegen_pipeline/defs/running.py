@@ -1,7 +1,8 @@
 """A batch inside a Dagster step: each partition's event as it finishes, failures at the end."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -13,6 +14,7 @@ from imagegen_pipeline.defs.reporting import (
     materialization,
     results_metadata,
 )
+from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.engine import Batch
 from imagegen_pipeline.pipeline import Pipeline
@@ -21,6 +23,16 @@ from imagegen_pipeline.results import result_rows, summary, write_results
 LISTED = 50
 """Failed partitions that are listed in the failure itself; all are in the results."""
 _GROUP = 25
+
+
+@contextmanager
+def typed_failure() -> Iterator[None]:
+    """What stops a whole step as a failure that says what happened and what to do."""
+    try:
+        yield
+    except ImagegenError as error:
+        metadata = {"error_kind": error.kind, "error": str(error), "remedy": error.remedy}
+        raise dg.Failure(error.sentence, metadata=metadata, allow_retries=False) from error
 
 
 def intent_of(context: dg.AssetExecutionContext) -> str:
@@ -64,7 +76,7 @@ class PartitionLog:
     def __init__(
         self, context: dg.AssetExecutionContext, pipeline: Pipeline, asset: dg.AssetKey
     ) -> None:
-        self._context = context
+        self.context = context
         self._pipeline = pipeline
         self._asset = asset
         self._told: list[int] = []
@@ -76,13 +88,23 @@ class PartitionLog:
             self._report_all(batch)
         except BaseException:
             # Also Dagster's interrupt, which is no Exception: what is in flight is paid for.
-            self._context.log.warning("Stopping: nothing new is begun; what is sent is kept.")
+            self.context.log.warning("Stopping: nothing new is begun; what is sent is kept.")
             batch.stop()
             self._report_all(batch)
             self._refresh_here()
             raise
         finally:
             self._flush()
+
+    def pass_over(self, keys: Sequence[str]) -> None:
+        """Report again what is made of ``keys``, at no cost.
+
+        In a run that fails, Dagster shows every planned partition without an event as failed.
+        """
+        for key in keys:
+            outcome = self._pipeline.current_outcome(key)
+            if outcome is not None:
+                self.report(outcome)
 
     def _report_all(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
@@ -92,13 +114,13 @@ class PartitionLog:
         """One outcome: a materialization, or an observation that says why there is none."""
         self.tally.counts[str(outcome.status)] += 1
         if outcome.ok:
-            self._context.log_event(materialization(self._pipeline, outcome))
+            self.context.log_event(materialization(self._pipeline, outcome))
             if outcome.attempt is not None and not outcome.attempt.reported:
                 self._told.append(outcome.attempt.id)
         else:
             self.tally.failed.append(outcome)
-            self._context.log.error(f"{outcome.item_key} {outcome.status}: {outcome.reason}")
-            self._context.log_event(failure_observation(self._asset, outcome))
+            self.context.log.error(f"{outcome.item_key} {outcome.status}: {outcome.reason}")
+            self.context.log_event(failure_observation(self._asset, outcome))
         if len(self._told) >= _GROUP:
             self._flush()
 
@@ -113,7 +135,7 @@ class PartitionLog:
         The results are refreshed here when no step downstream will do it.
         """
         counts = self.tally.counts
-        self._context.log.info(", ".join(f"{n} {status}" for status, n in counts.items()))
+        self.context.log.info(", ".join(f"{n} {status}" for status, n in counts.items()))
         if self.tally.failed:
             self._refresh_here()
             raise self._failure()
@@ -122,12 +144,12 @@ class PartitionLog:
         yield done(counts)
 
     def _results_follow(self) -> bool:
-        selection = self._context.run.asset_selection
+        selection = self.context.run.asset_selection
         return selection is None or RESULTS in selection
 
     def _refresh_here(self) -> None:
         metadata = refresh_results(self._pipeline)
-        self._context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata))
+        self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata))
 
     def _failure(self) -> dg.Failure:
         failed = self.tally.failed

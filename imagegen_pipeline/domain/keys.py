@@ -40,10 +40,8 @@ def safe_file_stem(name: str, *, limit: int = 120) -> str:
     control characters, what Windows forbids, and blanks do not. Never empty, never hidden.
     """
     text = unicodedata.normalize("NFC", name).strip()
-    text = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f]+', "_", text)
-    while len(text.encode()) > limit:
-        text = text[:-1]
-    text = text.strip()
+    text = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+', "_", text)
+    text = text.encode()[:limit].decode(errors="ignore").strip()
     if text.startswith("."):
         text = "_" + text[1:]
     return text or "_"

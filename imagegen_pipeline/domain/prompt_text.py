@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNSEEN = {"Cc", "Cf"}  # control and format characters: zero-width, byte order mark
+
 
 def prompt_text_fault(text: str, name: str = "prompt") -> tuple[str, str] | None:
     """What keeps ``text`` from being a prompt, and what to do about it; None if nothing does.
 
-    ``name`` is what the place it stands in is called.
+    ``name`` is what the place it stands in is called. Neither part repeats the text.
     """
-    if not any(character.isprintable() and not character.isspace() for character in text):
-        return f"The {name} is blank.", "Write a prompt there, or remove it."
-    if "\x00" in text:
+    if "\0" in text:
         return f"The {name} holds a NUL character.", "Remove it: no service takes such a text."
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
+    if _SURROGATE.search(text):
         return f"The {name} holds half a character (a lone surrogate).", "Write the text anew."
+    if all(char.isspace() or unicodedata.category(char) in _UNSEEN for char in text):
+        return f"The {name} is blank.", "Write what the picture should show, or remove it."
     return None
 
 
 def text_or_none(value: object) -> str | None:
-    """``value`` if it is a text that can be kept, else None."""
-    if not isinstance(value, str) or "\x00" in value:
-        return None
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return None
-    return value
+    """``value`` if it is a usable text, else None: for names that a prompt can do without."""
+    if isinstance(value, str) and prompt_text_fault(value) is None:
+        return value
+    return None

@@ -9,14 +9,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
 
 from imagegen_pipeline.domain.errors import DownloadError
 from imagegen_pipeline.domain.images import LARGEST_BYTES
-from imagegen_pipeline.services.http import Timeouts
+from imagegen_pipeline.services.http import Timeouts, arriving
 
 _REDIRECTS = 5
 
@@ -35,7 +35,7 @@ class Downloader:
         self, *, timeouts: Timeouts | None = None, allow_private_hosts: tuple[str, ...] = ()
     ) -> None:
         self._timeouts = timeouts or Timeouts()
-        self._allowed = frozenset(allow_private_hosts)
+        self._allowed = frozenset(host.lower() for host in allow_private_hosts)
         self._session = requests.Session()
         self._session.auth = _NoAuth()
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=512, max_retries=0)
@@ -49,42 +49,44 @@ class Downloader:
     def fetch(self, url: str) -> bytes:
         """The bytes at ``url``, whole and within size and time limits; raises DownloadError."""
         deadline = time.monotonic() + self._timeouts.download
-        for _ in range(_REDIRECTS):
+        for _ in range(_REDIRECTS + 1):
             self._check_host(url)
             try:
-                with self._get(url) as response:
+                with self._get(url, deadline) as response:
                     location = response.headers.get("Location")
                     if response.is_redirect and location:
-                        url = urljoin(url, location)
+                        url = _join(url, location)
                         continue
                     return self._read(response, url, deadline)
             except requests.RequestException as error:
                 raise DownloadError(f"{_shown(url)} did not deliver: {_reason(error)}.") from None
         raise DownloadError(f"{_shown(url)} redirects more than {_REDIRECTS} times.")
 
-    def _get(self, url: str) -> requests.Response:
-        read = min(self._timeouts.read, self._timeouts.download)
-        return self._session.get(
-            url, timeout=(self._timeouts.connect, read), allow_redirects=False, stream=True
-        )
+    def _get(self, url: str, deadline: float) -> requests.Response:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise self._too_slow(url)
+        waits = (min(self._timeouts.connect, left), min(self._timeouts.read, left))
+        return self._session.get(url, timeout=waits, allow_redirects=False, stream=True)
+
+    def _too_slow(self, url: str) -> DownloadError:
+        return DownloadError(f"{_shown(url)} was not complete after {self._timeouts.download:g} s.")
 
     def _read(self, response: requests.Response, url: str, deadline: float) -> bytes:
         if response.status_code != 200:
             raise DownloadError(f"{_shown(url)} answered with status {response.status_code}.")
         parts, size = [], 0
-        for part in response.iter_content(256 * 1024):
+        for part in arriving(response):
             size += len(part)
             if size > LARGEST_BYTES:
                 raise DownloadError(f"{_shown(url)} sends more than {LARGEST_BYTES:,} bytes.")
             if time.monotonic() > deadline:
-                raise DownloadError(
-                    f"{_shown(url)} was not complete after {self._timeouts.download:g} s."
-                )
+                raise self._too_slow(url)
             parts.append(part)
         return b"".join(parts)
 
     def _check_host(self, url: str) -> None:
-        parts = urlsplit(url)
+        parts = _split(url)
         host = parts.hostname or ""
         if host in self._allowed and parts.scheme in ("http", "https"):
             return
@@ -104,17 +106,32 @@ class Downloader:
 def _addresses(host: str, url: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no host can have
         raise DownloadError(f"The host of {_shown(url)} is not found: {error}.") from None
     return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found]
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise DownloadError(f"The service gave an address that is none: {error}.") from None
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise DownloadError(f"{_shown(url)} redirects to no address: {error}.") from None
+
+
 def _shown(url: str) -> str:
     """The URL without its query, which may hold a signature."""
-    parts = urlsplit(url)
+    parts = _split(url)
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
 def _reason(error: requests.RequestException) -> str:
     cause = error.args[0] if error.args else error
-    return type(getattr(cause, "reason", cause)).__name__
+    reason = getattr(cause, "reason", cause)
+    return type(reason if isinstance(reason, Exception) else error).__name__

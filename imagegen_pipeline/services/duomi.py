@@ -63,7 +63,8 @@ class DuomiClient:
     ) -> None:
         self.endpoint = base_url.rstrip("/")
         self._mode = mode
-        self._http = HttpClient(key=api_key, header_value=api_key, timeouts=timeouts or Timeouts())
+        key = api_key.strip()
+        self._http = HttpClient(key=key, header_value=key, timeouts=timeouts or Timeouts())
 
     def __repr__(self) -> str:
         return f"DuomiClient({self.endpoint!r})"
@@ -89,14 +90,14 @@ class DuomiClient:
     def poll(self, job_id: str, endpoint: str) -> JobReport:
         """See ``ImageService.poll``."""
         answer = self._http.send("GET", f"{endpoint}/v1/tasks/{job_id}", creates=False)
-        if answer.status == 404:
+        if answer.status == 404 or _code_and_message(answer)[0] == 404:
             raise JobExpiredError(f"Duomi no longer has task {job_id}.", job_id=job_id)
         if answer.status >= 500:
             raise ServiceBusyError(_status_sentence(answer), retry_after=answer.retry_after)
         _raise_refusal(answer, creates=False)
         body = require_object(answer, service="Duomi")
         state = body.get("state")
-        if state in _WAITING:
+        if isinstance(state, str) and state in _WAITING:
             return JobReport(_WAITING[state])
         if state in _FAILED:
             reason = error_text(body) or "no reason given"
@@ -193,14 +194,16 @@ def _raise_refusal(answer: Answer, *, creates: bool) -> None:
     code, message = _code_and_message(answer)
     if answer.status == 200 and code is None:
         return
-    sentence = _status_sentence(answer)
-    if answer.status == 200:
+    status, sentence = answer.status, _status_sentence(answer)
+    if status == 200:
         sentence = f"Duomi answered with an error inside a 200: {code} {message}."
+        if isinstance(code, int) and 400 <= code < 600:
+            status = code
     known = _CODES.get(code) if isinstance(code, int) else None
-    kind = known or _by_status(answer.status, creates=creates)
+    kind = known or _by_status(status, creates=creates)
     if kind in (RateLimitedError, ServiceBusyError):
         raise kind(sentence, retry_after=answer.retry_after)
-    raise kind(sentence, remedy=_remedy(answer.status, code))
+    raise kind(sentence, remedy=_remedy(status, code))
 
 
 def _by_status(status: int, *, creates: bool) -> type[ServiceError]:
@@ -218,19 +221,27 @@ def _by_status(status: int, *, creates: bool) -> type[ServiceError]:
 
 
 def _code_and_message(answer: Answer) -> tuple[int | str | None, str]:
-    """The code in a body that says *error*; (None, …) for one that does not."""
+    """The code in a body that says *error*; (None, …) for one that does not.
+
+    A task that has a state was answered, whatever it says of its own error.
+    """
     body = answer.body
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or (answer.status == 200 and "state" in body):
         return None, ""
     nested = body.get("error")
-    if isinstance(nested, dict):
-        return nested.get("code") or "error", str(nested.get("message") or "")
-    if isinstance(nested, str) and nested and "state" not in body:
+    if isinstance(nested, dict) and nested:
+        return _number(nested.get("code")) or "error", str(nested.get("message") or "")
+    if isinstance(nested, str) and nested:
         return "error", nested
-    code = body.get("code")
+    code = _number(body.get("code"))
     if isinstance(code, int) and code not in (0, 200):
         return code, str(body.get("message") or body.get("msg") or "")
     return None, ""
+
+
+def _number(code: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """The same code, as a number where it is one in quotes."""
+    return int(code) if isinstance(code, str) and code.isdecimal() and len(code) < 10 else code
 
 
 def _status_sentence(answer: Answer) -> str:

@@ -9,26 +9,51 @@ from __future__ import annotations
 
 import email.utils
 import json
+import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import requests
+from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    DecodeError,
+    HTTPError,
+    LocationValueError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
     OutcomeUnknownError,
     ServiceBusyError,
     ServiceError,
+    SetupError,
     UnreachableError,
 )
 
 LARGEST_ANSWER = 100 * 1024 * 1024
 """Bytes of JSON, base64 pictures included."""
 EXCERPT = 300
+_PART = 256 * 1024
+_SHORTEST_SECRET = 8
+"""A shorter "key" is a placeholder, and striking it out could hurt a picture's base64."""
+_BEFORE_REQUEST = frozenset(
+    {
+        "CERTIFICATE_VERIFY_FAILED",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "TLSV1_UNRECOGNIZED_NAME",
+        "UNSUPPORTED_PROTOCOL",
+        "WRONG_VERSION_NUMBER",
+    }
+)
+"""OpenSSL's reasons for a handshake that failed: the request was not sent yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +69,10 @@ class KeyAuth(AuthBase):
     """Puts the key on a request, and keeps ``.netrc`` from putting another one there."""
 
     def __init__(self, header_value: str) -> None:
-        self._header_value = header_value
+        self._header_value = SecretStr(header_value)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header_value
+        request.headers["Authorization"] = self._header_value.get_secret_value()
         return request
 
     def __repr__(self) -> str:
@@ -71,10 +96,19 @@ class Answer:
 
 
 class HttpClient:
-    """One service's HTTP. Threads share it; the key is in no message and no ``repr``."""
+    """One service's HTTP. Threads share it; the key is in no message and no ``repr``.
+
+    Raises SetupError for a key that no HTTP header can carry: the library underneath would
+    say so in a message that holds the key.
+    """
 
     def __init__(self, *, key: str, header_value: str, timeouts: Timeouts) -> None:
-        self._key = key
+        if not (header_value.isascii() and header_value.isprintable()):
+            raise SetupError(
+                "The API key holds a line break or a character outside ASCII.",
+                remedy="Copy the key again from the service's page, without quotes or blanks.",
+            )
+        self._key = SecretStr(key)
         self._timeouts = timeouts
         self._session = requests.Session()
         self._session.auth = KeyAuth(header_value)
@@ -114,20 +148,21 @@ class HttpClient:
                 stream=True,
             )
             with response:
-                text = self._read(response).decode("utf-8", "replace")
-        except requests.RequestException as error:
+                raw = self._read(response).decode("utf-8", "replace")
+        except (OSError, LocationValueError) as error:
             raise self._transport_error(error, creates=creates) from None
+        text = self.without_key(raw)
         return Answer(
             status=response.status_code,
-            body=_parse(text),
-            text=self.without_key(text),
+            body=_parse(raw if len(self._key) < _SHORTEST_SECRET else text),
+            text=text,
             retry_after=_retry_after(response.headers.get("Retry-After")),
         )
 
     def _read(self, response: requests.Response) -> bytes:
         deadline = time.monotonic() + self._timeouts.read
         parts, size = [], 0
-        for part in response.iter_content(256 * 1024):
+        for part in arriving(response):
             size += len(part)
             if size > LARGEST_ANSWER:
                 raise requests.exceptions.ContentDecodingError(
@@ -140,7 +175,9 @@ class HttpClient:
             parts.append(part)
         return b"".join(parts)
 
-    def _transport_error(self, error: requests.RequestException, *, creates: bool) -> ServiceError:
+    def _transport_error(
+        self, error: OSError | LocationValueError, *, creates: bool
+    ) -> ServiceError:
         sentence = f"Request exception: {self.without_key(str(error))}."
         if _never_connected(error):
             return UnreachableError(sentence)
@@ -150,7 +187,31 @@ class HttpClient:
 
     def without_key(self, text: str) -> str:
         """``text`` with the key struck out, should a service have repeated it."""
-        return text.replace(self._key, "***") if self._key else text
+        key = self._key.get_secret_value()
+        if not key:
+            return text
+        in_json = json.dumps(key)[1:-1]
+        for form in (key, in_json, in_json.replace("/", "\\/")):
+            text = text.replace(form, "***")
+        return text
+
+
+def arriving(response: requests.Response) -> Iterator[bytes]:
+    """The body's parts as they arrive, for a caller that watches the time.
+
+    ``iter_content`` would wait until each part is full: a server that sends byte by byte
+    holds it for hours, because every byte starts the read time-out afresh.
+    Raises requests' own errors.
+    """
+    try:
+        while part := response.raw.read1(_PART, decode_content=True):
+            yield part
+    except ReadTimeoutError as error:
+        raise requests.ReadTimeout(error) from None
+    except DecodeError as error:
+        raise requests.exceptions.ContentDecodingError(error) from None
+    except HTTPError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from None
 
 
 def require_object(answer: Answer, *, service: str) -> dict[str, Any]:
@@ -163,13 +224,23 @@ def require_object(answer: Answer, *, service: str) -> dict[str, Any]:
     return answer.body
 
 
-def _never_connected(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+def _never_connected(error: OSError | LocationValueError) -> bool:
+    if not isinstance(error, requests.RequestException):
+        return True  # raised while the request was prepared: no certificates, no such host
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
         return True
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.ProxyError):
+    if isinstance(
+        error,
+        requests.exceptions.InvalidURL
+        | requests.exceptions.MissingSchema
+        | requests.exceptions.InvalidSchema,
+    ):
         return True
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
+    if isinstance(error, requests.exceptions.SSLError):
+        inner = reason.args[0] if isinstance(reason, HTTPError) and reason.args else reason
+        return isinstance(inner, ssl.SSLError) and inner.reason in _BEFORE_REQUEST
     return isinstance(reason, NewConnectionError | NameResolutionError)
 
 
@@ -184,10 +255,10 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment.timestamp() - time.time())

@@ -28,8 +28,8 @@ from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Su
 from imagegen_pipeline.services.http import Answer, HttpClient, Timeouts, require_object
 from imagegen_pipeline.services.wire import error_text, read_image, without_pictures
 
-LARGEST_BODY = 10 * 1024 * 1024
-"""``/run`` refuses longer bodies; ours is refused before it is sent."""
+LARGEST_BODY = 10_000_000
+"""``/run`` refuses bodies over 10 MB; ours is refused before it is sent."""
 _LEAST_TTL_SECONDS, _LEAST_EXECUTION_SECONDS = 10.0, 5.0
 _WAITING = {"IN_QUEUE": JobState.QUEUED, "IN_PROGRESS": JobState.RUNNING}
 
@@ -59,8 +59,9 @@ class RunPodClient:
         self._workflow = workflow
         self._queue_seconds = queue_seconds
         self._run_seconds = run_seconds
+        key = api_key.strip()
         self._http = HttpClient(
-            key=api_key, header_value=f"Bearer {api_key}", timeouts=timeouts or Timeouts()
+            key=key, header_value=f"Bearer {key}", timeouts=timeouts or Timeouts()
         )
 
     def __repr__(self) -> str:
@@ -107,7 +108,7 @@ class RunPodClient:
     def poll(self, job_id: str, endpoint: str) -> JobReport:
         """See ``ImageService.poll``; raises JobFailedError for every way a job can fail."""
         answer = self._http.send("GET", f"{endpoint}/status/{job_id}", creates=False)
-        if answer.status == 404:
+        if answer.status == 404 and not _says_no_endpoint(answer):
             raise JobExpiredError(
                 f"RunPod no longer has job {job_id} ({answer.excerpt}): its result is kept for "
                 "30 minutes, and a job lives no longer than its ttl.",
@@ -148,6 +149,12 @@ class RunPodClient:
         raise _other_refusal(answer.status)(sentence)
 
 
+def _says_no_endpoint(answer: Answer) -> bool:
+    """Whether a 404 is about the endpoint, or a key that does not see it, and not the job."""
+    detail = answer.body.get("detail") if isinstance(answer.body, dict) else None
+    return isinstance(detail, str) and "endpoint" in detail.lower()
+
+
 def _other_refusal(status: int) -> type[ServiceError]:
     if status >= 500:
         return OutcomeUnknownError
@@ -157,7 +164,7 @@ def _other_refusal(status: int) -> type[ServiceError]:
 def read_job(body: dict[str, Any], job_id: str) -> JobReport:
     """A job's body in our words. IN_PROGRESS may carry ``output``: progress, not a result."""
     status = body.get("status")
-    if status in _WAITING:
+    if isinstance(status, str) and status in _WAITING:
         return JobReport(
             _WAITING[status],
             queue_seconds=_seconds(body, "delayTime"),
@@ -213,14 +220,14 @@ def _entries(output: dict[str, Any]) -> list[Any]:
         return []
     for holder in (output, output.get("job_results"), output.get("output")):
         images = holder.get("images") if isinstance(holder, dict) else None
-        if isinstance(images, str):
+        if isinstance(images, str) and images:
             return [images]
         if isinstance(images, list) and images:
             return images
     for field in ("image", "image_url", "message"):
         value = output.get(field)
-        if isinstance(value, dict) or (isinstance(value, str) and value):
-            return [value]
+        if isinstance(value, dict) or (isinstance(value, str) and value and " " not in value):
+            return [value]  # one with blanks is a sentence for people, not a picture
     return []
 
 

@@ -2,107 +2,82 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
-from typing import Any
 
-from imagegen_pipeline.domain.actors import (
-    DEFAULT_HEIGHT,
-    DEFAULT_STEPS,
-    DEFAULT_WIDTH,
-    RANDOM_SEED,
-    Actor,
-    ActorScan,
-)
-from imagegen_pipeline.domain.errors import RequestRefusedError, SourceError
+from imagegen_pipeline.domain.actors import Actor, ActorScan
+from imagegen_pipeline.domain.errors import SourceError
 from imagegen_pipeline.domain.keys import is_key
-from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.prompts import SourceProblem
-from imagegen_pipeline.domain.workflow import check_size
+from imagegen_pipeline.sources.actor_fields import EXAMPLE, actor_of
+from imagegen_pipeline.sources.folder_listing import list_folder
 from imagegen_pipeline.sources.json_object import read_json_object
+from imagegen_pipeline.sources.places import absolute, problem, reason, shown
 
 LARGEST_FILE = 1024 * 1024
-_MOST_STEPS = 10_000
-_LARGEST_SEED = 2**64 - 1
+"""In bytes. An ``actor.json`` has a few hundred."""
+ACTOR_FILE = "actor.json"
+_SETTING = "IMAGEGEN_ACTORS_DIR"
 
 
 def scan_actors(folder: Path, *, max_bytes: int = LARGEST_FILE) -> ActorScan:
-    """Every sub-folder of ``folder``, sorted by name; hidden ones and files are left out."""
-    folder = folder.absolute()
-    container = str(folder)
+    """The actors of every sub-folder of ``folder``, by folder name (code points).
+
+    Hidden ones and plain files are left out. Raises nothing: a sub-folder that is no actor is
+    a problem, whose location is its ``actor.json``'s, or its own when there is none.
+    """
+    folder = absolute(folder)
+    container = shown(folder)
     try:
-        places = sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
-    except OSError as error:
-        problem = SourceProblem(
-            container,
-            container,
-            f"The actors' folder cannot be read: {error.strerror}.",
-            "Set IMAGEGEN_ACTORS_DIR to the folder, and check permissions.",
-        )
-        return ActorScan(container, problems=(problem,), complete=False)
+        paths = list_folder(folder, setting=_SETTING)
+    except SourceError as error:
+        return ActorScan(container, (), (problem(container, container, error),), complete=False)
     actors: list[Actor] = []
     problems: list[SourceProblem] = []
-    for place in places:
+    for path in paths:
+        location = path
         try:
-            actors.append(_actor(place, container, max_bytes))
+            if not _is_folder(path):
+                continue
+            _check_folder(path, folder)
+            location = path / ACTOR_FILE
+            fields = read_json_object(location, max_bytes=max_bytes)
+            actors.append(actor_of(path.name, fields, container, shown(location)))
         except SourceError as error:
-            file = str(place / "actor.json")
-            problems.append(SourceProblem(container, file, str(error), error.remedy))
+            problems.append(problem(container, shown(location), error))
     return ActorScan(container, tuple(actors), tuple(problems))
 
 
-def _actor(place: Path, container: str, max_bytes: int) -> Actor:
-    if not is_key(place.name):
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
         raise SourceError(
-            f"{place.name!r} is not an actor's folder name.",
-            remedy="Use letters, digits, _ and - only, such as 0100_european_25_male.",
-        )
-    if place.is_symlink() and not place.resolve().is_relative_to(Path(container).resolve()):
+            f"This cannot be looked at: {reason(error)}.",
+            remedy="Check its permissions, or remove it if it is a link that leads nowhere.",
+        ) from error
+
+
+def _check_folder(path: Path, folder: Path) -> None:
+    """Refuse a sub-folder that cannot be an actor's, or has no file that says so."""
+    if folder not in absolute(path).parents:
         raise SourceError(
             "The folder is a link that leads outside the actors' folder.",
-            remedy="Move the actor's folder here.",
+            remedy="Move the actor's folder here: base images are written into it.",
         )
-    file = place / "actor.json"
-    if not file.exists():
-        raise SourceError("The actor has no actor.json.", remedy='Write one: {"description": "…"}.')
-    fields = read_json_object(file, max_bytes=max_bytes)
-    width = _number(fields, "width", DEFAULT_WIDTH, 1, 2**31)
-    height = _number(fields, "height", DEFAULT_HEIGHT, 1, 2**31)
+    if not is_key(path.name):
+        raise SourceError(
+            f"{shown(path.name)} cannot be an actor's folder name.",
+            remedy="Use letters A-Z, digits, _ and - only, such as 0100_european_25_male.",
+        )
     try:
-        check_size(width, height)
-    except RequestRefusedError as error:
-        raise SourceError(str(error), remedy=error.remedy) from None
-    return Actor(
-        name=place.name,
-        description=_description(fields),
-        container=container,
-        location=str(file),
-        width=width,
-        height=height,
-        steps=_number(fields, "steps", DEFAULT_STEPS, 1, _MOST_STEPS),
-        seed=_number(fields, "seed", RANDOM_SEED, RANDOM_SEED, _LARGEST_SEED),
-    )
-
-
-def _description(fields: dict[str, Any]) -> str:
-    text = fields.get("description")
-    if not isinstance(text, str):
+        has_file = any(child.name == ACTOR_FILE for child in path.iterdir())
+    except OSError as error:
         raise SourceError(
-            "It has no description in words.",
-            remedy='Add "description": "european 25 year old male with short brown hair".',
-        )
-    fault = prompt_text_fault(text)
-    if fault is not None:
-        raise SourceError(fault[0].replace("prompt", "description"), remedy=fault[1])
-    return text
-
-
-def _number(fields: dict[str, Any], name: str, default: int, least: int, most: int) -> int:
-    value = fields.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            f"The folder cannot be read: {reason(error)}.", remedy="Check its permissions."
+        ) from error
+    if not has_file:
         raise SourceError(
-            f"Its {name} is {value!r}, not a whole number from {least} to {most}.",
-            remedy=f"Write it without quotes, or leave it out for {default}.",
+            f"The actor has no {ACTOR_FILE}.",
+            remedy=f"Write {ACTOR_FILE} with a description there, such as {EXAMPLE}.",
         )
-    return value

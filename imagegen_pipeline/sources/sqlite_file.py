@@ -29,8 +29,9 @@ def open_read_only(path: Path, *, busy_timeout: float) -> Iterator[sqlite3.Conne
     Raises SourceError when it cannot be opened or read, within the block too.
     """
     before = _look_at(path)
-    at_rest = _is_write_ahead(path) and not _beside(path, "-wal").exists()
-    if not at_rest and _is_write_ahead(path) and not _beside(path, "-shm").exists():
+    write_ahead = _is_write_ahead(path)
+    at_rest = write_ahead and not _has_log(path)
+    if write_ahead and not at_rest and not _beside(path, "-shm").exists():
         raise _failure(
             path,
             "a writer left its -wal file and no -shm file beside it",
@@ -45,7 +46,7 @@ def open_read_only(path: Path, *, busy_timeout: float) -> Iterator[sqlite3.Conne
             yield connection
     except sqlite3.Error as error:
         raise _explained(path, error) from error
-    if at_rest and (_beside(path, "-wal").exists() or _look_at(path) != before):
+    if at_rest and (_has_log(path) or _look_at(path) != before):
         raise _failure(path, "it was written to while it was read", "Run again.")
 
 
@@ -89,6 +90,14 @@ def _is_write_ahead(path: Path) -> bool:
     except OSError as error:
         raise _failure(path, reason(error), _access_remedy(path)) from error
     return len(header) == _HEADER_LENGTH and header[_WAL_VERSION_AT] == _WAL_VERSION
+
+
+def _has_log(path: Path) -> bool:
+    """Whether a write-ahead log beside the file holds what the file does not yet."""
+    try:
+        return _beside(path, "-wal").stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -92,18 +92,13 @@ def _query(lacks: list[str]) -> str:
 
 
 def _note(container: str, lacks: list[str]) -> SourceProblem:
-    tables = {"p": "prompts", "i": "images"}
-    said = [
-        f"table {name}"
-        if name == "images"
-        else "column {1} in its table {0}".format(tables[name.split(".")[0]], name.split(".")[1])
-        for name in lacks
-    ]
+    names = [name.replace("p.", "prompts.").replace("i.", "images.") for name in lacks]
+    said = ", ".join(f"column {name}" if "." in name else f"table {name}" for name in names)
     return SourceProblem(
         container,
         container,
-        f"The database has no {', no '.join(said)}: its prompts are read without these names.",
-        "Nothing need be done, unless pictures should be called by their images' names.",
+        f"The database lacks {said}: its prompts are read without their images' names.",
+        "Add what is missing if pictures should be called by those names.",
     )
 
 
@@ -161,14 +156,14 @@ def _text(stored: object) -> str:
     if not isinstance(stored, StoredText):
         kind = "a BLOB" if isinstance(stored, bytes) else "a number"
         raise SourceError(
-            f"image_prompt is {kind}, not a text.", remedy="Store the prompt as TEXT."
+            f"The image_prompt is {kind}, not a text.", remedy="Store the prompt as TEXT."
         )
     try:
         return stored.decode()
     except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1} is 0x{stored[error.start]:02X}"
         raise SourceError(
-            f"image_prompt is not UTF-8: byte {error.start + 1} is 0x{stored[error.start]:02X}.",
-            remedy="Store the prompt as UTF-8.",
+            f"The image_prompt is not UTF-8 ({where}).", remedy="Store the prompt as UTF-8."
         ) from error
 
 

@@ -1,0 +1,43 @@
+"""What a text must be to be a prompt."""
+
+import pytest
+
+from imagegen_pipeline.domain.prompt_text import prompt_text_fault, text_or_none
+
+
+@pytest.mark.parametrize(
+    "text", ["a", " a ", "日本語", "👩‍🚀", "\ufeffa", "…", "line\nbreak", "ё" * 10_000, "\ue000"]
+)
+def test_usable(text: str) -> None:
+    """A text with one visible character is a prompt as it stands."""
+    assert prompt_text_fault(text) is None
+    assert text_or_none(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\t\r\n", "\u00a0\u3000", "\u200b", "\ufeff", "\u200d \u2060", "\x01"]
+)
+def test_blank(text: str) -> None:
+    """Blanks, zero-width characters and byte order marks alone are blank."""
+    fault = prompt_text_fault(text, "description")
+    assert fault is not None
+    assert fault[0] == "The description is blank."
+    assert fault[1]
+    assert text_or_none(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a\0", "NUL"), ("\0", "NUL"), ("a\ud800b", "surrogate"), ("\udfff", "surrogate")],
+)
+def test_unsendable(text: str, said: str) -> None:
+    """What no service could be sent is named for what it is, even when nothing else is there."""
+    fault = prompt_text_fault(text)
+    assert fault is not None
+    assert said in fault[0]
+    assert text_or_none(text) is None
+
+
+def test_text_or_none_takes_anything() -> None:
+    """What is not a text counts as absent."""
+    assert [text_or_none(value) for value in (None, 1, [], {}, b"a")] == [None] * 5

@@ -1,0 +1,35 @@
+"""The users' real prompts, where the data folder stands beside the project."""
+
+from pathlib import Path
+
+import pytest
+
+from imagegen_pipeline.domain.keys import is_key
+from imagegen_pipeline.sources.json_prompts import scan_json_folder
+from imagegen_pipeline.sources.sqlite_prompts import scan_database
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not here")
+
+
+def test_json_prompts() -> None:
+    """All 302 files are prompts with keys of their own."""
+    scan = scan_json_folder(DATA / "prompt_json")
+    assert (len(scan.prompts), scan.problems, scan.complete) == (302, (), True)
+    keys = {prompt.key for prompt in scan.prompts}
+    assert len(keys) == 302
+    assert all(is_key(key) for key in keys)
+
+
+def test_database() -> None:
+    """All rows but the one of blanks are prompts with keys of their own."""
+    scan = scan_database(DATA / "llm_video_batch.db")
+    assert (len(scan.prompts), scan.complete) == (183, True)
+    (blank,) = scan.problems
+    assert blank.location.endswith("llm_video_batch.db#902")
+    assert "blank" in blank.message
+    keys = {prompt.key for prompt in scan.prompts}
+    assert len(keys) == 183
+    assert all(is_key(key) for key in keys)
+    (stray,) = (prompt for prompt in scan.prompts if prompt.row_id == 903)
+    assert (stray.image_id, stray.descriptive_name) == (99999, None)
