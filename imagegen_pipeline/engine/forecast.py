@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.engine.workshop import Wanted, Workshop
 
 
@@ -25,34 +25,46 @@ def foresee(workshop: Workshop, wanted: Iterable[Wanted], *, regenerate: bool) -
     made: set[str] = set()
     cost: float | None = 0.0
     for item in wanted:
-        fate = _fate(workshop, item, made, regenerate=regenerate)
+        fate = "make" if regenerate else _fate(workshop, item, made)
         fates[item.key] = fate
+        if fate in ("make", "collect") and item.request.seed_is_fixed:
+            made.add(item.request.fingerprint)
         if fate != "make":
             continue
-        if item.request.seed_is_fixed and not regenerate:
-            made.add(item.request.fingerprint)
         price = workshop.prices.cost(item.request, None)
         cost = None if cost is None or price is None else cost + price
     return Forecast(fates, cost)
 
 
-def _fate(workshop: Workshop, item: Wanted, made: set[str], *, regenerate: bool) -> str:
-    book, store = workshop.ledger.attempts, workshop.store
-    if any(attempt.state in (State.SUBMITTED, State.COMPLETED) for attempt in book.open(item.key)):
-        return "collect"
-    if regenerate:
-        return "make"
+def _fate(workshop: Workshop, item: Wanted, made: set[str]) -> str:
+    """What becomes of an item that is not regenerated, in the order in which the engine asks."""
+    book, fingerprint = workshop.ledger.attempts, item.item_fingerprint
     current = book.current(item.key)
-    if (
-        current
-        and current.fingerprint == item.item_fingerprint
-        and store.matches(current.path or "", current.digest or "")
-    ):
+    if current and current.fingerprint == fingerprint and workshop.has_picture(current):
         return "reuse"
+    unfinished = [one for one in book.open(item.key) if one.fingerprint == fingerprint]
+    if any(_is_collectable(workshop, attempt) for attempt in unfinished):
+        return "collect"
     last = book.last(item.key)
-    if last and last.state is State.HELD and last.fingerprint == item.item_fingerprint:
+    if last and last.fingerprint == fingerprint and _holds(workshop, last):
         return "hold"
-    fingerprint = item.request.fingerprint
-    if item.request.seed_is_fixed and (fingerprint in made or book.same_picture(fingerprint)):
-        return "share"
-    return "make"
+    return "share" if _is_shared(workshop, item, made) else "make"
+
+
+def _is_collectable(workshop: Workshop, attempt: Attempt) -> bool:
+    if attempt.state is State.COMPLETED and not (attempt.result_url or attempt.job_id):
+        return workshop.store.is_taken(attempt.folder, attempt.file_stem)
+    return attempt.state in (State.SUBMITTED, State.COMPLETED)
+
+
+def _holds(workshop: Workshop, last: Attempt) -> bool:
+    if last.state in (State.SUBMITTING, State.UNKNOWN):
+        return last.possible_double_charge or workshop.on_unknown == "hold"
+    return last.state is State.HELD
+
+
+def _is_shared(workshop: Workshop, item: Wanted, made: set[str]) -> bool:
+    if not item.request.seed_is_fixed:
+        return False
+    same = workshop.ledger.attempts.same_picture(item.request.fingerprint)
+    return item.request.fingerprint in made or any(map(workshop.has_picture, same))

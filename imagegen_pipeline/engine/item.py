@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
@@ -13,6 +14,7 @@ from imagegen_pipeline.domain.errors import (
     LedgerError,
     NotAPictureError,
     OutcomeUnknownError,
+    ServiceError,
     StoreError,
 )
 from imagegen_pipeline.domain.generation import (
@@ -23,6 +25,7 @@ from imagegen_pipeline.domain.generation import (
     draw_seed,
 )
 from imagegen_pipeline.domain.parameters import file_time
+from imagegen_pipeline.engine.keeping import Keeper
 from imagegen_pipeline.engine.sending import (
     NOT_ACCEPTED,
     SUBMIT_TRIES,
@@ -34,6 +37,8 @@ from imagegen_pipeline.ledger.attempts import Plan
 from imagegen_pipeline.services.base import JobReport, RemoteImage
 from imagegen_pipeline.store import StoredPicture
 
+RESULT_URL_SECONDS = 3600
+"""How long a result's URL is tried again: about as long as the services keep it alive."""
 _LEFT_OPEN = (DownloadError, StoppedError, StoreError, LedgerError)
 """After these the attempt stays as it is in the ledger: a later run goes on with it."""
 
@@ -46,6 +51,7 @@ class ItemMaker:
     ) -> None:
         self._shop = workshop
         self._book = workshop.ledger.attempts
+        self._keeper = Keeper(workshop, wanted)
         self._order = order
         self._wanted = wanted
         self._pacer = pacer
@@ -71,9 +77,7 @@ class ItemMaker:
             attempt = self._book.current(self._wanted.key)
             if attempt is not None and not self._is_same_request(attempt):
                 return None
-        if attempt is None or attempt.path is None or attempt.digest is None:
-            return None
-        if not self._shop.store.matches(attempt.path, attempt.digest):
+        if attempt is None or not self._shop.has_picture(attempt):
             return None
         publish = self._wanted.publish
         if publish and not self._shop.store.absolute(publish).exists():
@@ -92,7 +96,7 @@ class ItemMaker:
         if reused is not None:
             made = {attempt.id: attempt for attempt in collected if attempt is not None}
             attempt = made.get(reused.attempt.id) if reused.attempt else None
-            return reused if attempt is None else self._outcome(Status.MADE, attempt)
+            return reused if attempt is None else self._made_or_shared(attempt)
         held = self._held()
         if held is not None:
             return held
@@ -109,35 +113,35 @@ class ItemMaker:
                 return None
             return self._finish(attempt)
         except _LEFT_OPEN as error:
-            if attempt.state is State.PLANNED:
-                self._book.failed(attempt, error)
-                return None
-            raise
+            if attempt.state is not State.PLANNED:
+                raise
+            self._book.failed(attempt, error)
         except JobExpiredError as error:
             self._book.expired(attempt, error)
         except ImagegenError as error:
-            self._fail(attempt, error)
+            if not self._fail(attempt, error):
+                raise  # it may still be collected: buying it again now would pay twice
         return None
 
     def _finish(self, attempt: Attempt) -> Attempt:
         """From wherever a sent attempt stands to its picture on disk."""
         adopted = self._shop.store.adopt(attempt.folder, attempt.file_stem)
         if adopted is not None and attempt.state in (State.COMPLETED, State.PLANNED):
-            return self._record(attempt, adopted, [])
+            return self._keeper.record(attempt, adopted, [])
         if attempt.state is State.PLANNED:
             raise StoppedError("The process ended before the shared picture was written.")
+        talk = self._conversation()
         if attempt.state is State.COMPLETED and attempt.result_url:
-            return self._store(attempt, (RemoteImage(url=attempt.result_url),), [])
+            image = RemoteImage(url=attempt.result_url)
+            try:
+                return self._keeper.store(attempt, (image,), talk, [])
+            except DownloadError:
+                if self._shop.clock.now() - attempt.created_at <= RESULT_URL_SECONDS:
+                    raise
         if attempt.job_id is None:
-            raise JobExpiredError(
-                "The picture came inside the service's answer, and the process ended before it "
-                "was on disk: it was billed and is lost.",
-                job_id="",
-            )
-        report = self._conversation().await_job(
-            attempt.job_id, attempt.endpoint or "", self._shop.deadlines
-        )
-        return self._complete(attempt, report)
+            raise JobExpiredError(_lost(attempt), job_id="")
+        report = talk.await_job(attempt.job_id, attempt.endpoint or "", self._shop.deadlines)
+        return self._keeper.complete(attempt, report, talk)
 
     def _held(self) -> Outcome | None:
         """An unknown outcome that may not be bought again without a person's word."""
@@ -166,16 +170,15 @@ class ItemMaker:
         if not self._may_share:
             return None
         for other in self._book.same_picture(self._wanted.request.fingerprint):
-            if not other.path or not other.digest:
-                continue
-            if not self._shop.store.matches(other.path, other.digest):
+            if not self._shop.has_picture(other):
                 continue
             attempt = self._plan(self._wanted.request.seed, shared_from=other.id)
-            stored = self._shop.store.share(
-                other.path, attempt.folder, attempt.file_stem, self._about(attempt)
-            )
-            attempt = self._record(attempt, stored, [], cost=0.0)
-            return self._outcome(Status.SHARED, attempt, cost=0.0)
+            try:
+                return self._made_or_shared(self._keeper.share(attempt, other))
+            except (StoreError, NotAPictureError) as error:
+                self._book.failed(attempt, error)
+                if self._shop.has_picture(other):
+                    raise  # the trouble is not that the other's file went away meanwhile
         return None
 
     def _make(self) -> Outcome:
@@ -188,7 +191,7 @@ class ItemMaker:
                 self._book.unknown(attempt, error)
                 held = self._held()
                 if held is not None:
-                    return held
+                    return replace(held, cost=None)
                 doubled = True
             except LedgerError:
                 raise
@@ -212,7 +215,9 @@ class ItemMaker:
         if self._order.regenerate:
             same = same and last is not None and last.intent == self._order.intent
         retried = last if same and last is not None and last.state is not State.STORED else None
-        doubled = retried is not None and retried.state is State.UNKNOWN
+        doubled = retried is not None and (
+            retried.state is State.UNKNOWN or retried.possible_double_charge
+        )
         draws = not request.seed_is_fixed or (self._order.regenerate and not self._order.seed_given)
         if not draws:
             return request.seed, doubled
@@ -261,91 +266,26 @@ class ItemMaker:
             report = talk.await_job(job_id, service.endpoint, self._shop.deadlines)
         if report is None:
             raise BadAnswerError(f"{service.name} named no job and sent no picture.")
-        return self._complete(attempt, report)
+        return self._keeper.complete(attempt, report, talk)
 
-    def _complete(self, attempt: Attempt, report: JobReport) -> Attempt:
-        if attempt.state is not State.COMPLETED:
-            attempt = self._book.completed(
-                attempt,
-                result_url=report.images[0].url,
-                cost=self._shop.prices.cost(attempt.sent_request, report.run_seconds),
-                queue_seconds=report.queue_seconds,
-                run_seconds=report.run_seconds,
-            )
-        warnings = list(report.warnings)
-        if report.seed is not None and report.seed != attempt.seed:
-            warnings.append(f"The service says that it used seed {report.seed}.")
-        return self._store(attempt, report.images, warnings)
-
-    def _store(
-        self, attempt: Attempt, images: tuple[RemoteImage, ...], warnings: list[str]
-    ) -> Attempt:
-        talk, downloader = self._conversation(), self._shop.downloader
-        first, *more = [talk.fetch(image, downloader) for image in images]
-        stored = self._keep(attempt, first, attempt.file_stem)
-        for number, data in enumerate(more, start=2):
-            # They were paid for: kept beside the first, which alone is the item's picture.
-            extra = self._keep(attempt, data, f"{attempt.file_stem}.{number}")
-            warnings.append(f"The service sent one more picture, kept as {extra.path}.")
-        return self._record(attempt, stored, warnings)
-
-    def _keep(self, attempt: Attempt, data: bytes, stem: str) -> StoredPicture:
-        store = self._shop.store
-        try:
-            return store.keep(data, attempt.folder, stem, self._about(attempt))
-        except NotAPictureError as error:
-            kept = store.quarantine(data, stem, error.sentence)
-            raise NotAPictureError(
-                str(error), remedy=f"The bytes are kept as {kept}; run again to make it anew."
-            ) from error
-
-    def _record(
-        self,
-        attempt: Attempt,
-        stored: StoredPicture,
-        warnings: list[str],
-        *,
-        cost: float | None = None,
-    ) -> Attempt:
-        asked = self._wanted.request
-        if (stored.width, stored.height) != (asked.width, asked.height):
-            warnings.append(
-                f"The picture has {stored.width}x{stored.height} pixels, not {asked.size}."
-            )
-        if self._wanted.publish:
-            warnings += self._shop.store.publish(stored, self._wanted.publish)
-        facts = {} if cost is None else {"cost": cost}
-        return self._book.stored(
-            attempt,
-            path=stored.path,
-            digest=stored.digest,
-            width=stored.width,
-            height=stored.height,
-            bytes=stored.bytes,
-            warnings=warnings,
-            **facts,
-        )
-
-    def _about(self, attempt: Attempt) -> dict[str, object]:
-        return {
-            "key": attempt.item_key,
-            **self._wanted.about,
-            "request": attempt.sent_request.as_dict(),
-            "job_id": attempt.job_id,
-            "simulated": attempt.simulated,
-        }
-
-    def _fail(self, attempt: Attempt, error: ImagegenError) -> None:
-        """Write the failure down, unless the job may still be collected."""
+    def _fail(self, attempt: Attempt, error: ImagegenError) -> bool:
+        """Write the failure down, unless the job may still be collected; returns whether."""
         (now,) = self._book.get([attempt.id])
-        if now.state is State.SUBMITTED and not isinstance(error, JobFailedError):
-            return  # only the job itself can say that it failed: a refused poll does not
+        is_refused_poll = isinstance(error, ServiceError) and not isinstance(error, JobFailedError)
+        if now.job_id is not None and is_refused_poll:
+            return False  # only the job itself can say that it failed
         self._book.failed(attempt, error)
+        return True
 
     def _close_if_unsent(self, attempt: Attempt, error: ImagegenError) -> None:
         (now,) = self._book.get([attempt.id])
         if now.state is State.PLANNED:
             self._book.failed(attempt, error)
+
+    def _made_or_shared(self, attempt: Attempt) -> Outcome:
+        if attempt.shared_from is None:
+            return self._outcome(Status.MADE, attempt)
+        return self._outcome(Status.SHARED, attempt, cost=0.0)
 
     def _outcome(self, status: Status, attempt: Attempt, *, cost: float | None = None) -> Outcome:
         path = self._wanted.publish or attempt.path or ""
@@ -358,6 +298,16 @@ class ItemMaker:
             cost=cost if free else attempt.cost,
             warnings=attempt.warnings,
         )
+
+
+def _lost(attempt: Attempt) -> str:
+    """What to say of a picture that was billed and cannot be had any more."""
+    if attempt.result_url:
+        return "The picture's URL no longer delivers: it was billed and is lost."
+    return (
+        "The picture came inside the service's answer, and the process ended before it "
+        "was on disk: it was billed and is lost."
+    )
 
 
 def _as_stored(attempt: Attempt) -> StoredPicture:

@@ -13,6 +13,7 @@ from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
     DownloadError,
+    JobFailedError,
     JobTimeoutError,
     RateLimitedError,
     ServiceBusyError,
@@ -38,6 +39,13 @@ class StoppedError(ServiceError):
 
     kind = "stopped"
     remedy = "Run again: what was sent is collected, not bought again."
+
+
+class StillRunningError(ServiceError):
+    """A job is past its deadline and could not be cancelled: it may yet be billed."""
+
+    kind = "job_timeout"
+    remedy = "Run again later: the job is collected then, not bought again."
 
 
 class Conversation:
@@ -66,8 +74,8 @@ class Conversation:
     def await_job(self, job_id: str, endpoint: str, deadlines: Deadlines) -> JobReport:
         """Poll until the job is done; raises what the job failed of.
 
-        After a deadline the job is cancelled. After too many errors in a row, or a stop, it
-        is left at the service, where a later run collects it.
+        After a deadline the job is cancelled. After too many errors in a row, a stop, or a
+        cancel that has no effect, it is left at the service, where a later run collects it.
         """
         interval, errors = FIRST_POLL, 0
         queued_since = self._clock.monotonic()
@@ -86,38 +94,33 @@ class Conversation:
                 now = self._clock.monotonic()
                 if report.state is JobState.RUNNING and running_since is None:
                     running_since = now
-                self._check(job_id, endpoint, deadlines, now - queued_since, running_since, now)
+                late = _lateness(deadlines, now - queued_since, running_since, now)
+                if late is not None:
+                    return self._give_up(job_id, endpoint, f"Job {job_id} {late}")
             # The jitter only spreads the polls of many jobs.
             if self._clock.wait(self._stop, interval * random.uniform(0.75, 1.25)):  # noqa: S311
                 raise StoppedError(f"The batch was stopped while job {job_id} was under way.")
             interval = min(interval * POLL_GROWTH, LONGEST_POLL)
 
-    def _check(
-        self,
-        job_id: str,
-        endpoint: str,
-        deadlines: Deadlines,
-        age: float,
-        running_since: float | None,
-        now: float,
-    ) -> None:
-        if running_since is None:
-            phase, passed, limit = "waited in the queue", age, deadlines.queue
-        else:
-            phase, passed, limit = "ran", now - running_since, deadlines.run
-        if passed <= limit:
-            return
+    def _give_up(self, job_id: str, endpoint: str, sentence: str) -> JobReport:
+        """Cancel the job and ask once more: it may be done after all, or not let itself be
+        cancelled. Only a job that has ended is written off.
+        """
         health = self._ask_health()
         try:
             self._service.cancel(job_id, endpoint)
-            ending = "was cancelled"
+            report = self._service.poll(job_id, endpoint)
+        except JobFailedError:
+            raise JobTimeoutError(
+                f"{sentence}, and was cancelled.{health}", job_id=job_id
+            ) from None
         except ServiceError as error:
-            ending = f"could not be cancelled ({error})"
-        raise JobTimeoutError(
-            f"Job {job_id} {phase} for {passed:.0f} s, past the {limit:g} s allowed, and "
-            f"{ending}.{health}",
-            job_id=job_id,
-        )
+            raise StillRunningError(
+                f"{sentence}, and could not be cancelled ({error}).{health}"
+            ) from error
+        if report.state is JobState.COMPLETED:
+            return report
+        raise StillRunningError(f"{sentence}, and goes on although it was cancelled.{health}")
 
     def _ask_health(self) -> str:
         try:
@@ -132,6 +135,19 @@ class Conversation:
         if url is None:
             return image.data or b""
         return self.retry(lambda: downloader.fetch(url), (DownloadError,), DOWNLOAD_TRIES)
+
+
+def _lateness(
+    deadlines: Deadlines, age: float, running_since: float | None, now: float
+) -> str | None:
+    """What to say of a job past its deadline; None for one that is in time."""
+    if running_since is None:
+        phase, passed, limit = "waited in the queue", age, deadlines.queue
+    else:
+        phase, passed, limit = "ran", now - running_since, deadlines.run
+    if passed <= limit:
+        return None
+    return f"{phase} for {passed:.0f} s, past the {limit:g} s allowed"
 
 
 def _backoff(state: RetryCallState) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from imagegen_pipeline.clock import Clock, SystemClock
-from imagegen_pipeline.domain.generation import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, ServiceName
 from imagegen_pipeline.domain.prices import Prices
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.services.base import ImageService
@@ -64,6 +64,16 @@ class Workshop:
     on_unknown: Literal["resubmit", "hold"] = "resubmit"
     simulated: bool = False
     clock: Clock = field(default_factory=SystemClock)
+
+    def has_picture(self, attempt: Attempt) -> bool:
+        """Whether the attempt's picture lies on disk as recorded, and counts here: a simulated
+        one never counts in live work.
+        """
+        if attempt.path is None or attempt.digest is None:
+            return False
+        if attempt.simulated and not self.simulated:
+            return False
+        return self.store.matches(attempt.path, attempt.digest)
 
 
 @dataclass(frozen=True, slots=True)

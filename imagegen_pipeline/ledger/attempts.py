@@ -217,14 +217,16 @@ class AttemptBook:
         return self._first(query)
 
     def same_picture(self, sent_fingerprint: str) -> list[Attempt]:
-        """Stored pictures of the same request, seed and all."""
+        """Stored pictures of the same request, seed and all, newest first: the likeliest to
+        be on disk still.
+        """
         query = (
             select(*_COLUMNS)
             .where(
                 attempts.c.sent_fingerprint == sent_fingerprint,
                 attempts.c.state == State.STORED,
             )
-            .order_by(attempts.c.id)
+            .order_by(attempts.c.id.desc())
             .limit(10)
         )
         with self._database.read() as connection:

@@ -27,8 +27,9 @@ class Database:
         """Open ``url`` and create what is missing; raises LedgerError."""
         try:
             parsed = make_url(url)
-        except ArgumentError as error:
-            raise LedgerError(f"The ledger's address is not a SQLAlchemy URL: {error}.") from None
+        except (ArgumentError, ValueError):
+            # Their own words may repeat the address, which may hold a password.
+            raise LedgerError("The ledger's address is not a SQLAlchemy URL.") from None
         self.shown = parsed.render_as_string(hide_password=True)
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         # SQLite has one writer: threads that queue here do not sleep in its busy handler.
@@ -39,7 +40,11 @@ class Database:
             self._engine = self._create_engine(url)
         except (SQLAlchemyError, ImportError) as error:
             raise LedgerError(f"The ledger at {self.shown} cannot be opened: {error}.") from error
-        self._create_tables()
+        try:
+            self._create_tables()
+        except LedgerError:
+            self.close()
+            raise
 
     def _make_folder(self, folder: Path) -> None:
         try:

@@ -134,15 +134,17 @@ class ItemBook:
         things: Sequence[Prompt | Actor],
     ) -> tuple[str, ...]:
         present = {thing.key for thing in things}
-        here = select(items.c.key).where(
+        # A file that is half written, or a row that is broken now, has not left its source.
+        unreadable = {problem.location for problem in scan.problems}
+        here = select(items.c.key, items.c.location).where(
             items.c.kind == kind,
             items.c.container == scan.container,
             items.c.gone.is_(False),
         )
         gone = tuple(
             key
-            for (key,) in connection.execute(here.order_by(items.c.position))
-            if key not in present
+            for key, location in connection.execute(here.order_by(items.c.position))
+            if key not in present and location not in unreadable
         )
         for start in range(0, len(gone), _CHUNK):
             part = gone[start : start + _CHUNK]

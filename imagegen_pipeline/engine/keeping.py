@@ -1,0 +1,107 @@
+"""From a service's answer to a picture on disk that the ledger calls stored."""
+
+from __future__ import annotations
+
+from imagegen_pipeline.domain.errors import NotAPictureError, PictureError
+from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.engine.sending import Conversation
+from imagegen_pipeline.engine.workshop import Wanted, Workshop
+from imagegen_pipeline.services.base import JobReport, RemoteImage
+from imagegen_pipeline.store import StoredPicture
+
+
+class Keeper:
+    """Brings one item's pictures home: whole on disk first, then in the ledger."""
+
+    def __init__(self, workshop: Workshop, wanted: Wanted) -> None:
+        self._shop = workshop
+        self._book = workshop.ledger.attempts
+        self._wanted = wanted
+
+    def complete(self, attempt: Attempt, report: JobReport, talk: Conversation) -> Attempt:
+        """Write down that the service has the picture, then fetch and store it."""
+        if attempt.state is not State.COMPLETED:
+            attempt = self._book.completed(
+                attempt,
+                result_url=report.images[0].url,
+                cost=self._shop.prices.cost(attempt.sent_request, report.run_seconds),
+                queue_seconds=report.queue_seconds,
+                run_seconds=report.run_seconds,
+            )
+        warnings = list(report.warnings)
+        if report.seed is not None and report.seed != attempt.seed:
+            warnings.append(f"The service says that it used seed {report.seed}.")
+        return self.store(attempt, report.images, talk, warnings)
+
+    def store(
+        self,
+        attempt: Attempt,
+        images: tuple[RemoteImage, ...],
+        talk: Conversation,
+        warnings: list[str],
+    ) -> Attempt:
+        """Fetch and store; the first image is the item's picture."""
+        first, *more = images
+        data = talk.fetch(first, self._shop.downloader)
+        stored = self._keep(attempt, data, attempt.file_stem)
+        for number, image in enumerate(more, start=2):
+            warnings.append(self._keep_extra(attempt, image, number, talk))
+        return self.record(attempt, stored, warnings)
+
+    def _keep(self, attempt: Attempt, data: bytes, stem: str) -> StoredPicture:
+        store = self._shop.store
+        try:
+            return store.keep(data, attempt.folder, stem, self._about(attempt))
+        except NotAPictureError as error:
+            kept = store.quarantine(data, stem, error.sentence)
+            raise NotAPictureError(
+                str(error), remedy=f"The bytes are kept as {kept}; run again to make it anew."
+            ) from error
+
+    def _keep_extra(
+        self, attempt: Attempt, image: RemoteImage, number: int, talk: Conversation
+    ) -> str:
+        """Keep what was paid for beside the item's picture; its faults cost no more than it."""
+        try:
+            data = talk.fetch(image, self._shop.downloader)
+            extra = self._keep(attempt, data, f"{attempt.file_stem}.{number}")
+        except PictureError as error:
+            return f"The service sent one more picture, which is lost: {error.sentence}"
+        return f"The service sent one more picture, kept as {extra.path}."
+
+    def share(self, attempt: Attempt, source: Attempt) -> Attempt:
+        """Give ``attempt`` the bytes of ``source``'s picture, at no cost."""
+        stored = self._shop.store.share(
+            source.path or "", attempt.folder, attempt.file_stem, self._about(attempt)
+        )
+        return self.record(attempt, stored, [])
+
+    def record(self, attempt: Attempt, stored: StoredPicture, warnings: list[str]) -> Attempt:
+        """Publish the picture and write down that it is stored."""
+        asked = attempt.sent_request
+        if (stored.width, stored.height) != (asked.width, asked.height):
+            warnings.append(
+                f"The picture has {stored.width}x{stored.height} pixels, not {asked.size}."
+            )
+        if self._wanted.publish:
+            warnings += self._shop.store.publish(stored, self._wanted.publish)
+        facts = {} if attempt.shared_from is None else {"cost": 0.0}
+        return self._book.stored(
+            attempt,
+            path=stored.path,
+            digest=stored.digest,
+            width=stored.width,
+            height=stored.height,
+            bytes=stored.bytes,
+            warnings=warnings,
+            **facts,
+        )
+
+    def _about(self, attempt: Attempt) -> dict[str, object]:
+        return {
+            "key": attempt.item_key,
+            **self._wanted.about,
+            "request": attempt.sent_request.as_dict(),
+            "job_id": attempt.job_id,
+            "simulated": attempt.simulated,
+        }
