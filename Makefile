@@ -25,7 +25,7 @@ dev: $(READY) ## the Dagster UI with its daemon; IMAGEGEN_SIMULATOR=1 make dev c
 	$(BIN)/dagster dev
 
 test: $(READY) ## every test but the long ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 long: $(READY) ## what is too slow for every change
 	$(BIN)/python -m pytest -m long

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from imagegen_pipeline.domain.errors import (
     ImagegenError,
@@ -29,7 +29,6 @@ from imagegen_pipeline.pipeline import Found, Pipeline
 from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
 _log = logging.getLogger(__name__)
-_Error = TypeVar("_Error", bound=ImagegenError)
 _WIRE_NAMES = {
     "model": "model",
     "image_size": "image_size",
@@ -73,9 +72,7 @@ class DuomiImageGenerator:
         """
         parameters = self._parameters(kwargs)
         if not isinstance(prompt, str):
-            raise _with_remedy(
-                SetupError(f"The prompt is {prompt!r}, not a text.", remedy="Give it as a str.")
-            )
+            raise SetupError(f"The prompt is {prompt!r}, not a text.", remedy="Give it as a str.")
         try:
             item = typed_prompt(prompt)
         except SourceError as error:
@@ -176,19 +173,15 @@ class DuomiImageGenerator:
     def _parameters(self, changes: dict[str, Any]) -> PromptParameters:
         params = {**self.default_params, **changes}
         if params.pop("batch_size", 1) != 1:
-            raise _with_remedy(
-                SetupError(
-                    "batch_size is 1: every picture has its own name, seed and bill.",
-                    remedy="Call once for each picture, with seeds of their own.",
-                )
+            raise SetupError(
+                "batch_size is 1: every picture has its own name, seed and bill.",
+                remedy="Call once for each picture, with seeds of their own.",
             )
         unknown = sorted(set(params) - set(_WIRE_NAMES))
         if unknown:
-            raise _with_remedy(
-                SetupError(
-                    f"Unknown parameters: {', '.join(unknown)}.",
-                    remedy=f"Known are {', '.join(_WIRE_NAMES)}.",
-                )
+            raise SetupError(
+                f"Unknown parameters: {', '.join(unknown)}.",
+                remedy=f"Known are {', '.join(_WIRE_NAMES)}.",
             )
         for name, value in params.items():
             _check_kind(name, value)
@@ -221,14 +214,8 @@ class DuomiImageGenerator:
 def _readable(found: Found) -> Found:
     if found.unreadable:
         problem = found.unreadable[0]
-        raise _with_remedy(SourceError(problem.message, remedy=problem.remedy))
+        raise SourceError(problem.message, remedy=problem.remedy)
     return found
-
-
-def _with_remedy(error: _Error) -> _Error:
-    """The same error, whose traceback says what to do too."""
-    error.add_note(error.remedy)
-    return error
 
 
 def _check_kind(name: str, value: object) -> None:
@@ -240,16 +227,14 @@ def _check_kind(name: str, value: object) -> None:
     else:
         kind, is_right = "a text", isinstance(value, str)
     if not is_right or isinstance(value, bool):
-        raise _with_remedy(SetupError(f"{name} is {value!r}, not {kind}.", remedy=f"Give {kind}."))
+        raise SetupError(f"{name} is {value!r}, not {kind}.", remedy=f"Give {kind}.")
 
 
 def _checked_limit(limit: int | None) -> int | None:
     if limit is not None and (not isinstance(limit, int) or limit < 0):
-        raise _with_remedy(
-            SetupError(
-                f"limit is {limit!r}, not a whole number from 0 on.",
-                remedy="Leave it out, or None, for all.",
-            )
+        raise SetupError(
+            f"limit is {limit!r}, not a whole number from 0 on.",
+            remedy="Leave it out, or None, for all.",
         )
     return limit
 

@@ -108,6 +108,8 @@ class Pipeline:
         """A client for Duomi, or for the simulator when it is on."""
         given = self.settings
         if given.simulator:
+            # The simulator knows its own keys only; a live one has no business there.
+            api_key = given.key_for("duomi").get_secret_value()
             base_url = f"{self.simulator_address}/duomi"
         return DuomiClient(
             api_key=api_key,
@@ -122,6 +124,8 @@ class Pipeline:
         """A client for RunPod, or for the simulator when it is on."""
         given = self.settings
         if given.simulator:
+            api_key = given.key_for("runpod").get_secret_value()
+            endpoint_id = given.endpoint()
             base_url = f"{self.simulator_address}/runpod/v2"
         return RunPodClient(
             api_key=api_key,

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,16 +130,46 @@ def results_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.astype({name: kind for name, (kind, _) in COLUMNS.items()})
 
 
+def render(rows: list[dict[str, Any]], form: str, *, shown: Sequence[str]) -> bytes:
+    """The rows as ``csv``, ``json``, ``parquet``, or a ``table`` of the columns ``shown``."""
+    table = results_table(rows)
+    if form == "parquet":
+        return bytes(table.to_parquet(index=False))
+    if form == "csv":
+        text = table.to_csv(index=False)
+    elif form == "json":
+        records = table.astype(object).where(table.notna(), None).to_dict("records")
+        text = json.dumps(records, ensure_ascii=False, indent=2) + "\n"
+    else:
+        text = _as_text_table(table, shown)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _as_text_table(table: pd.DataFrame, shown: Sequence[str]) -> str:
+    """For people: blanks for what is not known, and an unreadable source as the path."""
+    if table.empty:
+        return ""
+    text = table.astype(object).where(table.notna(), "")
+    text["path"] = text["path"].where(text["path"] != "", text["location"])
+    text.loc[table["attempt"].notna() & table["path"].isna(), "path"] = ""
+    text["seconds"] = [f"{value:.1f}" if value != "" else "" for value in text["seconds"]]
+    lines = text[list(shown)].to_string(index=False, max_colwidth=100).splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
 def write_results(rows: list[dict[str, Any]], path: Path) -> pd.DataFrame:
     """Write the table as Parquet, whole or not at all; raises StoreError."""
     table = results_table(rows)
+    spare = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        spare = path.with_name(f".{path.name}.{os.getpid()}")
-        table.to_parquet(spare, index=False)
-        spare.replace(path)
+        try:
+            table.to_parquet(spare, index=False)
+            spare.replace(path)
+        finally:
+            spare.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
     return table
 
 
@@ -167,21 +197,33 @@ def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
     text = json.dumps(results, ensure_ascii=False, indent=2, default=str) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, spare = tempfile.mkstemp(prefix=f".{path.stem}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(spare).chmod(0o644)
-        target, number = path, 1
-        while True:
-            try:
-                os.link(spare, target)
-                break
-            except FileExistsError:
-                number += 1
-                target = path.with_name(f"{path.stem}_{number}{path.suffix}")
-        Path(spare).unlink()
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", dir=path.parent)
+        spare = Path(name)
+        try:
+            # Half a character can only come from a file's name; JSON has an escape for it.
+            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            spare.chmod(0o644)
+            return _move_to_free_name(spare, path)
+        finally:
+            spare.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
-    return target
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _move_to_free_name(spare: Path, path: Path) -> Path:
+    target, number = path, 1
+    while True:
+        try:
+            os.link(spare, target)  # unlike rename(), refuses a name that is taken
+            return target
+        except FileExistsError:
+            number += 1
+            target = path.with_name(f"{path.stem}_{number}{path.suffix}")
+        except OSError:  # a file system without hard links
+            if not target.exists():
+                return spare.replace(target)
+            number += 1
+            target = path.with_name(f"{path.stem}_{number}{path.suffix}")

@@ -1,15 +1,23 @@
 """Settings: the only reader of the environment and of ``.env``.
 
 Relative paths resolve from the project root, the nearest parent that holds
-``dagster.yaml``, so that a command run elsewhere does not open a second ledger.
+``dagster.yaml``, so that a command run elsewhere does not open a second ledger. A variable
+that is set to nothing counts as unset; one that is not known, or not enforced yet, is refused
+rather than ignored.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
+import math
 import os
+import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -18,6 +26,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -28,19 +37,37 @@ SIMULATED_DUOMI_KEY = "simulated-duomi-key"
 SIMULATED_RUNPOD_KEY = "simulated-runpod-key"
 SIMULATED_ENDPOINT = "simulated-endpoint"
 KEY_VARIABLES: dict[ServiceName, str] = {"duomi": "DUOMI_API_KEY", "runpod": "RUNPOD_API_KEY"}
+OURS = "IMAGEGEN_"
+KNOWN_ELSEWHERE = ("IMAGEGEN_TOKEN", "IMAGEGEN_CORS")
+"""Settings of ``imagegen serve``: no field reads them."""
+NOT_ENFORCED = {
+    "IMAGEGEN_IN_FLIGHT": "no limit across processes; IMAGEGEN_CONCURRENCY limits each of them",
+    "IMAGEGEN_RATE_PER_MINUTE": "no rate limit; --delay spaces the requests of one command",
+    "IMAGEGEN_RATE_PER_DAY": "no rate limit; --limit bounds the pictures of one command",
+    "IMAGEGEN_BUDGET_RUN": "no budget; --dry-run says what a run costs and --limit bounds it",
+    "IMAGEGEN_BUDGET_DAY": "no budget; --dry-run says what a run costs and --limit bounds it",
+}
+"""Limits that are refused, since nothing would stop at them, and what there is instead."""
+_ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+_LONGEST_TIMEOUT = 7 * 24 * 3600
 
 
 def project_root() -> Path:
-    """The nearest parent of the current folder, else of this package, with a ``dagster.yaml``."""
-    for start in (Path.cwd(), Path(__file__).resolve().parent):
+    """The nearest parent of the current folder, else of this package, with a ``dagster.yaml``.
+
+    Raises SetupError when the current folder has been deleted.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise SetupError(
+            "The current folder does not exist any more.", remedy="Change into another one."
+        ) from None
+    for start in (here, Path(__file__).resolve().parent):
         for folder in (start, *start.parents):
             if (folder / "dagster.yaml").is_file():
                 return folder
-    return Path.cwd()
-
-
-def _empty_is_unset(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
+    return here
 
 
 def _split_commas(value: object) -> object:
@@ -49,15 +76,51 @@ def _split_commas(value: object) -> object:
     return value
 
 
-OptionalInt = Annotated[int | None, BeforeValidator(_empty_is_unset)]
-OptionalPath = Annotated[Path | None, BeforeValidator(_empty_is_unset)]
+def _read_prices(value: object) -> object:
+    """The price table, from JSON; a ValueError says what of it is wrong."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"it is not JSON ({error})") from None
+    fault = _price_fault(value)
+    if fault is not None:
+        raise ValueError(fault)
+    return value
+
+
+def _price_fault(table: object) -> str | None:
+    if not isinstance(table, Mapping):
+        return 'a JSON object is wanted, such as {"duomi": {"MODEL": 0.01}}'
+    for service, prices in table.items():
+        if service not in KEY_VARIABLES:
+            return f"{service!r} is no service; there are duomi and runpod"
+        if not isinstance(prices, Mapping):
+            return f"the prices of {service} are a JSON object"
+        for name, price in prices.items():
+            if service == "runpod" and name != "per_second":
+                return f"runpod has the price 'per_second', not {name!r}"
+            if not _is_price(price):
+                return f"{service} {name!r} is {price!r}, not a number from 0 up"
+    return None
+
+
+def _is_price(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf  # type: ignore[operator]
+
+
+Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT, allow_inf_nan=False)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+PriceTable = Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_prices)]
 
 
 class Settings(BaseSettings):
     """Every setting with its default; see the README for the table."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, populate_by_name=True, case_sensitive=True
+    )
 
     duomi_api_key: SecretStr | None = Field(None, validation_alias="DUOMI_API_KEY")
     duomi_base_url: str = Field("https://duomiapi.com", validation_alias="DUOMI_BASE_URL")
@@ -69,23 +132,23 @@ class Settings(BaseSettings):
     runpod_base_url: str = Field("https://api.runpod.ai/v2", validation_alias="RUNPOD_BASE_URL")
 
     base_data_dir: Path = Field(Path("data"), validation_alias="IMAGEGEN_DATA_DIR")
-    prompt_db_path: OptionalPath = Field(None, validation_alias="IMAGEGEN_PROMPT_DB")
-    prompt_json_path: OptionalPath = Field(None, validation_alias="IMAGEGEN_PROMPT_JSON_DIR")
-    actors_path: OptionalPath = Field(None, validation_alias="IMAGEGEN_ACTORS_DIR")
-    output_path: OptionalPath = Field(None, validation_alias="IMAGEGEN_OUTPUT_DIR")
-    log_path: OptionalPath = Field(None, validation_alias="IMAGEGEN_LOG_DIR")
+    prompt_db_path: Path | None = Field(None, validation_alias="IMAGEGEN_PROMPT_DB")
+    prompt_json_path: Path | None = Field(None, validation_alias="IMAGEGEN_PROMPT_JSON_DIR")
+    actors_path: Path | None = Field(None, validation_alias="IMAGEGEN_ACTORS_DIR")
+    output_path: Path | None = Field(None, validation_alias="IMAGEGEN_OUTPUT_DIR")
+    log_path: Path | None = Field(None, validation_alias="IMAGEGEN_LOG_DIR")
     ledger_address: str | None = Field(None, validation_alias="IMAGEGEN_LEDGER_URL")
     workflow_path: Path = Field(
         Path("workflows/normal_image_v4_workflow.json"), validation_alias="IMAGEGEN_WORKFLOW"
     )
 
     concurrency: int = Field(8, ge=1, le=512, validation_alias="IMAGEGEN_CONCURRENCY")
-    timeout_connect: float = Field(10, gt=0, validation_alias="IMAGEGEN_TIMEOUT_CONNECT")
-    timeout_read: float = Field(120, gt=0, validation_alias="IMAGEGEN_TIMEOUT_READ")
-    timeout_queue: float = Field(900, gt=0, validation_alias="IMAGEGEN_TIMEOUT_QUEUE")
-    timeout_run: float = Field(900, gt=0, validation_alias="IMAGEGEN_TIMEOUT_RUN")
-    timeout_download: float = Field(60, gt=0, validation_alias="IMAGEGEN_TIMEOUT_DOWNLOAD")
-    prices: dict[str, Any] = Field(default_factory=dict, validation_alias="IMAGEGEN_PRICES")
+    timeout_connect: Seconds = Field(10, validation_alias="IMAGEGEN_TIMEOUT_CONNECT")
+    timeout_read: Seconds = Field(120, validation_alias="IMAGEGEN_TIMEOUT_READ")
+    timeout_queue: Seconds = Field(900, validation_alias="IMAGEGEN_TIMEOUT_QUEUE")
+    timeout_run: Seconds = Field(900, validation_alias="IMAGEGEN_TIMEOUT_RUN")
+    timeout_download: Seconds = Field(60, validation_alias="IMAGEGEN_TIMEOUT_DOWNLOAD")
+    prices: PriceTable = Field(default_factory=dict, validation_alias="IMAGEGEN_PRICES")
     on_unknown: Literal["resubmit", "hold"] = Field(
         "resubmit", validation_alias="IMAGEGEN_ON_UNKNOWN"
     )
@@ -96,22 +159,49 @@ class Settings(BaseSettings):
     dagster_home: str = Field("", validation_alias="DAGSTER_HOME")
     simulator_setting: str = Field("", validation_alias="IMAGEGEN_SIMULATOR")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic's raw input
+        return {
+            name: value
+            for name, value in values.items()
+            if not (isinstance(value, str) and not value.strip())
+        }
+
     @field_validator("duomi_base_url", "runpod_base_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
+        if not _is_address(value.strip(), ("http", "https")):
             raise ValueError("an address that begins with http:// or https:// is wanted")
-        return value.rstrip("/")
+        return value.strip().rstrip("/")
+
+    @field_validator("ledger_address")
+    @classmethod
+    def _outlives_the_process(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, _, place = value.strip().partition("://")
+        if scheme.startswith("sqlite") and place.strip("/").partition("?")[0] in ("", ":memory:"):
+            raise ValueError("a ledger in memory would forget what was paid; name a file")
+        return value.strip()
+
+    @field_validator("simulator_setting")
+    @classmethod
+    def _is_a_switch(cls, value: str) -> str:
+        word = value.strip().lower()
+        if word not in _ON + _OFF and not _is_address(value.strip(), ("http",)):
+            raise ValueError("it is 1, 0, or the http:// address of a simulator that runs")
+        return value.strip()
 
     @cached_property
     def simulator(self) -> bool:
         """Whether both services are the local simulator."""
-        return self.simulator_setting.strip().lower() not in ("", "0", "false", "no", "off")
+        return self.simulator_setting.lower() not in _OFF
 
     @cached_property
     def simulator_url(self) -> str | None:
         """A simulator that runs already, when the setting is its address instead of ``1``."""
-        address = self.simulator_setting.strip().rstrip("/")
+        address = self.simulator_setting.rstrip("/")
         return address if address.startswith("http://") else None
 
     @cached_property
@@ -120,7 +210,13 @@ class Settings(BaseSettings):
         return project_root()
 
     def _resolve(self, path: Path) -> Path:
-        return Path(os.path.normpath(self.root / path.expanduser()))
+        try:
+            return Path(os.path.normpath(self.root / path.expanduser()))
+        except RuntimeError:
+            raise SetupError(
+                f"{path} begins with the home of a user who is not known here.",
+                remedy="Write the whole path.",
+            ) from None
 
     @cached_property
     def base_dir(self) -> Path:
@@ -168,12 +264,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def ledger_url(self) -> str:
-        """The SQLAlchemy URL of the ledger."""
+        """The SQLAlchemy URL of the ledger; a relative SQLite file lies below the root."""
         if self.simulator or self.ledger_address is None:
             return f"sqlite:///{self.data_dir / 'imagegen.db'}"
-        prefix = "sqlite:///"
-        if self.ledger_address.startswith(prefix):
-            return prefix + str(self._resolve(Path(self.ledger_address.removeprefix(prefix))))
+        scheme, mark, place = self.ledger_address.partition(":///")
+        if mark and scheme.startswith("sqlite"):
+            return f"{scheme}:///{self._resolve(Path(place))}"
         return self.ledger_address
 
     @cached_property
@@ -182,22 +278,47 @@ class Settings(BaseSettings):
         return self._resolve(self.workflow_path)
 
     def key_for(self, service: ServiceName) -> SecretStr:
-        """The service's key; raises MissingKeyError when a live run has none."""
+        """The service's key; raises MissingKeyError when a live run has none, and SetupError."""
         if self.simulator:
             simulated = {"duomi": SIMULATED_DUOMI_KEY, "runpod": SIMULATED_RUNPOD_KEY}
             return SecretStr(simulated[service])
         key = {"duomi": self.duomi_api_key, "runpod": self.runpod_api_key}[service]
-        if key is None or not key.get_secret_value().strip():
+        if key is None:
             raise MissingKeyError(KEY_VARIABLES[service])
-        return key
+        return SecretStr(checked_key(key.get_secret_value(), KEY_VARIABLES[service]))
 
     def endpoint(self) -> str:
         """The RunPod endpoint for base images; raises MissingKeyError when there is none."""
         if self.simulator:
             return SIMULATED_ENDPOINT
-        if not (self.runpod_endpoint or "").strip():
+        if self.runpod_endpoint is None:
             raise MissingKeyError("RUNPOD_SERVER_100_ID")
-        return str(self.runpod_endpoint).strip()
+        endpoint = self.runpod_endpoint.strip()
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", endpoint):
+            raise SetupError(
+                f"RUNPOD_SERVER_100_ID is {endpoint!r}, which is no endpoint's id.",
+                remedy="The id is the last part of the endpoint's address in RunPod's console.",
+            )
+        return endpoint
+
+
+def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def checked_key(key: str, name: str) -> str:
+    """``key`` without the blanks around it; raises SetupError, without it, for what is no key."""
+    key = key.strip()
+    if not key or not all("!" <= char <= "~" for char in key):
+        raise SetupError(
+            f"{name} is not a key: a key is one word of plain letters, digits and signs.",
+            remedy="Copy it anew, without blanks, line breaks or quotation marks.",
+        )
+    return key
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting, by field name
@@ -206,15 +327,47 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting, 
     ``.env`` is put into the process's environment, never over what is there, so that
     Dagster's own ``EnvVar`` sees the same keys.
     """
-    load_dotenv(project_root() / ".env", override=False)
+    _load_env_file(project_root() / ".env")
+    _refuse_unknown_variables()
     try:
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
+        fault = first["msg"].removeprefix("Value error, ")
         raise SetupError(
-            f"{name} has a bad value: {first['msg']}.", remedy="See the table in the README."
+            f"{name} has a bad value: {fault}.", remedy="See the table in the README."
         ) from None
+
+
+def _load_env_file(path: Path) -> None:
+    try:
+        load_dotenv(path, override=False)
+    except (OSError, ValueError) as error:  # a UnicodeDecodeError is a ValueError
+        raise SetupError(
+            f"{path} cannot be read ({type(error).__name__}).",
+            remedy="Write NAME=value lines in UTF-8, or remove the file.",
+        ) from None
+
+
+def _refuse_unknown_variables() -> None:
+    """What is set and would be silently ignored is refused: a typo, a limit without effect."""
+    fields = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    known = sorted({name for name in fields if name.startswith(OURS)}.union(KNOWN_ELSEWHERE))
+    for name in sorted(os.environ):
+        if not name.upper().startswith(OURS) or name in known or not variable_is_set(name):
+            continue
+        if name in NOT_ENFORCED:
+            raise SetupError(
+                f"{name} is set, and this version does not enforce it yet: work would go on "
+                "past it.",
+                remedy=f"Unset it to work without ({NOT_ENFORCED[name]}).",
+            )
+        (nearest,) = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+        raise SetupError(
+            f"{name} is not a setting of this program.",
+            remedy=f"Did you mean {nearest}? Set that, or unset {name}.",
+        )
 
 
 def variable_is_set(name: str) -> bool:

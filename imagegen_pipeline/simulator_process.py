@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,19 +20,30 @@ IDLE_EXIT_SECONDS = 900
 START_SECONDS = 30
 
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Those that this process started, so that each is reaped when it has ended."""
+
+
 def ensure_simulator(folder: Path) -> str:
     """The address of the simulator of ``folder``, started if none answers.
 
     Raises SetupError when it does not come up. It ends by itself after a quarter of an
     hour without a request.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "simulator.json"
-    with _locked(folder / "simulator.lock"):
-        address = _answering(ready)
-        if address is None:
-            ready.unlink(missing_ok=True)
-            address = _start(ready, folder / "simulator.log")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / "simulator.lock"):
+            address = _answering(ready)
+            if address is None:
+                ready.unlink(missing_ok=True)
+                address = _start(ready, folder / "simulator.log")
+    except OSError as error:
+        raise SetupError(
+            f"The local simulator cannot use {error.filename or folder}: "
+            f"{error.strerror or error}.",
+            remedy="Make the folder writable, or set IMAGEGEN_DATA_DIR to another one.",
+        ) from error
     return address
 
 
@@ -43,15 +55,21 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _answering(ready: Path) -> str | None:
+    """The address in the ready file, if the simulator that wrote it still runs and answers."""
     try:
-        address = f"http://127.0.0.1:{json.loads(ready.read_text('utf-8'))['port']}"
-        stats = requests.get(f"{address}/_sim/stats", params={"prompts": "0"}, timeout=5)
-    except (OSError, ValueError, KeyError):  # requests' errors are OSErrors
+        facts = json.loads(ready.read_text("utf-8"))
+        address, pid = f"http://127.0.0.1:{int(facts['port'])}", int(facts["pid"])
+        os.kill(pid, 0)  # raises when it has ended; its port may be another's by now
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy knows this machine's own ports
+            stats = session.get(f"{address}/_sim/stats", params={"prompts": "0"}, timeout=10)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):  # requests' are OSErrors
         return None
     return address if stats.ok else None
 
 
 def _start(ready: Path, log: Path) -> str:
+    _started[:] = [process for process in _started if process.poll() is None]
     command = [
         *(sys.executable, "-m", "imagegen_pipeline.simulator"),
         *("--port", "0", "--ready-file", str(ready), "--idle-exit", str(IDLE_EXIT_SECONDS)),
@@ -64,6 +82,7 @@ def _start(ready: Path, log: Path) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _started.append(process)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         address = _answering(ready)
@@ -72,6 +91,7 @@ def _start(ready: Path, log: Path) -> str:
         if process.poll() is not None:
             break
         time.sleep(0.05)
+    process.terminate()
     raise SetupError(
         f"The local simulator did not start: see {log}.",
         remedy="Or start one with `imagegen simulate` and set IMAGEGEN_SIMULATOR to its address.",

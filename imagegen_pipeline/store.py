@@ -132,14 +132,13 @@ class LocalStore:
             png = source.with_suffix(".png")
             if not png.exists():
                 self._write_new(png, to_png(source.read_bytes()))
-            spare = goal.with_name(f".{goal.name}.{os.getpid()}.{time.monotonic_ns()}")
+            # A copy: people write over a file of a fixed name, and a link would take the
+            # paid original in the history with it.
+            spare = _temporary_file(goal, png.read_bytes())
             try:
-                os.link(png, spare)
-            except OSError:
-                spare = _temporary_file(goal, png.read_bytes())
-            spare.replace(goal)
-            # rename() of two links to one file does nothing, and leaves the first name.
-            spare.unlink(missing_ok=True)
+                spare.replace(goal)
+            finally:
+                spare.unlink(missing_ok=True)
             _flush_folder(goal.parent)
         return warnings
 

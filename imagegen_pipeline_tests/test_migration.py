@@ -370,7 +370,7 @@ def test_a_timeout_is_a_request_exception(
     result = generate_one("a lighthouse")
     assert re.match(r"Request exception: HTTPConnectionPool\(.*Read timed out", result["error"])
     assert result["status"] == "held"
-    assert simulator.stats()["requests"]["/duomi/v1/images/generations"] == 2
+    assert simulator.stats()["requests"]["POST /duomi/v1/images/generations"] == 2
 
 
 def generate_one(prompt: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ Only click is imported here: each command imports what it needs when it runs, so
 
 from __future__ import annotations
 
-import sys
+import errno
+from typing import IO, Any
 
 import click
 
@@ -16,6 +17,7 @@ from imagegen_pipeline.cli.generate import generate
 from imagegen_pipeline.cli.models import models
 from imagegen_pipeline.cli.results import results
 from imagegen_pipeline.cli.sync import sync
+from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.simulator.command import simulate
 
 EPILOG = """
@@ -27,7 +29,36 @@ Exit codes: 0 all good, 1 some items failed, 2 wrong use or set-up.
 """
 
 
+class _SetupRefusal(click.ClickException):
+    """An error of this package as click shows errors: one line, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"imagegen: {self.message}", file=file, err=file is None)
+
+
+class _Imagegen(click.Group):
+    """Typed errors, and what the system refuses, become one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except ImagegenError as error:
+            raise _SetupRefusal(error.sentence) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who read the output has left: click ends quietly
+                raise
+            raise _SetupRefusal(_system_sentence(error)) from error
+
+
+def _system_sentence(error: OSError) -> str:
+    what = f"{error.filename}: " if error.filename else ""
+    return f"{what}{error.strerror or error}. Free space or repair permissions, then run again."
+
+
 @click.group(
+    cls=_Imagegen,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\n" + EPILOG.strip().replace("\n\n", "\n\n\b\n"),
 )
@@ -40,24 +71,11 @@ def imagegen() -> None:
     """
 
 
+simulate.short_help = "Run a local server that plays both services, at no cost."
 for command in (generate, base_image, sync, models, results, simulate, env):
     imagegen.add_command(command)
 
 
 def main() -> None:
-    """The command's entry: typed errors become one line and exit code 2."""
-    from imagegen_pipeline.domain.errors import ImagegenError
-
-    try:
-        imagegen.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.Abort:
-        click.echo("Stopped.", err=True)
-        sys.exit(1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except ImagegenError as error:
-        click.echo(f"imagegen: {error.sentence}", err=True)
-        sys.exit(2)
+    """The command's entry; exits with its code."""
+    imagegen()

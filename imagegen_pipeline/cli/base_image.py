@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from imagegen_pipeline.base_images import BaseImageAnswer, BaseImageWish
+    from imagegen_pipeline.cli.stoppable import StoppablePipeline
 
-@click.command(context_settings={"ignore_unknown_options": True})
+_NEGATIVE = re.compile(r"-\d+")
+
+
+class _NegativesAreValues(click.Command):
+    """``-1`` is a seed here, not an option; anything else that begins with ``-`` still is one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = next((at for at, arg in enumerate(args) if _NEGATIVE.fullmatch(arg)), None)
+        if first is not None and "--" not in args[:first]:
+            args = [*args[:first], "--", *args[first:]]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_NegativesAreValues, short_help="Make the base image of one actor.")
 @click.argument("actor")
 @click.argument("description")
 @click.argument("width", type=int, default=1024)
@@ -20,32 +38,50 @@ def base_image(
     """Make the base image of ACTOR (a folder name) from a DESCRIPTION.
 
     WIDTH and HEIGHT are pixels in steps of 16 (1024 1536), STEPS are 25, and SEED is -1 for
-    a random one. Prints the JSON that the HTTP endpoint answers. The picture lands at
-    {actors}/ACTOR/base_image/ACTOR_base.png; the one it replaces is kept in history/.
+    a random one. The picture lands at {actors}/ACTOR/base_image/ACTOR_base.png; the one it
+    replaces is kept in history/. The same wish again reuses the picture at no cost.
+
+    Prints the JSON that the HTTP endpoint answers, the picture in base64 with it. What went
+    wrong stands in its "error", and on stderr.
 
     \b
     imagegen base-image 0100_european_25_male \\
         "european 25 year old male with short brown hair" 1024 1536 25 -1
     """
-    from imagegen_pipeline.base_images import BaseImageWish, failed, generate_base_image
-    from imagegen_pipeline.defs.instance import open_instance
-    from imagegen_pipeline.defs.reporting import RunlessReporter
-    from imagegen_pipeline.domain.errors import RequestRefusedError
-    from imagegen_pipeline.pipeline import Pipeline
+    from imagegen_pipeline.base_images import BaseImageWish
+    from imagegen_pipeline.cli.stoppable import StoppablePipeline
 
     wish = BaseImageWish(actor, description, width, height, steps, seed)
-    pipeline = Pipeline()
+    pipeline = StoppablePipeline()
     try:
+        answer = _answer(pipeline, wish)
+    finally:
+        pipeline.close()
+    text = json.dumps(answer.body, ensure_ascii=False, indent=2) + "\n"
+    click.echo(text.encode("utf-8", "backslashreplace"), nl=False)
+    if answer.status_code != 200:
+        click.echo(f"imagegen: {answer.body['error']}", err=True)
+        raise click.exceptions.Exit(2 if answer.status_code == 400 else 1)
+
+
+def _answer(pipeline: StoppablePipeline, wish: BaseImageWish) -> BaseImageAnswer:
+    from imagegen_pipeline.base_images import failed, generate_base_image
+    from imagegen_pipeline.cli.interrupts import Interrupts
+    from imagegen_pipeline.cli.telling import DagsterTeller
+    from imagegen_pipeline.domain.errors import RequestRefusedError
+    from imagegen_pipeline.generation_log import open_log
+
+    open_log(pipeline.settings.log_dir)
+    with Interrupts(pipeline.stop):
         try:
             answer = generate_base_image(pipeline, wish)
         except RequestRefusedError as error:
-            answer = failed(400, wish, error.sentence)
-        if answer.outcome is not None and answer.outcome.ok:
-            instance = open_instance()
-            if instance is not None:
-                RunlessReporter(instance, pipeline).report(answer.outcome)
-    finally:
-        pipeline.close()
-    click.echo(json.dumps(answer.body, ensure_ascii=False, indent=2))
-    if answer.status_code != 200:
-        raise click.exceptions.Exit(2 if answer.status_code == 400 else 1)
+            return failed(400, wish, error.sentence)
+    outcome = answer.outcome
+    if outcome is None:
+        return answer
+    if pipeline.stopped and not outcome.ok:
+        return failed(502, wish, outcome.reason, outcome)
+    with DagsterTeller(pipeline) as dagster:
+        dagster.tell(outcome)
+    return answer

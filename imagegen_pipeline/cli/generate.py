@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagegen_pipeline.cli import values
+
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.generation import Outcome
     from imagegen_pipeline.domain.parameters import PromptParameters
@@ -16,39 +18,75 @@ if TYPE_CHECKING:
     from imagegen_pipeline.pipeline import Found, Pipeline
 
 
-@click.command(epilog="What is made already, with the same parameters, is reused at no cost.")
+@click.command(short_help="Generate pictures from prompts, many at once.")
 @click.option(
     "--source",
     type=click.Choice(["sqlite", "json", "prompt"]),
     required=True,
     help="Where the prompts are: the database, the folder of JSON files, or --prompt.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N, in source order.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N, in source order."
+)
 @click.option(
     "--delay",
-    type=click.FloatRange(min=0),
+    metavar="S",
+    type=click.FloatRange(0, values.LONGEST_DELAY),
+    callback=values.finite,
     default=0.0,
     show_default=True,
     help="At least S seconds between two submits; reused pictures do not wait.",
 )
 @click.option(
     "--input-dir",
+    metavar="D",
     type=click.Path(path_type=Path),
     help="The folder of JSON files, instead of IMAGEGEN_PROMPT_JSON_DIR.",
 )
 @click.option("--prompt", "text", help="The text of a single picture, with --source prompt.")
 @click.option(
     "--api-key",
+    metavar="KEY",
+    callback=values.key,
     help="Duomi's key for this call. Better set DUOMI_API_KEY: other users can see arguments.",
 )
-@click.option("--model", help="Duomi's model; `imagegen models` finds which answer.")
-@click.option("--image-size", metavar="WxH", help="Pixels; the default is 1080x1920.")
-@click.option("--steps", type=int, help="Inference steps, 1 to 100; the default is 20.")
-@click.option("--guidance", type=float, help="Guidance scale, 0 to 20; the default is 7.5.")
-@click.option("--seed", type=int, help="The default is 51515151; -1 draws one for each picture.")
-@click.option("--negative-prompt", help="What the pictures should not show.")
+@click.option(
+    "--model",
+    metavar="M",
+    callback=values.word,
+    help="Duomi's model; `imagegen models` finds which answer.",
+)
+@click.option(
+    "--image-size",
+    metavar="WxH",
+    callback=values.size,
+    help="Pixels, such as the default 1080x1920.",
+)
+@click.option(
+    "--steps", metavar="N", type=click.IntRange(1, 100), help="Inference steps; the default is 20."
+)
+@click.option(
+    "--guidance",
+    metavar="G",
+    type=click.FloatRange(0, 20),
+    callback=values.finite,
+    help="Guidance scale; the default is 7.5.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(-1, values.LARGEST_SEED),
+    help="The default is 51515151; -1 draws one for each picture.",
+)
+@click.option(
+    "--negative-prompt",
+    metavar="T",
+    callback=values.text_or_blank,
+    help="What the pictures should not show.",
+)
 @click.option(
     "--concurrency",
+    metavar="N",
     type=click.IntRange(1, 512),
     help="Pictures in flight at once, instead of IMAGEGEN_CONCURRENCY (8).",
 )
@@ -61,21 +99,45 @@ if TYPE_CHECKING:
     "--dry-run", is_flag=True, help="Say what would be made, reused and spent; send nothing."
 )
 def generate(source: str, text: str | None, input_dir: Path | None, **options: Any) -> None:  # noqa: ANN401
-    """Generate pictures from prompts, many at once."""
-    if (source == "prompt") != (text is not None):
-        raise click.UsageError(
-            "--prompt TEXT goes with --source prompt, and --source prompt with it."
-        )
-    if input_dir is not None and source != "json":
-        raise click.UsageError("--input-dir goes with --source json.")
+    """Generate pictures from prompts, many at once.
+
+    What is made already, with the same parameters, is reused at no cost. A run that was
+    stopped or failed in part is repeated as it was: it goes on where it stood.
+
+    \b
+    imagegen generate --source sqlite --limit 5 --dry-run
+    imagegen generate --source json --input-dir prompts --steps 30 --guidance 10
+    imagegen generate --source prompt --prompt "a lighthouse at dusk" --seed -1
+
+    Progress goes to stderr; the counts, and where pictures and results lie, to stdout.
+    """
+    _check_usage(source, text, input_dir)
     from imagegen_pipeline.pipeline import Pipeline
 
     pipeline = Pipeline()
     try:
+        if not options["dry_run"]:
+            _open_service(pipeline, options["api_key"])
         found = _find(pipeline, source, text, input_dir)
         _run(pipeline, found, source, options)
     finally:
         pipeline.close()
+
+
+def _check_usage(source: str, text: str | None, input_dir: Path | None) -> None:
+    if source == "prompt" and text is None:
+        raise click.UsageError("--source prompt wants the text too: add --prompt TEXT.")
+    if source != "prompt" and text is not None:
+        raise click.UsageError(f"--prompt goes with --source prompt, not with {source}.")
+    if source != "json" and input_dir is not None:
+        raise click.UsageError(f"--input-dir goes with --source json, not with {source}.")
+
+
+def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
+    """A missing key is found before the sources are read, however long they are."""
+    if api_key is not None:
+        pipeline.use(pipeline.duomi_client(api_key))
+    pipeline.service("duomi")
 
 
 def _find(pipeline: Pipeline, source: str, text: str | None, input_dir: Path | None) -> Found:
@@ -93,7 +155,7 @@ def _find(pipeline: Pipeline, source: str, text: str | None, input_dir: Path | N
     found = pipeline.scan_prompts(
         database=source == "sqlite",
         json_files=source == "json",
-        json_dir=input_dir.absolute() if input_dir else None,
+        json_dir=input_dir.expanduser().absolute() if input_dir else None,
     )
     for problem in found.problems:
         click.echo(f"unreadable {problem.line}", err=True)
@@ -120,67 +182,57 @@ def _parameters(options: dict[str, Any]) -> PromptParameters:
 
 def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any]) -> None:
     from imagegen_pipeline.cli.progress import run_batch
+    from imagegen_pipeline.cli.telling import DagsterTeller
     from imagegen_pipeline.generation_log import open_log
 
     prompts = found.prompts[: options["limit"]]
+    problems = found.problems if options["limit"] is None else ()
     parameters = _parameters(options)
+    if options["dry_run"]:
+        _dry_run(pipeline, prompts, parameters, regenerate=options["regenerate"])
+        if problems:
+            raise click.exceptions.Exit(1)
+        return
     order = pipeline.order(
         concurrency=options["concurrency"],
         delay=options["delay"],
         regenerate=options["regenerate"],
         seed_given=options["seed"] is not None,
     )
-    if options["dry_run"]:
-        _dry_run(pipeline, prompts, parameters, regenerate=options["regenerate"])
-        return
-    if options["api_key"]:
-        pipeline.use(pipeline.duomi_client(options["api_key"]))
     open_log(pipeline.settings.log_dir)
+    _check_writable(pipeline.settings.output_dir)
     outcomes: dict[str, Outcome] = {}
     batch = pipeline.generate_images(prompts, parameters, order)
-    tell_dagster = _dagster(pipeline)
+    with DagsterTeller(pipeline) as dagster:
 
-    def each(outcome: Outcome) -> None:
-        outcomes[outcome.item_key] = outcome
-        tell_dagster(outcome)
+        def each(outcome: Outcome) -> None:
+            outcomes[outcome.item_key] = outcome
+            dagster.tell(outcome)
 
-    interrupted = run_batch(batch, len(prompts), each)
-    problems = found.problems if options["limit"] is None else ()
+        interrupted = run_batch(batch, len(prompts), each)
     _finish(pipeline, prompts, outcomes, [_problem(p, source) for p in problems], interrupted)
+
+
+def _check_writable(folder: Path) -> None:
+    """A folder that takes no pictures is found before the first one is bought."""
+    import tempfile
+
+    from imagegen_pipeline.domain.errors import StoreError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"Pictures cannot be written to {folder}: {error.strerror or error}."
+        ) from error
 
 
 def _problem(problem: Any, source: str) -> dict[str, Any]:  # noqa: ANN401 - a SourceProblem
     from imagegen_pipeline.generation_log import problem_result
 
     return problem_result(problem, "database" if source == "sqlite" else source)
-
-
-def _dagster(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a function of one outcome
-    """What tells the project's Dagster instance of each picture, when there is one."""
-    from imagegen_pipeline.defs.instance import open_instance
-    from imagegen_pipeline.defs.reporting import RunlessReporter
-
-    instance = open_instance()
-    if instance is None:
-        return lambda _outcome: False
-    report = RunlessReporter(instance, pipeline).report
-    silent = False
-
-    def tell(outcome: Outcome) -> None:
-        nonlocal silent
-        if silent:
-            return
-        try:
-            report(outcome)
-        except Exception as error:  # noqa: BLE001 - whatever ails Dagster must cost no picture
-            silent = True
-            click.echo(
-                f"Dagster cannot be told ({type(error).__name__}: {error}). The pictures are "
-                "kept; run `imagegen sync` when it works again.",
-                err=True,
-            )
-
-    return tell
 
 
 def _finish(
@@ -207,11 +259,13 @@ def _finish(
 
 
 def _cost_line(outcomes: list[Outcome]) -> str:
+    from imagegen_pipeline.cli.progress import count
+
     known = sum(outcome.cost or 0.0 for outcome in outcomes)
     unknown = sum(outcome.ok and outcome.cost is None for outcome in outcomes)
     line = f"Cost {known:g}"
     if unknown:
-        line += f", and {unknown} pictures of unknown price (set IMAGEGEN_PRICES)"
+        line += f", and {count(unknown, 'picture')} of unknown price (set IMAGEGEN_PRICES)"
     return line + "."
 
 

@@ -14,33 +14,48 @@ TEST_PROMPT = "a red apple on a white table"
 TEST_SIZE = "1024x1024"
 
 
-@click.command()
+@click.command(short_help="Find which models answer, by buying test pictures.")
 @click.option("--yes", is_flag=True, help="Do not ask before buying.")
 @click.option("--all", "try_all", is_flag=True, help="Try every model, not only to the first.")
 def models(*, yes: bool, try_all: bool) -> None:
-    """Find which models answer, by buying a small picture of each until one does."""
-    from imagegen_pipeline.pipeline import Pipeline
+    """Find which models answer, by buying a small picture of each until one does.
+
+    It says what that costs and asks before it buys anything. The first model that answers
+    ends it, unless --all. Exit code 1 means that none answered.
+    """
+    from imagegen_pipeline.cli.interrupts import Interrupts
+    from imagegen_pipeline.cli.stoppable import StoppablePipeline
+    from imagegen_pipeline.generation_log import open_log
     from imagegen_pipeline.services.duomi import KNOWN_MODELS
 
-    pipeline = Pipeline()
+    pipeline = StoppablePipeline()
+    answered = 0
     try:
         pipeline.service("duomi")
         _state_cost(pipeline, KNOWN_MODELS, try_all=try_all)
         if not yes:
             click.confirm("Go on?", abort=True, err=True)
-        answered = 0
-        for model in KNOWN_MODELS:
-            outcome = _try(pipeline, model)
-            answered += outcome.ok
-            seconds = outcome.attempt.seconds if outcome.attempt else None
-            what = f"answers ({seconds or 0:.1f} s)" if outcome.ok else f"no: {outcome.reason}"
-            click.echo(f"{model}: {what}")
-            if outcome.ok and not try_all:
-                break
+        open_log(pipeline.settings.log_dir)
+        with Interrupts(pipeline.stop):
+            for model in KNOWN_MODELS:
+                outcome = _try(pipeline, model)
+                answered += outcome.ok
+                click.echo(f"{model}: {_verdict(outcome)}")
+                if pipeline.stopped or (outcome.ok and not try_all):
+                    break
     finally:
         pipeline.close()
-    if not answered:
+    if pipeline.stopped or not answered:
         raise click.exceptions.Exit(1)
+
+
+def _verdict(outcome: Outcome) -> str:
+    from imagegen_pipeline.cli.progress import plain
+
+    if not outcome.ok:
+        return plain(f"no: {outcome.reason}")
+    seconds = outcome.attempt.seconds if outcome.attempt else None
+    return f"answers ({seconds or 0:.1f} s)"
 
 
 def _state_cost(pipeline: Pipeline, known: tuple[str, ...], *, try_all: bool) -> None:

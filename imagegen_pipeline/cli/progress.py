@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 import click
+
+from imagegen_pipeline.cli.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.generation import Outcome
@@ -23,48 +24,27 @@ def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool
     leaves at once, and what was sent is collected by the next run.
     """
     show = _Progress(total)
-    interrupted = False
-    with _TerminateAsInterrupt():
+    with Interrupts(batch.stop) as interrupts:
         try:
             for outcome in batch:
-                show.outcome(outcome)
                 each(outcome)
-        except KeyboardInterrupt:
-            interrupted = True
-            show.line("Stopping: waiting for what was sent; press Ctrl-C again to leave at once.")
-            batch.stop()
-            for outcome in batch:
                 show.outcome(outcome)
-                each(outcome)
-    show.close()
-    return interrupted
-
-
-class _TerminateAsInterrupt:
-    """SIGTERM ends a batch as Ctrl-C does."""
-
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGTERM, self._interrupt)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        finally:
+            show.close()
+    return interrupts.happened
 
 
 class _Progress:
+    """Progress on stderr. When nobody can read it any more, the batch goes on without."""
+
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = 0
+        self._skipped = False
+        self._unseen = False
         self._counts: Counter[str] = Counter()
         self._bar = None
-        if sys.stderr.isatty():
+        if _is_screen():
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, unit="picture", file=sys.stderr, dynamic_ncols=True)
@@ -72,33 +52,63 @@ class _Progress:
     def outcome(self, outcome: Outcome) -> None:
         self._done += 1
         self._counts[str(outcome.status)] += 1
+        if self._unseen:
+            return
+        try:
+            self._show(outcome)
+        except OSError:
+            self._unseen = True
+
+    def _show(self, outcome: Outcome) -> None:
         if self._bar is not None:
             self._bar.set_postfix(dict(self._counts), refresh=False)
             self._bar.update()
-        if self._bar is None or not outcome.ok:
-            self.line(f"[{self._done}/{self._total}] {describe(outcome)}")
+        if outcome.status == "skipped":
+            if not self._skipped:
+                self._line(f"{describe(outcome)} (What else is skipped is only counted.)")
+            self._skipped = True
+        elif self._bar is None or not outcome.ok:
+            self._line(f"[{self._done}/{self._total}] {describe(outcome)}")
 
-    def line(self, text: str) -> None:
+    def _line(self, text: str) -> None:
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
             click.echo(text, err=True)
 
     def close(self) -> None:
-        if self._bar is not None:
+        if self._bar is not None and not self._unseen:
             self._bar.close()
 
 
+def _is_screen() -> bool:
+    """Whether stderr is a terminal with room for a bar; some have no width."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (AttributeError, OSError):  # closed, or none at all
+        return False
+
+
 def describe(outcome: Outcome) -> str:
-    """An outcome as one line."""
+    """An outcome as one line, without what would steer a terminal."""
     if not outcome.ok or outcome.attempt is None:
-        return f"{outcome.status} {outcome.item_key}: {outcome.reason}"
+        return plain(f"{outcome.status} {outcome.item_key}: {outcome.reason}")
     cost = "unknown" if outcome.cost is None else f"{outcome.cost:g}"
     seed = outcome.attempt.seed
-    return f"{outcome.status} {outcome.item_key}: {outcome.path} (seed {seed}, cost {cost})"
+    return plain(f"{outcome.status} {outcome.item_key}: {outcome.path} (seed {seed}, cost {cost})")
+
+
+def plain(text: str) -> str:
+    """``text`` with everything that is not printable, such as a terminal's codes, as ``?``."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def count_line(counts: Counter[str]) -> str:
     """``3 made, 1 reused, …`` in a fixed order."""
     order = ("made", "reused", "shared", "failed", "held", "skipped", "unreadable")
     return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "nothing"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

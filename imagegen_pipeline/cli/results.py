@@ -10,7 +10,7 @@ import click
 SHOWN = ("attempt", "key", "state", "current", "seed", "seconds", "cost", "path", "error")
 
 
-@click.command()
+@click.command(short_help="Print the table of what was made, what failed and why.")
 @click.option(
     "--format",
     "form",
@@ -23,33 +23,39 @@ SHOWN = ("attempt", "key", "state", "current", "seed", "seconds", "cost", "path"
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout."
 )
 def results(form: str, output: Path | None) -> None:
-    """Print the results: one row an attempt, and what in the sources is unreadable."""
+    """Print the results: one row an attempt, and what in the sources is unreadable.
+
+    \b
+    imagegen results
+    imagegen results --format csv --output results.csv
+    imagegen results --format json | jq '.[] | select(.state == "failed") | .error'
+    """
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.results import result_rows, results_table
+    from imagegen_pipeline.results import render, result_rows
 
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: add --output FILE.")
     pipeline = Pipeline()
     try:
-        table = results_table(result_rows(pipeline.ledger))
+        rows = result_rows(pipeline.ledger)
     finally:
         pipeline.close()
-    if form == "table":
-        shown = table[list(SHOWN)].to_string(index=False, na_rep="", max_colwidth=60)
-        data = (shown if len(table) else "No attempts yet: `imagegen generate --help`.") + "\n"
-        _write(data.encode(), output)
-    elif form == "csv":
-        _write(table.to_csv(index=False).encode(), output)
-    elif form == "json":
-        text = table.to_json(orient="records", force_ascii=False, indent=2)
-        _write(f"{text}\n".encode(), output)
+    if form == "table" and not rows:
+        click.echo("No attempts yet; `imagegen generate --help` says how to begin.", err=True)
+    data = render(rows, form, shown=SHOWN)
+    if output is None:
+        click.echo(data, nl=False)
     else:
-        _write(table.to_parquet(index=False), output)
+        _write_whole(output, data)
 
 
-def _write(data: bytes, output: Path | None) -> None:
-    if output is not None:
-        output.write_bytes(data)
-        return
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+def _write_whole(path: Path, data: bytes) -> None:
+    from imagegen_pipeline.domain.errors import SetupError
+
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise SetupError(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="Name a file in a folder that exists and can be written.",
+        ) from error

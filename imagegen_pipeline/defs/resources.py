@@ -46,9 +46,7 @@ class DuomiResource(dg.ConfigurableResource[DuomiClient]):
 
     def client(self, pipeline: Pipeline) -> DuomiClient:
         """A client, the simulator's when that is on; raises MissingKeyError."""
-        simulated = pipeline.settings.simulator
-        key = "" if simulated else self.api_key
-        key = key or pipeline.settings.key_for("duomi").get_secret_value()
+        key = self.api_key or pipeline.settings.key_for("duomi").get_secret_value()
         return pipeline.duomi_client(key, base_url=self.base_url)
 
     def __repr__(self) -> str:
@@ -66,11 +64,9 @@ class RunPodResource(dg.ConfigurableResource[RunPodClient]):
 
     def client(self, pipeline: Pipeline) -> RunPodClient:
         """A client, the simulator's when that is on; raises MissingKeyError."""
-        simulated = pipeline.settings.simulator
-        key = "" if simulated else self.api_key
-        key = key or pipeline.settings.key_for("runpod").get_secret_value()
-        endpoint = "" if simulated else self.endpoint_id
-        return pipeline.runpod_client(key, endpoint_id=endpoint or None, base_url=self.base_url)
+        key = self.api_key or pipeline.settings.key_for("runpod").get_secret_value()
+        endpoint = self.endpoint_id or None
+        return pipeline.runpod_client(key, endpoint_id=endpoint, base_url=self.base_url)
 
     def __repr__(self) -> str:
         return f"RunPodResource(base_url={self.base_url!r})"

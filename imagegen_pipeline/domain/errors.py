@@ -47,6 +47,8 @@ class ImagegenError(Exception):
         super().__init__(message)
         if remedy is not None:
             self.remedy = remedy
+        if self.remedy:
+            self.add_note(self.remedy)  # so that a traceback shows it too
 
     @property
     def sentence(self) -> str:

@@ -66,7 +66,7 @@ class Keeper:
             data = talk.fetch(image, self._shop.downloader)
             extra = self._keep(attempt, data, f"{attempt.file_stem}.{number}")
         except PictureError as error:
-            return f"The service sent one more picture, which is lost: {error.sentence}"
+            return f"The service sent one more picture, which could not be kept: {error}"
         return f"The service sent one more picture, kept as {extra.path}."
 
     def share(self, attempt: Attempt, source: Attempt) -> Attempt:

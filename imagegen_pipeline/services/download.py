@@ -16,7 +16,7 @@ from requests.auth import AuthBase
 
 from imagegen_pipeline.domain.errors import DownloadError
 from imagegen_pipeline.domain.images import LARGEST_BYTES
-from imagegen_pipeline.services.http import Timeouts, arriving
+from imagegen_pipeline.services.http import OneStepSession, Timeouts, arriving
 
 _REDIRECTS = 5
 
@@ -36,7 +36,7 @@ class Downloader:
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._allowed = frozenset(host.lower() for host in allow_private_hosts)
-        self._session = requests.Session()
+        self._session = OneStepSession()
         self._session.auth = _NoAuth()
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=512, max_retries=0)
         self._session.mount("https://", adapter)

@@ -65,6 +65,18 @@ class Timeouts:
     download: float = 60
 
 
+class OneStepSession(requests.Session):
+    """A session that leaves redirects alone.
+
+    Even when told not to follow one, requests prepares the next step: it reads the whole
+    body, whatever its size, and fails on a Location that is no address.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """None: there is no next step."""
+        return None
+
+
 class KeyAuth(AuthBase):
     """Puts the key on a request, and keeps ``.netrc`` from putting another one there."""
 
@@ -110,7 +122,7 @@ class HttpClient:
             )
         self._key = SecretStr(key)
         self._timeouts = timeouts
-        self._session = requests.Session()
+        self._session = OneStepSession()
         self._session.auth = KeyAuth(header_value)
         adapter = HTTPAdapter(pool_connections=4, pool_maxsize=512, max_retries=0)
         self._session.mount("https://", adapter)
@@ -151,13 +163,7 @@ class HttpClient:
                 raw = self._read(response).decode("utf-8", "replace")
         except (OSError, LocationValueError) as error:
             raise self._transport_error(error, creates=creates) from None
-        text = self.without_key(raw)
-        return Answer(
-            status=response.status_code,
-            body=_parse(raw if len(self._key) < _SHORTEST_SECRET else text),
-            text=text,
-            retry_after=_retry_after(response.headers.get("Retry-After")),
-        )
+        return self._answer(response, raw)
 
     def _read(self, response: requests.Response) -> bytes:
         deadline = time.monotonic() + self._timeouts.read
@@ -188,12 +194,27 @@ class HttpClient:
     def without_key(self, text: str) -> str:
         """``text`` with the key struck out, should a service have repeated it."""
         key = self._key.get_secret_value()
-        if not key:
-            return text
-        in_json = json.dumps(key)[1:-1]
-        for form in (key, in_json, in_json.replace("/", "\\/")):
-            text = text.replace(form, "***")
-        return text
+        return text.replace(key, "***") if key else text
+
+    def _answer(self, response: requests.Response, raw: str) -> Answer:
+        body, text = _parse(raw), raw
+        if len(self._key) >= _SHORTEST_SECRET:
+            clean = self._struck(body)
+            if clean != body:
+                body, text = clean, json.dumps(clean, ensure_ascii=False)
+        return Answer(
+            status=response.status_code,
+            body=body,
+            text=self.without_key(text),
+            retry_after=_retry_after(response.headers.get("Retry-After")),
+        )
+
+    def _struck(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, dict):
+            return {self.without_key(name): self._struck(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._struck(inner) for inner in value]
+        return self.without_key(value) if isinstance(value, str) else value
 
 
 def arriving(response: requests.Response) -> Iterator[bytes]:

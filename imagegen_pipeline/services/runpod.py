@@ -30,7 +30,8 @@ from imagegen_pipeline.services.wire import error_text, read_image, without_pict
 
 LARGEST_BODY = 10_000_000
 """``/run`` refuses bodies over 10 MB; ours is refused before it is sent."""
-_LEAST_TTL_SECONDS, _LEAST_EXECUTION_SECONDS = 10.0, 5.0
+_LEAST_EXECUTION_SECONDS = 5.0
+_RETENTION_SECONDS = 30 * 60.0
 _WAITING = {"IN_QUEUE": JobState.QUEUED, "IN_PROGRESS": JobState.RUNNING}
 
 
@@ -38,8 +39,9 @@ class RunPodClient:
     """One RunPod endpoint; see ``ImageService`` for the calls.
 
     ``queue_seconds`` and ``run_seconds`` become the job's policy, so that the platform gives
-    up where we do: a job is deleted after their sum (``ttl``), and ended after
-    ``run_seconds`` of work (``executionTimeout``).
+    up after we do: a job is ended after ``run_seconds`` of work (``executionTimeout``), and
+    deleted after the sum of both and the half hour that results are kept (``ttl``): a job
+    that ends at the last moment can still be collected after a crash.
     """
 
     name: ServiceName = "runpod"
@@ -102,7 +104,7 @@ class RunPodClient:
 
     def _policy(self) -> dict[str, int]:
         run = max(self._run_seconds, _LEAST_EXECUTION_SECONDS)
-        lives = max(self._queue_seconds + self._run_seconds, _LEAST_TTL_SECONDS)
+        lives = self._queue_seconds + run + _RETENTION_SECONDS
         return {"executionTimeout": round(run * 1000), "ttl": round(lives * 1000)}
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:

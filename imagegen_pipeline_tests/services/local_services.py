@@ -86,7 +86,8 @@ class Recorder:
                 recorder.note(self)
                 answer(self)
 
-            do_POST = do_GET
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""

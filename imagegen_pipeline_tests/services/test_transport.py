@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -173,6 +174,24 @@ def test_a_redirect_is_not_followed(service: str, simulator: Simulator, calls: C
         with pytest.raises(BadAnswerError, match="307"):
             calls[service][0]()
         assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("service", ["duomi", "runpod"])
+def test_a_redirect_to_no_address_is_only_a_bad_answer(
+    service: str, simulator: Simulator, calls: Clients
+) -> None:
+    """A Location that cannot be read is not looked at."""
+    simulator.fault(service=service, operation="submit", fault="redirect", location="http://[::1")
+    with pytest.raises(BadAnswerError, match="302"):
+        calls[service][0]()
+
+
+def test_calls_share_a_connection(duomi: DuomiClient, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that was read whole gives its connection back: polls need no new one each."""
+    caplog.set_level(logging.DEBUG, logger="urllib3")
+    for _ in range(3):
+        duomi.submit(sdxl())
+    assert caplog.text.count("Starting new HTTP connection") == 1
 
 
 def test_an_answer_without_end_is_cut_off(

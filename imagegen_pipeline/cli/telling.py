@@ -1,0 +1,65 @@
+"""What tells the project's Dagster instance of pictures that the commands made."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.defs.reporting import RunlessReporter
+    from imagegen_pipeline.domain.generation import Outcome
+    from imagegen_pipeline.pipeline import Pipeline
+
+
+class DagsterTeller:
+    """Reports outcomes to the instance, opened at the first picture it has not heard of.
+
+    Whatever ails Dagster costs no picture: it is said once, and ``imagegen sync`` catches up.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._instance: Any = None
+        self._reporter: RunlessReporter | None = None
+        self._silent = False
+
+    def __enter__(self) -> DagsterTeller:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._instance is not None:
+            self._instance.dispose()
+
+    def tell(self, outcome: Outcome) -> None:
+        """Report one outcome, if it is news to Dagster; raises nothing."""
+        is_news = outcome.ok and outcome.attempt is not None and not outcome.attempt.reported
+        if self._silent or not is_news:
+            return
+        try:
+            self._report(outcome)
+        except Exception as error:  # noqa: BLE001 - whatever ails Dagster must cost no picture
+            self._silent = True
+            click.echo(
+                f"Dagster cannot be told ({type(error).__name__}: {error}). The pictures are "
+                "kept; run `imagegen sync` when it works again.",
+                err=True,
+            )
+
+    def _report(self, outcome: Outcome) -> None:
+        if self._reporter is None:
+            from imagegen_pipeline.defs.instance import open_instance
+            from imagegen_pipeline.defs.reporting import RunlessReporter
+
+            self._instance = open_instance()
+            if self._instance is None:
+                self._silent = True
+                return
+            self._reporter = RunlessReporter(self._instance, self._pipeline)
+        self._reporter.report(outcome)

@@ -1,0 +1,228 @@
+"""A batch: bounded, stoppable, one outcome for each item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from imagegen_pipeline.domain.generation import Outcome, State, Status
+from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.engine import Batch, Order, Wanted, generate
+from imagegen_pipeline.simulator.options import SimulatorOptions
+from imagegen_pipeline.simulator.server import running
+from imagegen_pipeline_tests.conftest import Project, Simulator, until
+from imagegen_pipeline_tests.engine.bench import (
+    PARAMETERS,
+    RUN,
+    SUBMIT,
+    Bench,
+    counts,
+    wanted_image,
+)
+
+
+@pytest.fixture
+def slow(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A bench on a simulator of its own that takes its time over each picture."""
+    with running(SimulatorOptions(latency=0.15)) as url:
+        monkeypatch.setenv("IMAGEGEN_SIMULATOR", url)
+        with closing(project.pipeline()) as pipeline:
+            yield Bench(project, Simulator(url), pipeline)
+
+
+def many(bench: Bench, number: int) -> list[Prompt]:
+    """So many different prompts."""
+    return bench.prompts(**{f"p{place:02}": f"boat number {place}" for place in range(number)})
+
+
+def by_key(outcomes: list[Outcome]) -> dict[str, Outcome]:
+    """The outcomes by key, of which none may come twice."""
+    found = {outcome.item_key: outcome for outcome in outcomes}
+    assert len(found) == len(outcomes)
+    return found
+
+
+def test_no_more_are_in_flight_than_allowed(slow: Bench) -> None:
+    """``concurrency`` bounds what is at the service at once, and is made use of."""
+    outcomes = slow.make(many(slow, 9), concurrency=3)
+
+    assert counts(outcomes) == {"made": 9}
+    assert slow.simulator.stats()["duomi"]["max_in_flight"] == 3
+
+
+def test_every_item_has_exactly_one_outcome(bench: Bench) -> None:
+    """Made, reused, shared, failed and held together: each key comes out once."""
+    prompts = many(bench, 6)
+    bench.make(prompts[:2])
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="status", status=400, match="number 3"
+    )
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="reset_before", times=2, match="number 4"
+    )
+    twin = bench.prompts(twin="boat number 0")
+    outcomes = bench.make([*prompts, *twin])
+
+    assert set(outcomes) == {prompt.key for prompt in [*prompts, *twin]}
+    assert counts(outcomes) == {"reused": 2, "shared": 1, "made": 2, "failed": 1, "held": 1}
+
+
+def test_an_item_asked_for_twice_is_made_once(bench: Bench) -> None:
+    """The second wish for the same item finds the first one's picture."""
+    prompt = bench.prompt()
+    outcomes = list(bench.pipeline.generate_images([prompt, prompt], PARAMETERS, Order()))
+
+    assert sorted(outcome.status for outcome in outcomes) == [Status.MADE, Status.REUSED]
+    assert bench.simulator.billed() == 1
+
+
+def test_an_empty_batch_ends_at_once(bench: Bench) -> None:
+    """Nothing asked, nothing made; and a batch that has ended stays so."""
+    batch = bench.pipeline.generate_images([], PARAMETERS, Order())
+
+    assert list(batch) == []
+    assert list(batch) == []
+
+
+def test_items_are_drawn_only_as_they_are_needed(bench: Bench) -> None:
+    """A long list is not read ahead: its items are taken while there is room for them."""
+    drawn: list[str] = []
+    prompts = many(bench, 12)
+
+    def feed() -> Iterator[Wanted]:
+        for prompt in prompts:
+            drawn.append(prompt.key)
+            yield wanted_image(prompt)
+
+    batch = generate(bench.pipeline.workshop, feed(), Order(concurrency=2))
+    next(batch)
+    assert len(drawn) <= 5
+    assert len(by_key(list(batch))) == 11
+
+
+def test_outcomes_come_as_they_finish(bench: Bench) -> None:
+    """An item that takes long holds none of the others back."""
+    prompts = many(bench, 4)
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="hang", seconds=0.5, match="number 0"
+    )
+    outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, Order()))
+
+    assert outcomes[-1].item_key == prompts[0].key
+    assert len(by_key(outcomes)) == 4
+
+
+def test_stop_begins_nothing_new_and_loses_nothing(slow: Bench) -> None:
+    """After ``stop`` what is in flight comes out, the rest is skipped, and the next batch makes
+    exactly what is missing.
+    """
+    prompts = many(slow, 8)
+    batch = slow.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=2))
+    first = next(batch)
+    sent = slow.requests(SUBMIT)
+    batch.stop()
+    outcomes = by_key([first, *batch])
+
+    made = counts(outcomes)["made"]
+    assert counts(outcomes) == {"made": made, "skipped": 8 - made}
+    assert set(outcomes) == {prompt.key for prompt in prompts}
+    assert made <= sent + 2, "what was begun before the stop"
+    assert made < 8
+    assert slow.simulator.billed() == made == slow.requests(SUBMIT)
+    skipped = next(one for one in outcomes.values() if one.status is Status.SKIPPED)
+    assert (skipped.cost, skipped.error_kind) == (0, "stopped")
+    assert skipped.remedy
+
+    assert counts(slow.make(prompts)) == {"made": 8 - made, "reused": made}
+    assert slow.simulator.billed() == 8
+
+
+def test_a_batch_stopped_before_it_began_sends_nothing(bench: Bench) -> None:
+    """Every item is skipped, with the reason that was given."""
+    batch = bench.pipeline.generate_images(many(bench, 3), PARAMETERS, Order())
+    batch.stop()
+
+    assert counts(by_key(list(batch))) == {"skipped": 3}
+    assert bench.requests(SUBMIT) == 0
+
+
+def test_a_job_under_way_at_the_stop_is_collected_later(bench: Bench) -> None:
+    """A job that the service still runs is left there, and the next batch collects it."""
+    actor = bench.actor()
+    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=-1)
+    batch = bench.pipeline.generate_base_images([actor], Order())
+    outcomes: list[Outcome] = []
+    drive_until(bench, batch, State.SUBMITTED, outcomes)
+
+    (left,) = outcomes
+    assert left.status is Status.SKIPPED
+    assert bench.states() == [State.SUBMITTED]
+    bench.clear_faults()
+    assert bench.make_base(actor).status is Status.MADE
+    assert bench.requests(RUN) == 1
+
+
+def drive_until(bench: Bench, batch: Batch, state: State, outcomes: list[Outcome]) -> None:
+    """Iterate over the batch in a thread, and stop it once an attempt is in ``state``."""
+    from threading import Thread
+
+    thread = Thread(target=lambda: outcomes.extend(batch))
+    thread.start()
+    try:
+        until(lambda: bench.states() == [state])
+    finally:
+        batch.stop()
+        thread.join(30)
+
+
+def test_an_interrupted_caller_still_gets_the_rest(slow: Bench) -> None:
+    """After an exception in the caller's loop, ``stop`` and a second loop bring every outcome."""
+    prompts = many(slow, 6)
+    batch = slow.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=2))
+    seen: list[Outcome] = []
+
+    def interrupted_loop() -> None:
+        for outcome in batch:
+            seen.append(outcome)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_loop()
+    batch.stop()
+    seen += batch
+
+    assert set(by_key(seen)) == {prompt.key for prompt in prompts}
+    assert slow.simulator.billed() == counts(by_key(seen))["made"]
+
+
+def test_submits_are_spaced_by_the_delay(bench: Bench) -> None:
+    """``delay`` seconds lie between two submits; the first, and what is reused, do not wait."""
+    prompts = many(bench, 4)
+    shop = bench.on_fake_clock()
+    bench.make(prompts, shop=shop, delay=5.0, concurrency=1)
+    assert bench.clock.waits == [5.0, 5.0, 5.0]
+
+    bench.make(prompts, shop=shop, delay=5.0, concurrency=1)
+    assert bench.clock.waits == [5.0, 5.0, 5.0]
+
+
+def test_retries_keep_the_delay_too(bench: Bench) -> None:
+    """A request that is sent again is a submit like any other."""
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=429)
+    bench.make([bench.prompt()], shop=bench.on_fake_clock(), delay=90.0)
+
+    backoff, delay = bench.clock.waits
+    assert backoff + delay == 90.0
+
+
+def test_a_changed_size_is_another_request(bench: Bench) -> None:
+    """Two batches with different parameters each make their own pictures under their own names."""
+    prompts = many(bench, 2)
+    first = bench.make(prompts)
+    second = bench.make(prompts, replace(PARAMETERS, image_size="96x64"))
+
+    paths = [outcome.path for outcome in [*first.values(), *second.values()]]
+    assert len(set(paths)) == 4

@@ -1,0 +1,313 @@
+"""Jobs that were sent are collected by their id, from any process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.generation import Attempt, Outcome, State, Status
+from imagegen_pipeline.engine import Deadlines, Order, Wanted, Workshop, generate
+from imagegen_pipeline_tests.conftest import Project, Simulator, until
+from imagegen_pipeline_tests.engine.bench import (
+    HOUR,
+    PARAMETERS,
+    RUN,
+    SUBMIT,
+    Bench,
+    FakeClock,
+    picture,
+    plan_attempt,
+)
+
+GPT = replace(PARAMETERS, model="gpt-image-2", image_size="1024x640")
+"""The smallest picture that Duomi's asynchronous models make."""
+
+
+def plan_base(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
+    """A base image's attempt, its request about to leave."""
+    request = bench.pipeline.base_image_request(actor)
+    folder = f"actors/{actor.name}/base_image/history"
+    attempt = plan_attempt(bench.pipeline, actor.key, request, seed=seed, folder=folder)
+    return bench.pipeline.ledger.attempts.submitting(attempt)
+
+
+def submitted(bench: Bench, actor: Actor) -> Attempt:
+    """A job that a process before sent to RunPod, and named in the ledger."""
+    attempt = plan_base(bench, actor)
+    service = bench.pipeline.service("runpod")
+    job_id = service.submit(attempt.sent_request).job_id
+    assert job_id is not None
+    book = bench.pipeline.ledger.attempts
+    return book.submitted(attempt, job_id=job_id, endpoint=service.endpoint)
+
+
+def make_base(bench: Bench, actor: Actor, shop: Workshop) -> Outcome:
+    """A batch of one base image in a workshop of one's own."""
+    folder = f"actors/{actor.name}/base_image"
+    wanted = Wanted(
+        key=actor.key,
+        request=bench.pipeline.base_image_request(actor),
+        folder=f"{folder}/history",
+        file_prefix=f"{actor.name}_base",
+        publish=f"{folder}/{actor.name}_base.png",
+    )
+    (outcome,) = generate(shop, [wanted], Order())
+    return outcome
+
+
+def test_a_submitted_job_is_collected_without_a_new_submit(bench: Bench) -> None:
+    """A RunPod job that a dead process sent is polled by its id; its seed stays."""
+    actor = bench.actor()
+    attempt = submitted(bench, actor)
+    outcome = bench.make_base(actor)
+
+    assert outcome.status is Status.MADE
+    assert outcome.attempt is not None
+    assert (outcome.attempt.id, outcome.attempt.job_id) == (attempt.id, attempt.job_id)
+    assert outcome.attempt.seed == 5
+    assert picture(outcome)
+    assert bench.requests(RUN) == 1
+    assert bench.simulator.billed("runpod") == 1
+
+
+def test_an_asynchronous_duomi_task_is_collected(bench: Bench) -> None:
+    """The same holds for Duomi's tasks."""
+    prompt = bench.prompt()
+    service, book = bench.pipeline.service("duomi"), bench.pipeline.ledger.attempts
+    attempt = book.submitting(bench.plan(prompt, GPT))
+    job_id = service.submit(attempt.sent_request).job_id
+    book.submitted(attempt, job_id=str(job_id), endpoint=service.endpoint)
+    outcome = bench.make_one(prompt, GPT)
+
+    assert outcome.status is Status.MADE
+    assert outcome.attempt is not None
+    assert outcome.attempt.id == attempt.id
+    assert bench.requests(SUBMIT) == 1
+    assert bench.simulator.billed() == 1
+
+
+def test_a_job_that_the_service_forgot_is_expired_and_made_anew(bench: Bench) -> None:
+    """Past the service's retention a job is written off, with its reason, and bought anew."""
+    actor = bench.actor()
+    attempt = plan_base(bench, actor)
+    endpoint = bench.pipeline.service("runpod").endpoint
+    bench.pipeline.ledger.attempts.submitted(attempt, job_id="long-gone-u1", endpoint=endpoint)
+    outcome = bench.make_base(actor)
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.EXPIRED, State.STORED]
+    lost = bench.attempts()[0]
+    assert lost.error_kind == "job_expired"
+    assert "long-gone-u1" in str(lost.error)
+    assert bench.requests(RUN) == 1
+
+
+def test_a_job_that_failed_meanwhile_is_made_anew(bench: Bench) -> None:
+    """A job that the service says has failed is closed, and its item made."""
+    actor = bench.actor()
+    bench.simulator.fault(service="runpod", operation="submit", fault="job_failed")
+    submitted(bench, actor)
+    outcome = bench.make_base(actor)
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.FAILED, State.STORED]
+    assert bench.simulator.billed("runpod") == 1
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"fault": "status", "status": 503},
+        {"fault": "status", "status": 429},
+        {"fault": "status", "status": 401},
+        {"fault": "reset_before"},
+        {"fault": "html_200"},
+        {"fault": "unknown_status"},
+    ],
+    ids=lambda trouble: str(trouble.get("status", trouble["fault"])),
+)
+def test_a_job_that_cannot_be_asked_for_is_not_bought_again(
+    bench: Bench, trouble: dict[str, object]
+) -> None:
+    """While the service does not answer for a job, its item fails and nothing is sent; the
+    next batch collects it.
+    """
+    actor = bench.actor()
+    submitted(bench, actor)
+    bench.simulator.fault(service="runpod", operation="status", times=10, **trouble)
+    refused = make_base(bench, actor, bench.on_fake_clock())
+
+    assert refused.status is Status.FAILED
+    assert bench.states() == [State.SUBMITTED]
+    assert bench.requests(RUN) == 1
+
+    bench.clear_faults()
+    collected = bench.make_base(actor)
+    assert collected.status is Status.MADE
+    assert bench.states() == [State.STORED]
+    assert bench.requests(RUN) == 1
+    assert bench.simulator.billed("runpod") == 1
+
+
+def test_a_dead_url_is_asked_of_its_job_again(bench: Bench) -> None:
+    """When a result's URL no longer delivers, its job is asked for the picture once more."""
+    actor = bench.actor()
+    attempt = submitted(bench, actor)
+    dead = f"{bench.simulator.url}/files/none/picture.png"
+    bench.pipeline.ledger.attempts.completed(attempt, result_url=dead)
+    later = FakeClock(ahead=1.1 * HOUR)
+    outcome = make_base(bench, actor, bench.on_fake_clock(clock=later))
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.STORED]
+    assert bench.requests(RUN) == 1
+
+
+def test_a_job_past_its_deadline_is_cancelled(bench: Bench) -> None:
+    """A job that never leaves the queue is cancelled and fails, saying what the service says."""
+    actor = bench.actor()
+    bench.simulator.fault(service="runpod", operation="submit", fault="stuck_in_queue")
+    shop = bench.on_fake_clock(deadlines=Deadlines(queue=30, run=30))
+    outcome = make_base(bench, actor, shop)
+
+    assert (outcome.status, outcome.error_kind) == (Status.FAILED, "job_timeout")
+    assert "waited in the queue" in str(outcome.error)
+    assert "inQueue" in str(outcome.error)
+    assert bench.states() == [State.FAILED]
+    assert bench.simulator.stats()["runpod"]["cancelled"] == 1
+
+
+def test_a_job_that_is_done_at_its_deadline_is_taken(bench: Bench) -> None:
+    """A job that finished while it was being given up is paid for: its picture is kept."""
+    actor = bench.actor()
+    submitted(bench, actor)
+    until(lambda: bench.simulator.billed("runpod"))
+    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=2)
+    outcome = make_base(bench, actor, bench.on_fake_clock(deadlines=Deadlines(queue=0, run=30)))
+
+    assert outcome.status is Status.MADE
+    assert bench.requests("POST /runpod/v2/{endpoint}/cancel/{id}") == 1
+    assert bench.requests(RUN) == 1
+
+
+def test_a_job_that_cannot_be_cancelled_is_left_to_be_collected(bench: Bench) -> None:
+    """Past its deadline, a job that goes on may be billed: it is collected later, not bought
+    again.
+    """
+    actor = bench.actor()
+    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=200)
+    bench.simulator.fault(
+        service="runpod", operation="cancel", fault="status", status=500, times=-1
+    )
+    shop = bench.on_fake_clock(deadlines=Deadlines(queue=30, run=30))
+    outcome = make_base(bench, actor, shop)
+
+    assert (outcome.status, outcome.error_kind) == (Status.FAILED, "job_timeout")
+    assert "could not be cancelled" in str(outcome.error)
+    assert "collected" in str(outcome.remedy)
+    assert bench.states() == [State.SUBMITTED]
+
+    bench.clear_faults()
+    assert bench.make_base(actor).status is Status.MADE
+    assert bench.requests(RUN) == 1
+    assert bench.simulator.billed("runpod") == 1
+
+
+SCRIPT = """
+from imagegen_pipeline.engine import Order
+from imagegen_pipeline.domain.parameters import PromptParameters
+from imagegen_pipeline.pipeline import Pipeline
+pipeline = Pipeline()
+if {base}:
+    batch = pipeline.generate_base_images(pipeline.scan_actors().actors, Order())
+else:
+    prompts = pipeline.scan_prompts(database=False).prompts
+    batch = pipeline.generate_images(prompts, PromptParameters(image_size="64x64"), Order())
+list(batch)
+"""
+
+
+@pytest.fixture
+def to_kill(project: Project, simulator: Simulator) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are killed at the latest when the test ends."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait(timeout=20)
+
+
+def kill_at(
+    bench: Bench, state: State, to_kill: list[subprocess.Popen[bytes]], *, base: bool
+) -> None:
+    """Run a batch in a process of its own, and kill it when an attempt is in ``state``."""
+    script = SCRIPT.format(base=base)
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=bench.project.root)
+    to_kill.append(process)
+    until(lambda: bench.states() == [state] or process.poll() is not None)
+    assert process.poll() is None, "the process ended before it could be killed"
+    process.kill()
+    process.wait(timeout=20)
+    bench.expire_leases()
+
+
+def test_a_killed_process_leaves_its_job_to_the_next(
+    bench: Bench, to_kill: list[subprocess.Popen[bytes]]
+) -> None:
+    """A process killed while its job is under way costs nothing: the next one collects it."""
+    actor = bench.actor()
+    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=-1)
+    kill_at(bench, State.SUBMITTED, to_kill, base=True)
+    bench.clear_faults()
+    outcome = bench.make_base(actor)
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.STORED]
+    assert bench.requests(RUN) == 1
+    assert bench.simulator.billed("runpod") == 1
+
+
+def test_a_killed_process_leaves_word_of_what_it_was_sending(
+    bench: Bench, to_kill: list[subprocess.Popen[bytes]]
+) -> None:
+    """A process killed while it waits for an answer leaves an unknown outcome, said so."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="hang", work=True)
+    kill_at(bench, State.SUBMITTING, to_kill, base=False)
+    outcome = bench.make_one(prompt)
+
+    assert outcome.status is Status.MADE
+    assert outcome.attempt is not None
+    assert outcome.attempt.possible_double_charge
+    assert bench.states() == [State.UNKNOWN, State.STORED]
+
+
+def test_a_job_is_collected_from_where_it_was_sent(bench: Bench) -> None:
+    """The endpoint is kept beside the job: a changed setting does not lose it."""
+    actor = bench.actor()
+    attempt = submitted(bench, actor)
+    assert str(attempt.endpoint).endswith("/simulated-endpoint")
+    bench.pipeline.use(bench.pipeline.runpod_client("simulated-runpod-key", endpoint_id="other"))
+    outcome = bench.make_base(actor)
+
+    assert outcome.status is Status.MADE
+    assert bench.requests(RUN) == 1
+
+
+def test_a_collected_base_image_is_published(bench: Bench) -> None:
+    """A collected base image is published at its fixed path like any other."""
+    actor = bench.actor()
+    submitted(bench, actor)
+    outcome = bench.make_base(actor)
+
+    assert Path(str(outcome.path)).name == f"{actor.name}_base.png"
+    with closing(bench.project.pipeline()) as later:
+        (again,) = later.generate_base_images([actor], Order())
+    assert again.status is Status.REUSED

@@ -1,0 +1,251 @@
+"""One bad item never sinks the batch; what would be refused for all stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.domain.generation import GenerationRequest, State, Status
+from imagegen_pipeline.services.base import ImageService, JobReport, RemoteImage, Submission
+from imagegen_pipeline.services.duomi import DuomiClient
+from imagegen_pipeline.store import LocalStore, StoredPicture
+from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, counts, picture
+
+THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"fault": "status", "status": 400}, "bad_request"),
+        ({"fault": "code_in_200"}, "bad_request"),
+        ({"fault": "html_200"}, "bad_answer"),
+        ({"fault": "broken_json"}, "bad_answer"),
+        ({"fault": "empty_images"}, "bad_answer"),
+        ({"fault": "broken_base64"}, "bad_answer"),
+        ({"fault": "truncated_picture"}, "not_a_picture"),
+        ({"fault": "bomb"}, "not_a_picture"),
+    ],
+    ids=lambda value: str(value["fault"]) if isinstance(value, dict) else "",
+)
+def test_a_failure_stops_only_its_item(bench: Bench, fault: dict[str, Any], kind: str) -> None:
+    """The item has a kind, a sentence and a remedy, its attempt is closed; the others are made."""
+    prompts = bench.prompts(**THREE)
+    bench.simulator.fault(service="duomi", operation="submit", match="boat b", **fault)
+    outcomes = bench.make(prompts)
+
+    assert counts(outcomes) == {"made": 2, "failed": 1}
+    failed = outcomes[prompts[1].key]
+    assert failed.error_kind == kind
+    assert failed.error
+    assert failed.remedy
+    (attempt,) = bench.attempts(prompts[1].key)
+    assert (attempt.state, attempt.error_kind) == (State.FAILED, kind)
+    assert counts(bench.make(prompts)) == {"reused": 2, "made": 1}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 401}, {"status": 403}, {"status": 400, "body": {"code": 30011, "message": "x"}}],
+    ids=["key", "model", "balance"],
+)
+def test_an_account_error_stops_the_batch(bench: Bench, fault: dict[str, Any]) -> None:
+    """What would be refused for every item is asked once; the rest is skipped, saying why, and
+    made by the next batch.
+    """
+    prompts = bench.prompts(**THREE, d="boat d", e="boat e")
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", **fault)
+    outcomes = bench.make(prompts, concurrency=1)
+
+    assert counts(outcomes) == {"failed": 1, "skipped": 4}
+    assert {outcome.error_kind for outcome in outcomes.values()} == {"account"}
+    assert all(outcome.remedy for outcome in outcomes.values())
+    assert bench.requests(SUBMIT) == 1
+    assert counts(bench.make(prompts)) == {"made": 5}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_refusal_for_now_is_tried_again(bench: Bench, status: int) -> None:
+    """Too many requests or too busy: the same attempt waits, at least as long as the service
+    asks, and is sent again. Nothing is billed twice.
+    """
+    prompt = bench.prompt()
+    bench.simulator.fault(
+        service="duomi",
+        operation="submit",
+        fault="status",
+        status=status,
+        headers={"Retry-After": "17"},
+        times=2,
+    )
+    outcome = bench.make_one(prompt, shop=bench.on_fake_clock())
+
+    assert outcome.status is Status.MADE
+    assert len(bench.clock.waits) == 2
+    assert min(bench.clock.waits) >= 17
+    assert bench.states() == [State.STORED]
+    assert bench.requests(SUBMIT) == 3
+    assert bench.simulator.billed() == 1
+
+
+def test_a_refusal_that_lasts_fails_the_item(bench: Bench) -> None:
+    """After a few tries the item fails, unbilled, and the next batch makes it."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=429, times=6)
+    failed = bench.make_one(prompt, shop=bench.on_fake_clock())
+
+    assert (failed.status, failed.error_kind) == (Status.FAILED, "rate_limited")
+    assert bench.requests(SUBMIT) == 6
+    assert bench.states() == [State.FAILED]
+    again = bench.make_one(prompt)
+    assert again.status is Status.MADE
+    assert again.attempt is not None
+    assert not again.attempt.possible_double_charge
+
+
+def test_a_service_that_is_not_there_bills_nothing(bench: Bench) -> None:
+    """When no connection is made, the attempt is closed as unreachable."""
+    prompt = bench.prompt()
+    with closing(DuomiClient(api_key="key", base_url="http://127.0.0.1:9")) as nowhere:
+        shop = bench.on_fake_clock(service=lambda _name: nowhere)
+        failed = bench.make_one(prompt, shop=shop)
+
+    assert (failed.status, failed.error_kind) == (Status.FAILED, "unreachable")
+    assert bench.states() == [State.FAILED]
+
+
+def test_a_failed_download_is_made_good_without_a_bill(bench: Bench) -> None:
+    """A picture that the service has made and did not deliver is fetched by the next batch."""
+    prompt = bench.prompt()
+    bench.simulator.fault(
+        service="files", operation="download", fault="status", status=500, times=4
+    )
+    failed = bench.make_one(prompt, shop=bench.on_fake_clock())
+    assert (failed.status, failed.error_kind) == (Status.FAILED, "download")
+    assert bench.states() == [State.COMPLETED]
+    assert bench.clock.waits, "it was tried more than once"
+
+    made = bench.make_one(prompt)
+    assert made.status is Status.MADE
+    assert bench.states() == [State.STORED]
+    assert bench.simulator.billed() == 1
+
+
+def test_bytes_that_do_not_decode_are_kept_apart(bench: Bench) -> None:
+    """What was paid for and is no picture goes to quarantine, and the item fails."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="truncated_picture")
+    failed = bench.make_one(prompt)
+
+    assert (failed.status, failed.error_kind) == (Status.FAILED, "not_a_picture")
+    (kept,) = (bench.project.results / "quarantine").glob("*.bin")
+    assert kept.read_bytes().startswith(b"\x89PNG")
+    assert str(kept) in str(failed.remedy)
+    assert not list((bench.project.results / "generated_images").glob("*.png"))
+
+
+def test_a_picture_of_another_size_is_kept_with_a_warning(bench: Bench) -> None:
+    """A wrong size is said, not thrown away: it is paid for."""
+    prompt = bench.prompt()
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="wrong_size", width=32, height=48
+    )
+    outcome = bench.make_one(prompt)
+
+    assert outcome.status is Status.MADE
+    assert outcome.attempt is not None
+    assert (outcome.attempt.width, outcome.attempt.height) == (32, 48)
+    assert outcome.warnings == ("The picture has 32x48 pixels, not 64x64.",)
+
+
+class Generous:
+    """A service that sends one picture more than was asked for."""
+
+    def __init__(self, inner: ImageService, more: bytes) -> None:
+        self._inner = inner
+        self._more = more
+        self.name, self.endpoint = inner.name, inner.endpoint
+
+    def submit(self, request: GenerationRequest) -> Submission:
+        """Add the picture to the answer."""
+        report = self._inner.submit(request).report
+        assert isinstance(report, JobReport)
+        images = (*report.images, RemoteImage(data=self._more))
+        return Submission(report=JobReport(report.state, images))
+
+
+def test_a_second_picture_of_one_answer_is_kept_beside_it(bench: Bench) -> None:
+    """The first picture is the item's; another one that came with it is kept and said."""
+    other = picture(bench.make_one(bench.prompt("another boat", stem="other")))
+    service = Generous(bench.pipeline.service("duomi"), other)
+    shop = bench.on_fake_clock(service=lambda _name: service)
+    outcome = bench.make_one(bench.prompt(), shop=shop)
+
+    assert outcome.status is Status.MADE
+    assert picture(outcome) != other
+    (warning,) = outcome.warnings
+    assert "kept as" in warning
+    extra = Path(str(outcome.path)).with_suffix(".2.png")
+    assert extra.read_bytes() == other
+
+
+def test_a_second_picture_that_is_none_costs_nothing_else(bench: Bench) -> None:
+    """Junk beside a good picture is a warning, and does not fail the item."""
+    service = Generous(bench.pipeline.service("duomi"), b"junk")
+    shop = bench.on_fake_clock(service=lambda _name: service)
+    outcome = bench.make_one(bench.prompt(), shop=shop)
+
+    assert outcome.status is Status.MADE
+    (warning,) = outcome.warnings
+    assert "could not be kept" in warning
+    assert bench.states() == [State.STORED]
+
+
+class BrokenStore(LocalStore):
+    """Raises ``error`` instead of keeping the picture of ``key``."""
+
+    def __init__(self, root: Path, key: str, error: Exception) -> None:
+        super().__init__(root)
+        self._key = key
+        self._error = error
+
+    def keep(self, data: bytes, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
+        """Fail for the one key."""
+        if about["key"] == self._key:
+            raise self._error
+        return super().keep(data, folder, stem, about)
+
+
+def test_a_fault_of_the_program_costs_one_item(bench: Bench) -> None:
+    """An error that nobody foresaw fails its own item; what it paid for is fetched later."""
+    prompts = bench.prompts(**THREE)
+    key = prompts[1].key
+    store = BrokenStore(bench.pipeline.store.root, key, ValueError("a slip"))
+    outcomes = bench.make(prompts, shop=bench.on_fake_clock(store=store))
+
+    assert counts(outcomes) == {"made": 2, "failed": 1}
+    assert outcomes[key].error_kind == "internal"
+    assert "ValueError" in str(outcomes[key].error)
+    assert bench.states(key) == [State.COMPLETED]
+    assert counts(bench.make(prompts)) == {"reused": 2, "made": 1}
+    assert bench.simulator.billed() == 3
+
+
+def test_a_full_disk_stops_the_batch_and_loses_nothing(bench: Bench) -> None:
+    """When pictures cannot be written nothing more is bought; what is paid for is fetched when
+    there is room again.
+    """
+    prompts = bench.prompts(**THREE)
+    store = BrokenStore(bench.pipeline.store.root, prompts[0].key, StoreError("The disk is full."))
+    outcomes = bench.make(prompts, shop=bench.on_fake_clock(store=store), concurrency=1)
+
+    assert counts(outcomes) == {"failed": 1, "skipped": 2}
+    assert bench.requests(SUBMIT) == 1
+    assert bench.states() == [State.COMPLETED]
+    assert counts(bench.make(prompts)) == {"made": 3}
+    assert bench.simulator.billed() == 3

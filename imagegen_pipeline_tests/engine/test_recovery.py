@@ -1,0 +1,219 @@
+"""What a batch does with attempts that another process left open: nothing is bought twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from imagegen_pipeline.domain.generation import Attempt, State, Status
+from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline_tests.engine.bench import (
+    DRAWN,
+    HOUR,
+    PARAMETERS,
+    SUBMIT,
+    Bench,
+    FakeClock,
+    picture,
+)
+
+
+def paid_url(bench: Bench, attempt: Attempt) -> str:
+    """Buy the attempt's picture as the process before did; where the service keeps it."""
+    report = bench.pipeline.service("duomi").submit(attempt.sent_request).report
+    assert report is not None
+    return str(report.images[0].url)
+
+
+def completed(bench: Bench, prompt: Prompt, **facts: Any) -> Attempt:
+    """An attempt whose picture the service has made, left before it was on disk."""
+    book = bench.pipeline.ledger.attempts
+    attempt = bench.plan(prompt)
+    book.submitting(attempt)
+    url = facts.pop("result_url", None) or paid_url(bench, attempt)
+    return book.completed(attempt, result_url=url, cost=0.5, **facts)
+
+
+def test_planned_was_never_sent(bench: Bench) -> None:
+    """An attempt that was only planned is closed, and its item made with the seed it drew."""
+    prompt = bench.prompt()
+    bench.plan(prompt, DRAWN, seed=4321)
+    made = bench.make_one(prompt, DRAWN)
+
+    assert made.status is Status.MADE
+    assert made.attempt is not None
+    assert made.attempt.seed == 4321
+    assert not made.attempt.possible_double_charge
+    assert bench.states() == [State.FAILED, State.STORED]
+    assert bench.simulator.billed() == 1
+
+
+def test_submitting_is_unknown_and_sent_once_more(bench: Bench) -> None:
+    """When nobody knows whether the request arrived, it is sent again and marked as such."""
+    prompt = bench.prompt()
+    bench.pipeline.ledger.attempts.submitting(bench.plan(prompt, DRAWN, seed=4321))
+    made = bench.make_one(prompt, DRAWN)
+
+    assert made.status is Status.MADE
+    assert made.attempt is not None
+    assert made.attempt.possible_double_charge
+    assert made.attempt.seed == 4321
+    assert bench.states() == [State.UNKNOWN, State.STORED]
+    assert bench.requests(SUBMIT) == 1
+
+
+def test_completed_is_downloaded_again(bench: Bench) -> None:
+    """A picture that the service has made is fetched from its URL, not bought again."""
+    prompt = bench.prompt()
+    attempt = completed(bench, prompt)
+    made = bench.make_one(prompt)
+
+    assert made.status is Status.MADE
+    assert made.attempt is not None
+    assert made.attempt.id == attempt.id
+    assert made.cost == 0.5
+    assert Path(str(made.path)).name == "earlier.png"
+    assert bench.states() == [State.STORED]
+    assert bench.simulator.billed() == 1
+
+
+def test_a_whole_file_of_the_reserved_name_is_adopted(bench: Bench) -> None:
+    """A process that died between the file and the ledger loses nothing: the file is taken."""
+    prompt = bench.prompt()
+    attempt = completed(bench, prompt)
+    bytes_on_disk = requests.get(str(attempt.result_url), timeout=10).content
+    bench.pipeline.store.keep(bytes_on_disk, attempt.folder, attempt.file_stem, {})
+    downloads = bench.simulator.stats()["downloads"]
+    made = bench.make_one(prompt)
+
+    assert made.status is Status.MADE
+    assert made.attempt is not None
+    assert made.attempt.id == attempt.id
+    assert picture(made) == bytes_on_disk
+    assert bench.simulator.stats()["downloads"] == downloads
+    assert bench.simulator.billed() == 1
+
+
+def test_a_picture_lost_with_its_answer_is_expired_and_made_anew(bench: Bench) -> None:
+    """Bytes that came inside the answer and never reached the disk are charged and lost."""
+    prompt = bench.prompt()
+    attempt = bench.plan(prompt)
+    bench.pipeline.ledger.attempts.submitting(attempt)
+    bench.pipeline.ledger.attempts.completed(attempt, result_url=None, cost=0.5)
+    made = bench.make_one(prompt)
+
+    assert made.status is Status.MADE
+    assert bench.states() == [State.EXPIRED, State.STORED]
+    lost = bench.attempts()[0]
+    assert lost.cost == 0.5, "it was charged"
+    assert "lost" in str(lost.error)
+
+
+def test_a_url_that_fails_is_tried_again_while_it_may_live(bench: Bench) -> None:
+    """Within the hour a failed download leaves the picture to be fetched, and buys nothing."""
+    prompt = bench.prompt()
+    completed(bench, prompt, result_url=f"{bench.simulator.url}/files/none/picture.png")
+    outcome = bench.make_one(prompt, shop=bench.on_fake_clock())
+
+    assert outcome.status is Status.FAILED
+    assert outcome.error_kind == "download"
+    assert bench.states() == [State.COMPLETED]
+    assert bench.requests(SUBMIT) == 0
+
+
+def test_a_dead_url_does_not_hold_the_item_up_for_ever(bench: Bench) -> None:
+    """Once its URL cannot live any more, the picture is written off and made anew."""
+    prompt = bench.prompt()
+    completed(bench, prompt, result_url=f"{bench.simulator.url}/files/none/picture.png")
+    later = FakeClock(ahead=1.1 * HOUR)
+    outcome = bench.make_one(prompt, shop=bench.on_fake_clock(clock=later))
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.EXPIRED, State.STORED]
+    assert bench.simulator.billed() == 1
+
+
+def test_an_old_url_that_still_delivers_is_taken(bench: Bench) -> None:
+    """The age of a URL alone is no reason to buy again."""
+    prompt = bench.prompt()
+    completed(bench, prompt)
+    later = FakeClock(ahead=24 * HOUR)
+    outcome = bench.make_one(prompt, shop=bench.on_fake_clock(clock=later))
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.STORED]
+    assert bench.simulator.billed() == 1
+
+
+def test_a_share_that_was_not_written_is_shared_again(bench: Bench) -> None:
+    """A planned share without its file is closed, and the item shares once more."""
+    source = bench.make_one(bench.prompt("one boat", stem="a"))
+    prompt = bench.prompt("one boat", stem="b")
+    assert source.attempt is not None
+    bench.plan(prompt, shared_from=source.attempt.id)
+    outcome = bench.make_one(prompt)
+
+    assert outcome.status is Status.SHARED
+    assert bench.states(prompt.key) == [State.FAILED, State.STORED]
+    assert bench.simulator.billed() == 1
+
+
+def test_a_share_that_was_written_is_adopted_at_no_cost(bench: Bench) -> None:
+    """A shared file that a dead process wrote counts as shared: it costs 0, not an unknown sum."""
+    source = bench.make_one(bench.prompt("one boat", stem="a"))
+    prompt = bench.prompt("one boat", stem="b")
+    assert source.attempt is not None
+    attempt = bench.plan(prompt, shared_from=source.attempt.id)
+    bench.pipeline.store.share(
+        str(source.attempt.path), attempt.folder, attempt.file_stem, {"key": prompt.key}
+    )
+    outcome = bench.make_one(prompt)
+
+    assert (outcome.status, outcome.cost) == (Status.SHARED, 0)
+    assert outcome.attempt is not None
+    assert (outcome.attempt.id, outcome.attempt.cost) == (attempt.id, 0)
+    assert picture(outcome) == picture(source)
+
+
+def test_an_old_request_is_collected_before_the_new_one_is_made(bench: Bench) -> None:
+    """A picture paid for before the text changed is kept, and the new text's one is current."""
+    old_prompt = bench.prompt("a red boat")
+    old = completed(bench, old_prompt)
+    new = bench.make_one(bench.prompt("a green boat"))
+
+    assert new.status is Status.MADE
+    assert new.attempt is not None
+    assert new.attempt.id != old.id
+    assert new.attempt.request["prompt"] == "a green boat"
+    assert bench.states() == [State.STORED, State.STORED]
+    assert bench.simulator.billed() == 2
+
+
+def test_an_old_request_is_measured_by_its_own_size(bench: Bench) -> None:
+    """A collected picture of the size that was asked for then carries no warning now."""
+    prompt = bench.prompt()
+    completed(bench, prompt)
+    bench.make_one(prompt, replace(PARAMETERS, image_size="64x96"))
+
+    assert [attempt.warnings for attempt in bench.attempts()] == [(), ()]
+
+
+@pytest.mark.parametrize("state", ["planned", "submitting", "completed"])
+def test_a_valid_picture_is_reused_whatever_is_open(bench: Bench, state: str) -> None:
+    """An unfinished regenerate does not keep a plain batch from the picture that is there."""
+    prompt = bench.prompt()
+    made = bench.make_one(prompt)
+    book = bench.pipeline.ledger.attempts
+    attempt = bench.plan(prompt, seed=9, regenerate=True)
+    if state != "planned":
+        book.submitting(attempt)
+    if state == "completed":
+        book.completed(attempt, result_url="https://gone.example/x.png")
+    again = bench.make_one(prompt)
+
+    assert (again.status, again.path) == (Status.REUSED, made.path)
+    assert bench.simulator.billed() == 1

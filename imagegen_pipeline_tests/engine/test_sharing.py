@@ -1,0 +1,151 @@
+"""Identical requests with a fixed seed share one bill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline.store import LocalStore, StoredPicture
+from imagegen_pipeline_tests.conftest import Project, Simulator
+from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, Bench, counts, picture
+
+SAME = {"a": "one and the same boat", "b": "one and the same boat", "c": "one and the same boat"}
+
+
+def test_identical_requests_of_one_batch_share_one_bill(bench: Bench) -> None:
+    """Three items that ask for the same picture cost one; each has a file of its own name."""
+    outcomes = bench.make(bench.prompts(**SAME))
+
+    assert counts(outcomes) == {"made": 1, "shared": 2}
+    assert bench.simulator.billed() == 1
+    assert len({outcome.path for outcome in outcomes.values()}) == 3
+    assert len({picture(outcome) for outcome in outcomes.values()}) == 1
+    stems = sorted(Path(str(outcome.path)).name.partition("_")[0] for outcome in outcomes.values())
+    assert stems == ["a", "b", "c"]
+
+
+def test_the_sharer_pays_nothing_and_names_its_source(
+    project: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bill is the maker's; the sharer's row says 0 and whose picture it is."""
+    monkeypatch.setenv("IMAGEGEN_PRICES", json.dumps({"duomi": {PARAMETERS.model: 0.25}}))
+    with closing(project.pipeline()) as pipeline:
+        bench = Bench(project, simulator, pipeline)
+        outcomes = bench.make(bench.prompts(a=SAME["a"], b=SAME["b"]))
+
+        by_status = {outcome.status: outcome for outcome in outcomes.values()}
+        maker, sharer = by_status[Status.MADE].attempt, by_status[Status.SHARED].attempt
+        assert maker is not None
+        assert sharer is not None
+        assert (maker.cost, by_status[Status.MADE].cost) == (0.25, 0.25)
+        assert (sharer.cost, by_status[Status.SHARED].cost) == (0, 0)
+        assert sharer.shared_from == maker.id
+        assert sum(attempt.cost or 0 for attempt in bench.attempts()) == 0.25
+
+
+def test_identical_requests_of_later_batches_share_too(bench: Bench) -> None:
+    """A later batch finds the picture that an earlier one made for another item."""
+    first = bench.make_one(bench.prompt(SAME["a"], stem="a"))
+    second = bench.make_one(bench.prompt(SAME["b"], stem="b"))
+
+    assert second.status is Status.SHARED
+    assert second.path != first.path
+    assert picture(second) == picture(first)
+    assert bench.simulator.billed() == 1
+
+
+def test_a_shared_picture_is_reused_like_any_other(bench: Bench) -> None:
+    """The sharer's next batch reuses its own file."""
+    prompts = bench.prompts(**SAME)
+    before = bench.make(prompts)
+    again = bench.make(prompts)
+
+    assert counts(again) == {"reused": 3}
+    assert {key: one.path for key, one in again.items()} == {
+        key: one.path for key, one in before.items()
+    }
+
+
+def test_a_random_seed_is_never_shared(bench: Bench) -> None:
+    """Seed -1 asks for a picture of one's own: three items, three seeds, three bills."""
+    outcomes = bench.make(bench.prompts(**SAME), DRAWN)
+
+    assert counts(outcomes) == {"made": 3}
+    assert len({attempt.seed for attempt in bench.attempts()}) == 3
+    assert len({picture(outcome) for outcome in outcomes.values()}) == 3
+    assert bench.simulator.billed() == 3
+
+
+def test_a_deleted_source_leaves_the_other_links(bench: Bench) -> None:
+    """When the file that was paid for is gone, a third item shares the second one's."""
+    made = bench.make_one(bench.prompt(SAME["a"], stem="a"))
+    second = bench.make_one(bench.prompt(SAME["b"], stem="b"))
+    Path(str(made.path)).unlink()
+    third = bench.make_one(bench.prompt(SAME["c"], stem="c"))
+
+    assert third.status is Status.SHARED
+    assert third.attempt is not None
+    assert second.attempt is not None
+    assert third.attempt.shared_from == second.attempt.id
+    assert bench.simulator.billed() == 1
+
+
+def test_many_deleted_sources_hide_no_later_one(bench: Bench) -> None:
+    """However often the same picture was made and deleted, the one on disk is shared."""
+    prompt = bench.prompt(SAME["a"], stem="a")
+    for _ in range(11):
+        Path(str(bench.make_one(prompt).path)).unlink()
+    bench.make_one(prompt)
+    other = bench.make_one(bench.prompt(SAME["b"], stem="b"))
+
+    assert other.status is Status.SHARED
+    assert bench.simulator.billed() == 12
+
+
+def test_an_altered_source_is_not_shared(bench: Bench) -> None:
+    """A file that is no longer the picture that was paid for is not handed on."""
+    made = Path(str(bench.make_one(bench.prompt(SAME["a"], stem="a")).path))
+    made.write_bytes(made.read_bytes()[:-1] + b"?")
+    second = bench.make_one(bench.prompt(SAME["b"], stem="b"))
+
+    assert second.status is Status.MADE
+    assert bench.simulator.billed() == 2
+
+
+class VanishingStore(LocalStore):
+    """A folder in which a file goes away just as it is to be shared."""
+
+    def share(self, path: str, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
+        """Lose the source, then try."""
+        self.absolute(path).unlink()
+        return super().share(path, folder, stem, about)
+
+
+def test_a_source_that_vanishes_meanwhile_costs_only_a_new_bill(bench: Bench) -> None:
+    """A file deleted between the look and the copy neither fails the item nor stops the batch."""
+    bench.make_one(bench.prompt(SAME["a"], stem="a"))
+    shop = bench.on_fake_clock(store=VanishingStore(bench.pipeline.store.root))
+    outcomes = bench.make(bench.prompts(b=SAME["b"], other="another boat"), shop=shop)
+
+    assert counts(outcomes) == {"made": 2}
+    assert sorted(bench.states()) == [State.FAILED, *[State.STORED] * 3]
+    assert bench.simulator.billed() == 3
+
+
+def test_a_failed_item_keeps_its_drawn_seed(bench: Bench) -> None:
+    """A random seed is drawn once: what is sent after a failure is the same request."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    failed = bench.make_one(prompt, DRAWN)
+    made = bench.make_one(prompt, DRAWN)
+
+    assert (failed.status, made.status) == (Status.FAILED, Status.MADE)
+    first, second = bench.attempts()
+    assert first.seed == second.seed != -1
+    assert first.request["seed"] == second.request["seed"] == -1, "as asked"

@@ -1,0 +1,150 @@
+"""Several batches, pipelines and processes at once on one ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+from imagegen_pipeline.domain.generation import Outcome, State, Status
+from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.engine import Order
+from imagegen_pipeline_tests.conftest import Project, Simulator
+from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, RUN, Bench, picture
+
+
+def slow_down(simulator: Simulator, seconds: float = 0.2) -> None:
+    """Let every answer take so long that the batches are sure to meet."""
+    simulator.fault(
+        service="duomi", operation="submit", fault="hang", seconds=seconds, work=True, times=-1
+    )
+
+
+def at_once(*calls: Callable[[], list[Outcome]]) -> list[list[Outcome]]:
+    """Call all of them at the same time."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures = [pool.submit(call) for call in calls]
+        return [future.result(timeout=60) for future in futures]
+
+
+def eight(bench: Bench) -> list[Prompt]:
+    """Eight prompts."""
+    return bench.prompts(**{f"p{place}": f"boat number {place}" for place in range(8)})
+
+
+def test_two_batches_make_each_picture_once(bench: Bench) -> None:
+    """Two batches of one pipeline, asked for the same random pictures, buy each once."""
+    prompts = eight(bench)
+    slow_down(bench.simulator)
+
+    def batch() -> list[Outcome]:
+        return list(bench.pipeline.generate_images(prompts, DRAWN, Order(concurrency=4)))
+
+    first, second = at_once(batch, batch)
+    assert bench.simulator.billed() == 8
+    assert Counter(one.status for one in first + second) == {Status.MADE: 8, Status.REUSED: 8}
+    assert {one.item_key: one.path for one in first} == {one.item_key: one.path for one in second}
+
+
+def test_two_pipelines_make_each_picture_once(bench: Bench) -> None:
+    """The same holds for two pipelines, each with its own connections to the ledger."""
+    prompts = eight(bench)
+    slow_down(bench.simulator)
+
+    def batch() -> list[Outcome]:
+        with closing(bench.project.pipeline()) as pipeline:
+            return list(pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=4)))
+
+    outcomes = sum(at_once(batch, batch), [])
+    assert bench.simulator.billed() == 8
+    assert Counter(one.status for one in outcomes) == {Status.MADE: 8, Status.REUSED: 8}
+
+
+def test_two_regenerates_of_one_intent_buy_once(bench: Bench) -> None:
+    """A step and its retry at the same time are still one intent."""
+    prompts = eight(bench)[:4]
+    slow_down(bench.simulator)
+
+    def batch() -> list[Outcome]:
+        order = Order(intent="run-1", regenerate=True)
+        return list(bench.pipeline.generate_images(prompts, PARAMETERS, order))
+
+    at_once(batch, batch)
+    assert bench.simulator.billed() == 4
+
+
+def test_identical_requests_of_two_pipelines_share_one_bill(bench: Bench) -> None:
+    """Different items with one request, asked for at once in two places, cost one picture."""
+    mine = bench.prompts(a="one boat", b="one boat")
+    theirs = bench.prompts(c="one boat", d="one boat")
+    slow_down(bench.simulator)
+
+    def batch_of(prompts: list[Prompt]) -> Callable[[], list[Outcome]]:
+        def batch() -> list[Outcome]:
+            with closing(bench.project.pipeline()) as pipeline:
+                return list(pipeline.generate_images(prompts, PARAMETERS, Order()))
+
+        return batch
+
+    outcomes = sum(at_once(batch_of(mine), batch_of(theirs)), [])
+    assert Counter(one.status for one in outcomes) == {Status.MADE: 1, Status.SHARED: 3}
+    assert len({picture(one) for one in outcomes}) == 1
+    assert bench.simulator.billed() == 1
+
+
+def test_two_batches_make_one_base_image(bench: Bench) -> None:
+    """Two requests for the same actor at once are one job."""
+    actor = bench.actor()
+
+    def batch() -> list[Outcome]:
+        return list(bench.pipeline.generate_base_images([actor], Order()))
+
+    (first,), (second,) = at_once(batch, batch)
+    assert {first.status, second.status} == {Status.MADE, Status.REUSED}
+    assert bench.requests(RUN) == 1
+
+
+def test_two_processes_make_each_picture_once(
+    bench: Bench, project: Project, simulator: Simulator
+) -> None:
+    """Two commands started together on one folder: every picture is bought by one of them."""
+    prompts = eight(bench)
+    slow_down(simulator, seconds=0.4)
+    command = ("imagegen", "generate", "--source", "json", "--image-size", "64x64")
+    command += ("--concurrency", "2", "--seed", "-1")
+
+    def process() -> list[Outcome]:
+        project.run(*command)
+        return []
+
+    at_once(process, process)
+    assert simulator.billed() == 8
+    assert bench.states() == [State.STORED] * 8
+    assert {attempt.item_key for attempt in bench.attempts()} == {one.key for one in prompts}
+
+
+def test_a_dead_owners_lease_does_not_hold_an_item_for_ever(bench: Bench) -> None:
+    """Once the lease of a process that is gone has run out, the item is made."""
+    prompt = bench.prompt()
+    bench.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "a dead process")
+    bench.expire_leases()
+
+    assert bench.make_one(prompt).status is Status.MADE
+
+
+def test_an_item_at_work_elsewhere_is_waited_for(bench: Bench) -> None:
+    """While another process has the item, nothing is sent; a stop ends the waiting."""
+    prompt = bench.prompt()
+    bench.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "another process")
+    batch = bench.pipeline.generate_images([prompt], PARAMETERS, Order())
+
+    def drive() -> list[Outcome]:
+        return list(batch)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(drive)
+        batch.stop()
+        (outcome,) = waiting.result(timeout=30)
+    assert outcome.status is Status.SKIPPED
+    assert bench.states() == []

@@ -1,0 +1,156 @@
+"""A request that got no answer: sent once more at most, and never in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline_tests.conftest import Project, Simulator
+from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, counts
+
+
+def lose_answers(bench: Bench, times: int, match: str | None = None) -> None:
+    """The service makes and bills so many pictures, and resets before it answers."""
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="reset_after_work", times=times, match=match
+    )
+
+
+@pytest.fixture
+def holding(
+    project: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """A pipeline that is set to hold what is unknown."""
+    monkeypatch.setenv("IMAGEGEN_ON_UNKNOWN", "hold")
+    with closing(project.pipeline()) as pipeline:
+        yield Bench(project, simulator, pipeline)
+
+
+def test_a_lost_answer_is_sent_once_more_and_says_so(bench: Bench) -> None:
+    """The second try makes the picture; its row says that it may have been charged twice."""
+    prompt = bench.prompt()
+    lose_answers(bench, times=1)
+    outcome = bench.make_one(prompt)
+
+    assert outcome.status is Status.MADE
+    first, second = bench.attempts()
+    assert (first.state, first.error_kind) == (State.UNKNOWN, "unknown")
+    assert (second.state, second.possible_double_charge) == (State.STORED, True)
+    assert first.seed == second.seed
+    assert not first.possible_double_charge
+    assert bench.simulator.billed() == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_gateway_error_is_no_refusal(bench: Bench, status: int) -> None:
+    """A gateway's 5xx does not say whether the picture was billed."""
+    prompt = bench.prompt()
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="status", status=status, work=True
+    )
+    outcome = bench.make_one(prompt)
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.UNKNOWN, State.STORED]
+
+
+def test_a_second_lost_answer_holds_the_item(bench: Bench) -> None:
+    """After two requests without an answer nothing more is sent, in this batch or a later one."""
+    prompt = bench.prompt()
+    lose_answers(bench, times=3)
+    held = bench.make_one(prompt)
+    again = bench.make_one(prompt)
+
+    assert (held.status, again.status) == (Status.HELD, Status.HELD)
+    assert held.cost is None, "nobody knows what it cost"
+    assert again.cost == 0
+    assert "--regenerate" in held.reason
+    assert bench.states() == [State.UNKNOWN, State.HELD]
+    assert bench.requests(SUBMIT) == 2
+
+
+def test_hold_sends_nothing_a_second_time(holding: Bench) -> None:
+    """With IMAGEGEN_ON_UNKNOWN=hold the first lost answer holds the item."""
+    prompt = holding.prompt()
+    lose_answers(holding, times=1)
+    held = holding.make_one(prompt)
+    again = holding.make_one(prompt)
+
+    assert (held.status, again.status) == (Status.HELD, Status.HELD)
+    assert held.error_kind == "unknown"
+    assert holding.states() == [State.HELD]
+    assert holding.requests(SUBMIT) == 1
+
+
+def test_hold_applies_to_what_a_dead_process_was_sending(holding: Bench) -> None:
+    """A request of which a dead process left no answer is held too."""
+    prompt = holding.prompt()
+    holding.pipeline.ledger.attempts.submitting(holding.plan(prompt))
+    held = holding.make_one(prompt)
+
+    assert held.status is Status.HELD
+    assert holding.states() == [State.HELD]
+    assert holding.requests(SUBMIT) == 0
+
+
+def test_a_held_item_costs_only_itself(holding: Bench) -> None:
+    """The other items of the batch are made."""
+    lose_answers(holding, times=1, match="boat b")
+    outcomes = holding.make(holding.prompts(a="boat a", b="boat b", c="boat c"))
+
+    assert counts(outcomes) == {"made": 2, "held": 1}
+
+
+def test_regenerate_lifts_what_is_held(holding: Bench) -> None:
+    """A person who asks for it anew gets it, once for each intent."""
+    prompt = holding.prompt()
+    lose_answers(holding, times=1)
+    holding.make_one(prompt)
+    made = holding.make_one(prompt, regenerate=True, intent="by hand")
+    after = holding.make_one(prompt)
+
+    assert made.status is Status.MADE
+    assert (after.status, after.path) == (Status.REUSED, made.path)
+    assert holding.requests(SUBMIT) == 2
+
+
+def test_a_regenerate_is_held_within_its_intent(holding: Bench) -> None:
+    """A retry of the intent that got no answer sends nothing; another intent does."""
+    prompt = holding.prompt()
+    lose_answers(holding, times=1)
+    first = holding.make_one(prompt, regenerate=True, intent="run-1")
+    again = holding.make_one(prompt, regenerate=True, intent="run-1")
+    other = holding.make_one(prompt, regenerate=True, intent="run-2")
+
+    assert [first.status, again.status, other.status] == [Status.HELD, Status.HELD, Status.MADE]
+    assert holding.requests(SUBMIT) == 2
+
+
+def test_a_changed_request_is_not_held(holding: Bench) -> None:
+    """What is held is a request, not an item for ever."""
+    prompt = holding.prompt()
+    lose_answers(holding, times=1)
+    holding.make_one(prompt)
+    made = holding.make_one(prompt, replace(PARAMETERS, seed=7))
+
+    assert made.status is Status.MADE
+
+
+def test_a_refused_resubmit_does_not_forget_the_first(bench: Bench) -> None:
+    """When the second request was refused, a third is still a possible double charge, and is
+    held when it, too, gets no answer.
+    """
+    prompt = bench.prompt()
+    lose_answers(bench, times=1)
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    failed = bench.make_one(prompt)
+    lose_answers(bench, times=1)
+    held = bench.make_one(prompt)
+
+    assert (failed.status, held.status) == (Status.FAILED, Status.HELD)
+    assert [a.possible_double_charge for a in bench.attempts()] == [False, True, True]
+    assert bench.requests(SUBMIT) == 3
