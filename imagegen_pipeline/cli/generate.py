@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,7 @@ def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
 
 
 def _find(pipeline: Pipeline, source: str, text: str | None, input_dir: Path | None) -> Found:
+    from imagegen_pipeline.cli.looking import say_problems
     from imagegen_pipeline.domain.errors import SetupError, SourceError
     from imagegen_pipeline.pipeline import Found
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
@@ -157,8 +159,7 @@ def _find(pipeline: Pipeline, source: str, text: str | None, input_dir: Path | N
         json_files=source == "json",
         json_dir=input_dir.expanduser().absolute() if input_dir else None,
     )
-    for problem in found.problems:
-        click.echo(f"unreadable {problem.line}", err=True)
+    found = replace(found, problems=say_problems(found))
     if not found.prompts:
         raise click.exceptions.Exit(_say_nothing_found(found, source))
     return found
@@ -171,8 +172,6 @@ def _say_nothing_found(found: Found, source: str) -> int:
 
 
 def _parameters(options: dict[str, Any]) -> PromptParameters:
-    from dataclasses import replace
-
     from imagegen_pipeline.domain.parameters import PromptParameters
 
     names = ("model", "image_size", "steps", "guidance", "seed", "negative_prompt")
@@ -253,7 +252,7 @@ def _finish(
     click.echo(f"pictures: {pipeline.settings.output_dir}")
     click.echo(f"results:  {log}")
     if pipeline.settings.simulator:
-        click.echo("The simulator made these: nothing was bought.")
+        click.echo("On the local simulator: nothing was bought.")
     if interrupted or not all(result["success"] for result in results):
         raise click.exceptions.Exit(1)
 

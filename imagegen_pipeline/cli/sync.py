@@ -15,21 +15,15 @@ def sync() -> None:
     """Scan the sources now; register new, changed and gone items in Dagster. Buys nothing.
 
     Pictures that were made while Dagster did not look are reported to it too. Exit code 1
-    means that something in the sources cannot be read; the rest is registered.
+    means that something in the sources cannot be read; the rest is registered. A source at
+    its default place that never was there is named and fails nothing.
     """
-    from imagegen_pipeline.defs.instance import open_instance
-    from imagegen_pipeline.domain.errors import SetupError
     from imagegen_pipeline.pipeline import Pipeline
 
     pipeline = Pipeline()
     try:
         all_read = _scan(pipeline)
-        instance = open_instance()
-        if instance is None:
-            raise SetupError(
-                "There is no Dagster instance here.",
-                remedy="Run this in the project, where dagster.yaml lies, or set DAGSTER_HOME.",
-            )
+        instance = _open_instance()
         try:
             _tell(instance, pipeline)
         finally:
@@ -40,28 +34,45 @@ def sync() -> None:
         raise click.exceptions.Exit(1)
 
 
+def _open_instance() -> Any:  # noqa: ANN401 - a DagsterInstance
+    from imagegen_pipeline.defs.instance import open_instance
+    from imagegen_pipeline.domain.errors import SetupError
+
+    remedy = "Run this in the project, where dagster.yaml lies, or mend what DAGSTER_HOME names."
+    try:
+        instance = open_instance()
+    except SetupError:
+        raise
+    except Exception as error:
+        raise SetupError(f"Dagster cannot be opened: {error}", remedy=remedy) from error
+    if instance is None:
+        raise SetupError("There is no Dagster instance here.", remedy=remedy)
+    return instance
+
+
 def _scan(pipeline: Pipeline) -> bool:
     """Look at every source, saying what is there; returns whether all of it could be read."""
-    found = {"prompts": pipeline.scan_prompts(), "actors": pipeline.scan_actors()}
-    for name, what in found.items():
+    from imagegen_pipeline.cli.looking import is_unused, say_problems
+
+    all_read = True
+    for name, what in {
+        "prompts": pipeline.scan_prompts(),
+        "actors": pipeline.scan_actors(),
+    }.items():
         change = what.change
         click.echo(
             f"{name}: {len(change.new)} new, {len(change.changed)} changed, "
             f"{len(change.gone)} gone, {change.unchanged} as before"
         )
-        for problem in what.problems:
-            click.echo(f"unreadable {problem.line}", err=True)
-    return not any(what.problems for what in found.values())
+        all_read &= all(is_unused(pipeline, problem) for problem in say_problems(what))
+    return all_read
 
 
 def _tell(instance: Any, pipeline: Pipeline) -> None:  # noqa: ANN401 - a DagsterInstance
-    from imagegen_pipeline.cli.progress import count
     from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
     from imagegen_pipeline.defs.reporting import RunlessReporter
 
     added = add_missing(instance, PROMPTS, pipeline.ledger.items.keys("prompt"))
     added += add_missing(instance, ACTORS, pipeline.ledger.items.keys("actor"))
     reported = RunlessReporter(instance, pipeline).report_missed()
-    click.echo(
-        f"Dagster: {count(len(added), 'partition')} added, {count(reported, 'picture')} reported"
-    )
+    click.echo(f"Dagster: {len(added)} partitions added, {reported} pictures reported")

@@ -174,7 +174,12 @@ def plan_attempt(
     **more: Any,
 ) -> Attempt:
     """A planned attempt of any service."""
-    facts = {"intent": "earlier", "regenerate": False, "file_stem": "earlier"} | more
+    facts: dict[str, Any] = {
+        "intent": "earlier",
+        "regenerate": False,
+        "file_stem": "earlier",
+        **more,
+    }
     plan = Plan(
         item_key=key,
         request=request,

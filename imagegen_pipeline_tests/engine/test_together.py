@@ -56,7 +56,8 @@ def test_two_pipelines_make_each_picture_once(bench: Bench) -> None:
         with closing(bench.project.pipeline()) as pipeline:
             return list(pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=4)))
 
-    outcomes = sum(at_once(batch, batch), [])
+    first, second = at_once(batch, batch)
+    outcomes = first + second
     assert bench.simulator.billed() == 8
     assert Counter(one.status for one in outcomes) == {Status.MADE: 8, Status.REUSED: 8}
 
@@ -87,7 +88,8 @@ def test_identical_requests_of_two_pipelines_share_one_bill(bench: Bench) -> Non
 
         return batch
 
-    outcomes = sum(at_once(batch_of(mine), batch_of(theirs)), [])
+    first, second = at_once(batch_of(mine), batch_of(theirs))
+    outcomes = first + second
     assert Counter(one.status for one in outcomes) == {Status.MADE: 1, Status.SHARED: 3}
     assert len({picture(one) for one in outcomes}) == 1
     assert bench.simulator.billed() == 1
@@ -111,8 +113,8 @@ def test_two_processes_make_each_picture_once(
     """Two commands started together on one folder: every picture is bought by one of them."""
     prompts = eight(bench)
     slow_down(simulator, seconds=0.4)
-    command = ("imagegen", "generate", "--source", "json", "--image-size", "64x64")
-    command += ("--concurrency", "2", "--seed", "-1")
+    command = ["imagegen", "generate", "--source", "json", "--image-size", "64x64"]
+    command += ["--concurrency", "2", "--seed", "-1"]
 
     def process() -> list[Outcome]:
         project.run(*command)

@@ -70,7 +70,7 @@ def test_a_job_is_submitted_polled_and_collected(
 
 
 def test_the_request_goes_out_as_documented(opened: Callable[[Any], Any]) -> None:
-    """``POST /run`` with a Bearer key, the bound graph, and our deadlines as the job's policy, with time to collect it."""
+    """``POST /run`` with a Bearer key, the bound graph, and our deadlines (and time to collect)."""
     with recording(json_answer({"id": "job-1", "status": "IN_QUEUE"})) as server:
         client = opened(runpod_at(server.url, queue_seconds=600, run_seconds=120))
         client.submit(flux(prompt="a red fox", seed=77))

@@ -19,7 +19,7 @@ def test_typed_prompt() -> None:
 @pytest.mark.parametrize("text", ["", " \n\u200b", "a\0b", "a\udc80"])
 def test_refused(text: str) -> None:
     """A text that no picture can be asked for with is refused with a sentence and a remedy."""
-    with pytest.raises(SourceError, match=r"^The prompt .*\.$") as refused:
+    with pytest.raises(SourceError, match=r"^The prompt .*\.") as refused:
         typed_prompt(text)
     assert refused.value.remedy
     assert refused.value.sentence.encode()

@@ -1,0 +1,1 @@
+"""The `imagegen` command, as a person and as a script meet it."""

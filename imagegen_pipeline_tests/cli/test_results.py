@@ -1,0 +1,120 @@
+"""``imagegen results``: the table, in four forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from imagegen_pipeline.results import COLUMNS
+from imagegen_pipeline_tests.cli.conftest import GENERATE, Invoke, on_a_terminal
+from imagegen_pipeline_tests.conftest import Project, Simulator
+
+
+@pytest.fixture
+def two_rows(project: Project, invoke: Invoke) -> Project:
+    """A project with a picture and an unreadable file."""
+    project.write_json("mill", "a mill, a “stream”\nand a café")
+    (project.data / "prompt_json" / "bad.json").write_text("{")
+    assert invoke(*GENERATE, "json").exit_code == 1
+    return project
+
+
+def test_no_results_yet_is_said_to_people_only(project: Project, invoke: Invoke) -> None:
+    """An empty ledger is no failure; stdout stays empty, or is an empty table."""
+    table = invoke("results")
+    assert table.exit_code == 0
+    assert table.stdout == ""
+    assert "No attempts yet" in table.stderr
+    assert json.loads(invoke("results", "--format", "json").stdout) == []
+    assert invoke("results", "--format", "csv").stdout.splitlines() == [",".join(COLUMNS)]
+
+
+def test_the_table_is_for_reading(two_rows: Project, invoke: Invoke) -> None:
+    """A row an attempt, blanks for what is not known, and the place of what is unreadable."""
+    head, made, unreadable = invoke("results").stdout.splitlines()
+    assert head.split()[:3] == ["attempt", "key", "state"]
+    assert "json-mill-" in made
+    assert "stored" in made
+    assert "generated_images/mill_" in made
+    assert str(two_rows.data / "prompt_json" / "bad.json") in unreadable
+    assert "The JSON is broken" in unreadable
+    assert "NA" not in made + unreadable
+    assert "None" not in made + unreadable
+
+
+def test_csv_json_and_parquet_tell_the_same(two_rows: Project, invoke: Invoke) -> None:
+    """Each has every column; texts keep their line breaks and accents."""
+    rows = json.loads(invoke("results", "--format", "json").stdout)
+    lines = list(csv.DictReader(io.StringIO(invoke("results", "--format", "csv").stdout)))
+    path = two_rows.root / "results.parquet"
+    assert invoke("results", "--format", "parquet", "--output", str(path)).stdout == ""
+    table = pd.read_parquet(path)
+    assert list(rows[0]) == list(lines[0]) == list(table.columns) == list(COLUMNS)
+    assert [row["state"] for row in rows] == ["stored", "unreadable"]
+    assert [line["state"] for line in lines] == list(table["state"]) == ["stored", "unreadable"]
+    prompt = "a mill, a “stream”\nand a café"
+    assert rows[0]["prompt"] == lines[0]["prompt"] == table["prompt"][0] == prompt
+    assert rows[0]["seed"] == "51515151", "a seed may be too large for a number"
+    assert rows[0]["attempt"] == 1
+    assert rows[0]["current"] is True
+    assert rows[0]["cost"] is None
+
+
+def test_parquet_goes_into_a_pipe_and_on_no_terminal(two_rows: Project) -> None:
+    """Bytes are for files: a terminal is refused with the remedy, exit 2."""
+    command = ("imagegen", "results", "--format", "parquet")
+    done = subprocess.run(
+        [Path(sys.executable).parent / command[0], *command[1:]],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert len(pd.read_parquet(io.BytesIO(done.stdout))) == 2
+    code, shown = on_a_terminal(*command)
+    assert code == 2
+    assert "--output FILE" in shown
+
+
+def test_a_file_that_cannot_be_written_is_said(two_rows: Project, invoke: Invoke) -> None:
+    """A folder that does not exist is exit 2, with the path and a remedy."""
+    path = two_rows.root / "nowhere" / "results.csv"
+    result = invoke("results", "--format", "csv", "--output", str(path))
+    assert result.exit_code == 2
+    assert f"{path} cannot be written" in result.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(two_rows: Project) -> None:
+    """``imagegen results | head`` ends without a word when the pipe is closed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "imagegen", "results", "--format", "json"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(writer)
+    assert done.stderr == ""
+
+
+def test_it_needs_no_key_and_buys_nothing(
+    live_project: Project,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    invoke: Invoke,
+) -> None:
+    """Looking at the table works without any key."""
+    monkeypatch.delenv("DUOMI_API_KEY")
+    monkeypatch.delenv("RUNPOD_API_KEY")
+    assert invoke("results").exit_code == 0
+    assert simulator.stats()["duomi"]["accepted"] == 0
