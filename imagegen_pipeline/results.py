@@ -142,7 +142,7 @@ def render(rows: list[dict[str, Any]], form: str, *, shown: Sequence[str]) -> by
         text = json.dumps(records, ensure_ascii=False, indent=2) + "\n"
     else:
         text = _as_text_table(table, shown)
-    return text.encode("utf-8", "backslashreplace")
+    return text.encode()
 
 
 def _as_text_table(table: pd.DataFrame, shown: Sequence[str]) -> str:
@@ -200,7 +200,7 @@ def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", dir=path.parent)
         spare = Path(name)
         try:
-            # Half a character can only come from a file's name; JSON has an escape for it.
+            # Half a character can only come from a folder's name; JSON has an escape for it.
             with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
                 file.flush()

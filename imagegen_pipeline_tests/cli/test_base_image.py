@@ -138,10 +138,12 @@ def test_an_ill_dagster_keeps_the_answer(
     assert "Dagster cannot be told" in result.stderr
 
 
-def test_the_answer_is_utf_8_on_every_terminal(project: Project) -> None:
+def test_the_answer_is_utf_8_on_every_terminal(project: Project, invoke: Invoke) -> None:
     """JSON is UTF-8, also where the locale would write something else."""
     text = f"{DESCRIPTION}, a café"
-    done = project.run("imagegen", "base-image", ACTOR, text, *SMALL_SIZE, PYTHONIOENCODING="ascii")
+    command = ("base-image", ACTOR, text, *SMALL_SIZE)
+    assert invoke(*command).exit_code == 0
+    done = project.run("imagegen", *command, PYTHONIOENCODING="ascii")
     assert json.loads(done.stdout)["metadata"]["description"] == text
 
 

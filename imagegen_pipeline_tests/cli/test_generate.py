@@ -343,22 +343,28 @@ def test_what_a_service_says_steers_no_terminal(
     assert "\x1b" not in result.stderr
 
 
-def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(project: Project) -> None:
-    """On a terminal a bar moves, with failures above it; a pipe gets a line for each item."""
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(project: Project, invoke: Invoke) -> None:
+    """On a terminal a bar moves; a pipe, and a terminal without width, get a line an item."""
     for number in range(4):
         project.write_json(f"p{number}", f"picture {number}")
-    code, shown = on_a_terminal("imagegen", *GENERATE, "json")
+    command = (*GENERATE, "json")
+    piped = invoke(*command)
+    assert "%" not in piped.stderr
+    assert "[4/4] made" in piped.stderr
+    code, shown = on_a_terminal("imagegen", *command)
     assert code == 0
     assert "100%" in shown
     assert "4/4" in shown
     assert "[4/4]" not in shown
-    piped = project.run("imagegen", *GENERATE, "json")
-    assert "%" not in piped.stderr
-    assert "[4/4] reused" in piped.stderr
-
-
-def test_a_terminal_without_width_gets_lines(project: Project) -> None:
-    """Some terminals say that they have no columns: a bar would be invisible there."""
-    code, shown = on_a_terminal("imagegen", *ONE, columns=0)
+    assert "4 reused" in shown
+    code, shown = on_a_terminal("imagegen", *command, columns=0)
     assert code == 0
-    assert "[1/1] made" in shown
+    assert "[4/4] reused" in shown
+
+
+def test_a_failure_stands_above_the_bar(project: Project, simulator: Simulator) -> None:
+    """On a terminal, too, each failure is told with its reason."""
+    simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    code, shown = on_a_terminal("imagegen", *ONE)
+    assert code == 1
+    assert "[1/1] failed prompt-a-lighthouse-at-dusk-" in shown

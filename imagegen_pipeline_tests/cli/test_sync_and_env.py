@@ -107,9 +107,7 @@ def test_a_dagster_that_cannot_be_opened_is_one_line(
     assert "DAGSTER_HOME" in result.stderr
 
 
-def test_env_prints_lines_that_a_shell_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_env_prints_lines_that_a_shell_takes(tmp_path: Path) -> None:
     """``eval "$(imagegen env)"`` works from a folder below, blanks and quotes in the path."""
     root = tmp_path / "my 'own' project"
     root.mkdir()

@@ -107,7 +107,7 @@ def test_outcomes_come_as_they_finish(bench: Bench) -> None:
     """An item that takes long holds none of the others back."""
     prompts = many(bench, 4)
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="hang", seconds=0.5, match="number 0"
+        service="duomi", operation="submit", fault="hang", seconds=1, match="number 0"
     )
     outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, Order()))
 

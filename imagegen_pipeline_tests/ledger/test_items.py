@@ -114,6 +114,15 @@ def test_a_source_that_could_not_be_read_makes_nothing_gone(ledger: Ledger) -> N
     assert [found.location for found in ledger.items.problems()] == [FOLDER]
 
 
+def test_an_item_that_cannot_be_read_now_is_not_gone(ledger: Ledger) -> None:
+    """A file that is half written, or a row that is broken, has not left its source."""
+    ledger.items.record(scan(prompt("a"), prompt("b")))
+    change = ledger.items.record(scan(problems=(problem(f"{FOLDER}/a.json"),)))
+
+    assert change.gone == ("b",)
+    assert ledger.items.keys("prompt") == ["a"]
+
+
 def test_only_ones_own_source_can_make_an_item_gone(ledger: Ledger) -> None:
     """An empty scan of another folder, or of actors, says nothing of these prompts."""
     ledger.items.record(scan(prompt("a")))

@@ -1,0 +1,303 @@
+"""Settings: defaults, what is refused, and where relative paths lead."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
+from imagegen_pipeline.settings import NOT_ENFORCED, Settings, load_settings, project_root
+from imagegen_pipeline_tests.conftest import make_project
+
+VARIABLES = sorted(str(field.validation_alias) for field in Settings.model_fields.values())
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without any setting, and the current folder in it."""
+    made = tmp_path / "project"
+    made.mkdir()
+    make_project(made, {})
+    monkeypatch.chdir(made)
+    return made
+
+
+def test_everything_has_a_default(root: Path) -> None:
+    """With nothing set, everything lies in the project's data folder and the work is live."""
+    settings = load_settings()
+    data = root / "data"
+    assert settings.data_dir == settings.base_dir == data
+    assert settings.prompt_db == data / "llm_video_batch.db"
+    assert settings.prompt_json_dir == data / "prompt_json"
+    assert settings.actors_dir == settings.base_images_dir == data / "actors"
+    assert settings.output_dir == data / "generated_images"
+    assert settings.log_dir == data / "logs"
+    assert settings.ledger_url == f"sqlite:///{data}/imagegen.db"
+    assert settings.concurrency == 8
+    assert settings.simulator is False
+    assert (settings.timeout_connect, settings.timeout_read) == (10, 120)
+    assert (settings.timeout_queue, settings.timeout_run, settings.timeout_download) == (
+        *(900, 900),
+        60,
+    )
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_blank_variable_counts_as_unset(
+    name: str, blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every setting takes its default when its variable is there and empty."""
+    unset = load_settings()
+    monkeypatch.setenv(name, blank)
+    assert load_settings() == unset
+
+
+def test_relative_paths_begin_at_the_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is given in a folder below opens the same files."""
+    below = root / "data" / "deep"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    for name in ("DATA_DIR", "PROMPT_DB", "OUTPUT_DIR"):
+        monkeypatch.setenv(f"IMAGEGEN_{name}", "../elsewhere")
+    monkeypatch.setenv("IMAGEGEN_LOG_DIR", "~/logs")
+    monkeypatch.setenv("IMAGEGEN_LEDGER_URL", "sqlite:///books/ledger.db")
+    settings = load_settings()
+    assert settings.root == root
+    assert settings.data_dir == settings.prompt_db == settings.output_dir
+    assert settings.data_dir == root.parent / "elsewhere"
+    assert settings.log_dir == Path.home() / "logs"
+    assert settings.ledger_url == f"sqlite:///{root}/books/ledger.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("sqlite:////srv/ledger.db", "sqlite:////srv/ledger.db"),
+        ("sqlite+pysqlite:///a.db", "sqlite+pysqlite:///{root}/a.db"),
+        ("postgresql://user:word@host/db", "postgresql://user:word@host/db"),
+    ],
+)
+def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
+    given: str, meant: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Absolute files and other databases stay as they are written."""
+    monkeypatch.setenv("IMAGEGEN_LEDGER_URL", given)
+    assert load_settings().ledger_url == meant.format(root=root)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("IMAGEGEN_CONCURRENCY", "many", "valid integer"),
+        ("IMAGEGEN_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("IMAGEGEN_CONCURRENCY", "513", "less than or equal to 512"),
+        ("IMAGEGEN_TIMEOUT_READ", "0", "greater than 0"),
+        ("IMAGEGEN_TIMEOUT_RUN", "nan", "finite"),
+        ("IMAGEGEN_TIMEOUT_QUEUE", "inf", "finite"),
+        ("IMAGEGEN_TIMEOUT_CONNECT", "1e12", "less than or equal"),
+        ("IMAGEGEN_ON_UNKNOWN", "ignore", "'resubmit' or 'hold'"),
+        ("IMAGEGEN_SENSOR_BACKLOG", "all", "'register' or 'launch'"),
+        ("IMAGEGEN_DUOMI_MODE", "both", "'auto', 'sync' or 'async'"),
+        ("IMAGEGEN_SIMULATOR", "flase", "it is 1, 0, or the http:// address"),
+        ("IMAGEGEN_SIMULATOR", "localhost:8188", "it is 1, 0, or the http:// address"),
+        ("IMAGEGEN_LEDGER_URL", "sqlite://", "would forget what was paid"),
+        ("IMAGEGEN_LEDGER_URL", "sqlite:///:memory:", "would forget what was paid"),
+        ("DUOMI_BASE_URL", "duomiapi.com", "http:// or https://"),
+        ("RUNPOD_BASE_URL", "https://", "http:// or https://"),
+        ("IMAGEGEN_PRICES", "{'duomi': 1}", "it is not JSON"),
+        ("IMAGEGEN_PRICES", "[" * 100_000, "it is not JSON"),
+        ("IMAGEGEN_PRICES", "[]", "a JSON object is wanted"),
+        ("IMAGEGEN_PRICES", '{"duomi": 1}', "the prices of duomi are a JSON object"),
+        ("IMAGEGEN_PRICES", '{"doumi": {}}', "'doumi' is no service"),
+        ("IMAGEGEN_PRICES", '{"duomi": {"m": -0.01}}', "-0.01, not a number from 0 up"),
+        ("IMAGEGEN_PRICES", '{"duomi": {"m": "0.01"}}', "not a number from 0 up"),
+        ("IMAGEGEN_PRICES", '{"duomi": {"m": true}}', "not a number from 0 up"),
+        ("IMAGEGEN_PRICES", '{"duomi": {"m": NaN}}', "not a number from 0 up"),
+        ("IMAGEGEN_PRICES", '{"runpod": {"per_minute": 1}}', "'per_second', not 'per_minute'"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence names the variable and what is wrong with its value."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SetupError) as raised:
+        load_settings()
+    assert str(raised.value).startswith(f"{name} has a bad value: ")
+    assert said in str(raised.value)
+    assert raised.value.remedy
+
+
+def test_prices_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of prices for both services, free ones included."""
+    table = '{"duomi": {"a model": 0.02, "another": 0}, "runpod": {"per_second": 0.0003}}'
+    monkeypatch.setenv("IMAGEGEN_PRICES", table)
+    assert load_settings().prices["duomi"] == {"a model": 0.02, "another": 0}
+    assert load_settings().prices["runpod"] == {"per_second": 0.0003}
+
+
+@pytest.mark.parametrize("name", sorted(NOT_ENFORCED))
+def test_a_limit_without_effect_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget or rate that nothing would stop at is refused rather than ignored."""
+    monkeypatch.setenv(name, "5")
+    with pytest.raises(SetupError, match=f"{name} is set, and this version does not enforce it"):
+        load_settings()
+    monkeypatch.setenv(name, "")
+    load_settings()
+
+
+def test_the_contracts_limits_are_all_known() -> None:
+    """Each limit and budget of the table of settings is one of those that are refused."""
+    assert set(NOT_ENFORCED) == {
+        "IMAGEGEN_IN_FLIGHT",
+        "IMAGEGEN_RATE_PER_MINUTE",
+        "IMAGEGEN_RATE_PER_DAY",
+        "IMAGEGEN_BUDGET_RUN",
+        "IMAGEGEN_BUDGET_DAY",
+    }
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("IMAGEGEN_CONCURENCY", "IMAGEGEN_CONCURRENCY"),
+        ("IMAGEGEN_OUTPUT", "IMAGEGEN_OUTPUT_DIR"),
+        ("IMAGEGEN_TIMEOUT_DOWNLOADS", "IMAGEGEN_TIMEOUT_DOWNLOAD"),
+        ("imagegen_data_dir", "IMAGEGEN_DATA_DIR"),
+    ],
+)
+def test_a_typo_names_the_nearest_setting(
+    typo: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable of ours that is none is refused, with the one that was probably meant."""
+    monkeypatch.setenv(typo, "5")
+    with pytest.raises(SetupError, match=f"{typo} is not a setting") as raised:
+        load_settings()
+    assert f"Did you mean {meant}?" in raised.value.remedy
+
+
+def test_settings_of_the_server_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``IMAGEGEN_TOKEN`` and ``IMAGEGEN_CORS`` are known, though nothing reads them here."""
+    monkeypatch.setenv("IMAGEGEN_TOKEN", "a word")
+    monkeypatch.setenv("IMAGEGEN_CORS", "https://example.com")
+    load_settings()
+
+
+def test_the_env_file_is_read_and_never_overrides(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``.env`` at the root fills in what the environment has not, even an empty variable."""
+    (root / ".env").write_text(
+        "IMAGEGEN_CONCURRENCY=3\nDUOMI_API_KEY=from-the-file\nIMAGEGEN_SIMULATOR=1\n"
+    )
+    for name in ("IMAGEGEN_CONCURRENCY", "DUOMI_API_KEY"):  # put back what load_dotenv sets
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("IMAGEGEN_SIMULATOR", "")
+    settings = load_settings()
+    assert settings.concurrency == 3
+    assert settings.key_for("duomi").get_secret_value() == "from-the-file"
+    assert settings.simulator is False
+    monkeypatch.setenv("IMAGEGEN_CONCURRENCY", "5")
+    assert load_settings().concurrency == 5
+    assert os.environ["DUOMI_API_KEY"] == "from-the-file", "Dagster's EnvVar sees it too"
+
+
+def test_a_typo_in_the_env_file_is_found(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``.env`` is held to the same names."""
+    (root / ".env").write_text("IMAGEGEN_BUDGETS=3\n")
+    monkeypatch.setenv("IMAGEGEN_BUDGETS", "")
+    monkeypatch.delenv("IMAGEGEN_BUDGETS")
+    with pytest.raises(SetupError, match="IMAGEGEN_BUDGETS is not a setting"):
+        load_settings()
+
+
+def test_an_env_file_that_is_no_text_is_refused(root: Path) -> None:
+    """A file that cannot be decoded is named."""
+    (root / ".env").write_bytes(b"DUOMI_API_KEY=\xff\xfe\n")
+    with pytest.raises(SetupError, match=r"\.env cannot be read"):
+        load_settings()
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", "on", "http://127.0.0.1:8188/"])
+def test_the_simulator_keeps_everything_apart(
+    value: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switched on, results go below ``simulated/`` whatever else is set, and keys are its own."""
+    monkeypatch.setenv("IMAGEGEN_SIMULATOR", value)
+    monkeypatch.setenv("DUOMI_API_KEY", "live")
+    for name in ("IMAGEGEN_OUTPUT_DIR", "IMAGEGEN_LOG_DIR"):
+        monkeypatch.setenv(name, str(root / "live"))
+    monkeypatch.setenv("IMAGEGEN_LEDGER_URL", "sqlite:///live.db")
+    settings = load_settings()
+    apart = root / "data" / "simulated"
+    assert settings.simulator is True
+    assert settings.base_dir == root / "data"
+    for place in (settings.output_dir, settings.log_dir, settings.base_images_dir):
+        assert place.is_relative_to(apart)
+    assert settings.ledger_url == f"sqlite:///{apart}/imagegen.db"
+    assert settings.key_for("duomi").get_secret_value() == "simulated-duomi-key"
+    assert settings.simulator_url == ("http://127.0.0.1:8188" if "http" in value else None)
+
+
+@pytest.mark.parametrize("value", ["0", "false", "No", "off"])
+def test_the_simulator_can_be_switched_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual words for no mean a live run."""
+    monkeypatch.setenv("IMAGEGEN_SIMULATOR", value)
+    assert load_settings().simulator is False
+
+
+def test_a_live_run_needs_keys_and_an_endpoint() -> None:
+    """What is missing is named by its variable."""
+    settings = load_settings()
+    for call, name in (
+        (lambda: settings.key_for("duomi"), "DUOMI_API_KEY"),
+        (lambda: settings.key_for("runpod"), "RUNPOD_API_KEY"),
+        (settings.endpoint, "RUNPOD_SERVER_100_ID"),
+    ):
+        with pytest.raises(MissingKeyError, match=name):
+            call()
+
+
+def test_blanks_around_a_key_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line break that was copied along does no harm."""
+    monkeypatch.setenv("DUOMI_API_KEY", " sk-1234\r\n")
+    assert load_settings().key_for("duomi").get_secret_value() == "sk-1234"
+
+
+@pytest.mark.parametrize("key", ["two words", "schlüssel", "sk-\x7f", "“sk-1234”"])
+def test_what_cannot_be_a_key_is_refused_unseen(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No header could carry it; the sentence names the variable and not the value."""
+    monkeypatch.setenv("RUNPOD_API_KEY", key)
+    settings = load_settings()
+    with pytest.raises(SetupError, match="RUNPOD_API_KEY is not a key") as raised:
+        settings.key_for("runpod")
+    assert key not in raised.value.sentence
+    assert key not in repr(settings)
+
+
+def test_an_endpoint_is_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address in the id's place would send the key somewhere else."""
+    monkeypatch.setenv("RUNPOD_SERVER_100_ID", "https://api.runpod.ai/v2/abc")
+    with pytest.raises(SetupError, match="no endpoint's id"):
+        load_settings().endpoint()
+
+
+def test_a_home_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``~somebody`` must be a user of this machine."""
+    monkeypatch.setenv("IMAGEGEN_DATA_DIR", "~nobody-of-that-name/data")
+    with pytest.raises(SetupError, match="a user who is not known here"):
+        _ = load_settings().data_dir
+
+
+def test_a_folder_that_was_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that stands in a folder that is gone gets a sentence."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SetupError, match="The current folder does not exist"):
+        project_root()
