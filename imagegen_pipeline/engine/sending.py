@@ -27,6 +27,8 @@ from imagegen_pipeline.services.download import Downloader
 SUBMIT_TRIES = 6
 DOWNLOAD_TRIES = 4
 FIRST_POLL, POLL_GROWTH, LONGEST_POLL = 0.25, 1.5, 5.0
+LONGEST_RETRY_AFTER = 600.0
+"""Seconds a service may ask us to wait; beyond, the item fails and a later run tries again."""
 POLL_ERRORS = 10
 """Errors in a row, while polling, after which the job is left to be collected later."""
 NOT_ACCEPTED = (RateLimitedError, ServiceBusyError, UnreachableError)
@@ -58,9 +60,10 @@ class Conversation:
 
     def retry(self, call: Callable[[], _T], on: tuple[type[Exception], ...], tries: int) -> _T:
         """``call`` again after errors of type ``on``: full jitter, Retry-After obeyed."""
+        tried = stop_after_attempt(tries)
         retrying = Retrying(
             retry=retry_if_exception_type(on),
-            stop=stop_after_attempt(tries),
+            stop=lambda state: tried(state) or _asks_too_long(state),
             wait=_backoff,
             sleep=self._pause,
             reraise=True,
@@ -150,8 +153,15 @@ def _lateness(
     return f"{phase} for {passed:.0f} s, past the {limit:g} s allowed"
 
 
-def _backoff(state: RetryCallState) -> float:
+def _retry_after(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    least = getattr(error, "retry_after", None) or 0.0
+    return float(getattr(error, "retry_after", None) or 0.0)
+
+
+def _asks_too_long(state: RetryCallState) -> bool:
+    return _retry_after(state) > LONGEST_RETRY_AFTER
+
+
+def _backoff(state: RetryCallState) -> float:
     # Full jitter spreads many clients over the whole window.
-    return float(least) + random.uniform(0, min(2.0**state.attempt_number, 60.0) / 2)  # noqa: S311
+    return _retry_after(state) + random.uniform(0, min(2.0**state.attempt_number, 60.0) / 2)  # noqa: S311

@@ -93,6 +93,23 @@ def test_a_refusal_for_now_is_tried_again(bench: Bench, status: int) -> None:
     assert bench.simulator.billed() == 1
 
 
+def test_a_wait_past_all_patience_fails_the_item(bench: Bench) -> None:
+    """A service that asks to come back tomorrow is not waited for: the item fails, unbilled."""
+    prompt = bench.prompt()
+    bench.simulator.fault(
+        service="duomi",
+        operation="submit",
+        fault="status",
+        status=429,
+        headers={"Retry-After": "86400"},
+    )
+    failed = bench.make_one(prompt, shop=bench.on_fake_clock())
+
+    assert (failed.status, failed.error_kind) == (Status.FAILED, "rate_limited")
+    assert bench.requests(SUBMIT) == 1
+    assert bench.clock.waits == []
+
+
 def test_a_refusal_that_lasts_fails_the_item(bench: Bench) -> None:
     """After a few tries the item fails, unbilled, and the next batch makes it."""
     prompt = bench.prompt()
