@@ -1,7 +1,7 @@
 """Outcomes as Dagster events: what a person sees of a picture in the UI."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -127,12 +127,13 @@ class RunlessReporter:
     def report_missed(self) -> int:
         """Report every current picture that Dagster has not heard of; returns how many."""
         count = 0
-        while missed := self._pipeline.ledger.attempts.unreported():
-            count += sum(self.report(outcome) for outcome in _as_outcomes(self._pipeline, missed))
+        while missed := unreported_outcomes(self._pipeline):
+            count += sum(self.report(outcome) for outcome in missed)
         return count
 
 
-def _as_outcomes(pipeline: Pipeline, attempts: Sequence[Attempt]) -> list[Outcome]:
+def unreported_outcomes(pipeline: Pipeline) -> list[Outcome]:
+    """Current pictures that Dagster has not heard of, oldest first; a thousand at most."""
     return [
         Outcome(
             attempt.item_key,
@@ -142,7 +143,7 @@ def _as_outcomes(pipeline: Pipeline, attempts: Sequence[Attempt]) -> list[Outcom
             cost=0.0 if attempt.shared_from else attempt.cost,
             warnings=attempt.warnings,
         )
-        for attempt in attempts
+        for attempt in pipeline.ledger.attempts.unreported()
     ]
 
 

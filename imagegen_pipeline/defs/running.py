@@ -10,9 +10,11 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from imagegen_pipeline.defs.reporting import (
     RESULTS,
+    asset_of,
     failure_observation,
     materialization,
     results_metadata,
+    unreported_outcomes,
 )
 from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.domain.generation import Outcome, Status
@@ -91,6 +93,7 @@ class PartitionLog:
             self.context.log.warning("Stopping: nothing new is begun; what is sent is kept.")
             batch.stop()
             self._report_all(batch)
+            self._report_missed()
             self._refresh_here()
             raise
         finally:
@@ -109,6 +112,15 @@ class PartitionLog:
     def _report_all(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
             self.report(outcome)
+
+    def _report_missed(self) -> None:
+        """An interrupt may fall between an outcome and its event: the ledger knows which."""
+        self._flush()
+        covered = set(self.context.partition_keys)
+        for outcome in unreported_outcomes(self._pipeline):
+            attempt = outcome.attempt
+            if attempt and asset_of(attempt) == self._asset and outcome.item_key in covered:
+                self.report(outcome)
 
     def report(self, outcome: Outcome) -> None:
         """One outcome: a materialization, or an observation that says why there is none."""
