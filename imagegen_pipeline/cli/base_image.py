@@ -66,13 +66,13 @@ def base_image(
 
 def _answer(pipeline: StoppablePipeline, wish: BaseImageWish) -> BaseImageAnswer:
     from imagegen_pipeline.base_images import failed, generate_base_image
-    from imagegen_pipeline.cli.interrupts import Interrupts
+    from imagegen_pipeline.cli.interrupts import interruptible
     from imagegen_pipeline.cli.telling import DagsterTeller
     from imagegen_pipeline.domain.errors import RequestRefusedError
     from imagegen_pipeline.generation_log import open_log
 
     open_log(pipeline.settings.log_dir)
-    with Interrupts(pipeline.stop):
+    with interruptible(pipeline.stop):
         try:
             answer = generate_base_image(pipeline, wish)
         except RequestRefusedError as error:

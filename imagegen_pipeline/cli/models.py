@@ -23,7 +23,7 @@ def models(*, yes: bool, try_all: bool) -> None:
     It says what that costs and asks before it buys anything. The first model that answers
     ends it, unless --all. Exit code 1 means that none answered.
     """
-    from imagegen_pipeline.cli.interrupts import Interrupts
+    from imagegen_pipeline.cli.interrupts import interruptible
     from imagegen_pipeline.cli.stoppable import StoppablePipeline
     from imagegen_pipeline.generation_log import open_log
     from imagegen_pipeline.services.duomi import KNOWN_MODELS
@@ -36,7 +36,7 @@ def models(*, yes: bool, try_all: bool) -> None:
         if not yes:
             click.confirm("Go on?", abort=True, err=True)
         open_log(pipeline.settings.log_dir)
-        with Interrupts(pipeline.stop):
+        with interruptible(pipeline.stop):
             for model in KNOWN_MODELS:
                 outcome = _try(pipeline, model)
                 answered += outcome.ok

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagegen_pipeline.cli.interrupts import Interrupts
+from imagegen_pipeline.cli.interrupts import interruptible
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.generation import Outcome
@@ -24,7 +24,7 @@ def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool
     leaves at once, and what was sent is collected by the next run.
     """
     show = _Progress(total)
-    with Interrupts(batch.stop) as interrupts:
+    with interruptible(batch.stop) as interrupts:
         try:
             for outcome in batch:
                 each(outcome)

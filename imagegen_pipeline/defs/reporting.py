@@ -127,12 +127,12 @@ class RunlessReporter:
     def report_missed(self) -> int:
         """Report every current picture that Dagster has not heard of; returns how many."""
         count = 0
-        while missed := unreported_outcomes(self._pipeline):
+        while missed := _unreported(self._pipeline):
             count += sum(self.report(outcome) for outcome in missed)
         return count
 
 
-def unreported_outcomes(pipeline: Pipeline) -> list[Outcome]:
+def _unreported(pipeline: Pipeline) -> list[Outcome]:
     """Current pictures that Dagster has not heard of, oldest first; a thousand at most."""
     return [
         Outcome(

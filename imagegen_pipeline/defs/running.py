@@ -1,7 +1,7 @@
 """A batch inside a Dagster step: each partition's event as it finishes, failures at the end."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,15 +10,14 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from imagegen_pipeline.defs.reporting import (
     RESULTS,
-    asset_of,
     failure_observation,
     materialization,
     results_metadata,
-    unreported_outcomes,
 )
 from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.engine import Batch
+from imagegen_pipeline.interrupts import Interrupts
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.results import result_rows, summary, write_results
 
@@ -72,6 +71,10 @@ class Tally:
     failed: list[Outcome] = field(default_factory=list)
 
 
+def _interrupt() -> None:
+    raise dg.DagsterExecutionInterruptedError
+
+
 class PartitionLog:
     """Writes a step's outcomes into Dagster; used from the step's own thread only."""
 
@@ -85,19 +88,22 @@ class PartitionLog:
         self.tally = Tally()
 
     def run(self, batch: Batch) -> None:
-        """Report every outcome. On *terminate*: take nothing new, report what finishes."""
-        try:
-            self._report_all(batch)
-        except BaseException:
-            # Also Dagster's interrupt, which is no Exception: what is in flight is paid for.
-            self.context.log.warning("Stopping: nothing new is begun; what is sent is kept.")
-            batch.stop()
-            self._report_all(batch)
-            self._report_missed()
-            self._refresh_here()
-            raise
-        finally:
-            self._flush()
+        """Report every outcome. On *terminate*: take nothing new, report what finishes.
+
+        Dagster would raise into the middle of whatever line is running; here the batch is told
+        to stop instead, and the interrupt is raised when all it was at has been reported.
+        """
+        with Interrupts(batch.stop, again=_interrupt) as interrupts:
+            try:
+                for outcome in batch:
+                    self.report(outcome)
+            finally:
+                self._flush()
+            if interrupts.happened:
+                self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
+                self._refresh_here()
+        if interrupts.happened:
+            _interrupt()
 
     def pass_over(self, keys: Sequence[str]) -> None:
         """Report again what is made of ``keys``, at no cost.
@@ -107,19 +113,6 @@ class PartitionLog:
         for key in keys:
             outcome = self._pipeline.current_outcome(key)
             if outcome is not None:
-                self.report(outcome)
-
-    def _report_all(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            self.report(outcome)
-
-    def _report_missed(self) -> None:
-        """An interrupt may fall between an outcome and its event: the ledger knows which."""
-        self._flush()
-        covered = set(self.context.partition_keys)
-        for outcome in unreported_outcomes(self._pipeline):
-            attempt = outcome.attempt
-            if attempt and asset_of(attempt) == self._asset and outcome.item_key in covered:
                 self.report(outcome)
 
     def report(self, outcome: Outcome) -> None:
