@@ -22,7 +22,7 @@ demo: $(READY) ## the main job on the local simulator with the sample data
 	$(BIN)/python -m imagegen_pipeline.demo
 
 dev: $(READY) ## the Dagster UI with its daemon; IMAGEGEN_SIMULATOR=1 make dev costs nothing
-	$(BIN)/dagster dev
+	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev
 
 test: $(READY) ## every test but the long ones
 	$(BIN)/python -m pytest -n 3 --dist worksteal

@@ -23,6 +23,7 @@ from imagegen_pipeline.domain.actors import (
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Outcome
 from imagegen_pipeline.domain.keys import is_key
+from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.workflow import LARGEST_SEED, MOST_STEPS, check_size
 from imagegen_pipeline.pipeline import Pipeline
 
@@ -68,6 +69,9 @@ def refusal(wish: BaseImageWish) -> str | None:
     """Why a wish cannot be granted, before anything is sent; None when it can."""
     if not wish.actor_name.strip() or not wish.description.strip():
         return MISSING_FIELDS
+    fault = prompt_text_fault(wish.description, "description")
+    if fault is not None:
+        return " ".join(fault)
     if not is_key(wish.actor_name):
         return (
             f"{wish.actor_name!r} is not an actor's folder name: letters, digits, _ and - only, "

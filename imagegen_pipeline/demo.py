@@ -72,7 +72,8 @@ def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
     counts = summary(result_rows(pipeline.ledger))["states"]
     bills = requests.get(f"{simulator}/_sim/stats", params={"prompts": "0"}, timeout=10).json()
     stored = counts.get("stored", 0)
-    print(f"Made: {stored} pictures in all, of {counts}.")
+    others = ", ".join(f"{n} {state}" for state, n in counts.items() if state != "stored")
+    print(f"Made: {stored} pictures in all{f' (besides: {others})' if others else ''}.")
     for service in ("duomi", "runpod"):
         print(f"      {service} would have billed {bills[service]['billed']} since it started.")
     print(f"Pictures:    {settings.output_dir.relative_to(settings.root)}")

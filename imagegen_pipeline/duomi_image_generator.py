@@ -207,7 +207,13 @@ class DuomiImageGenerator:
         work = self._pipeline
         open_log(work.settings.log_dir)
         batch = work.generate_images(prompts, parameters, work.order(delay=delay))
-        outcomes = {outcome.item_key: outcome for outcome in batch}
+        outcomes: dict[str, Outcome] = {}
+        try:
+            for outcome in batch:
+                outcomes[outcome.item_key] = outcome
+        except BaseException:  # Ctrl-C: what is queued must not be bought behind one's back
+            batch.stop(leave_jobs=True)
+            raise
         return [user_result(prompt, outcomes[prompt.key]) for prompt in prompts]
 
 

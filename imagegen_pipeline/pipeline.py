@@ -7,7 +7,7 @@ none of them has a logic of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -156,15 +156,20 @@ class Pipeline:
         )
 
     def scan_prompts(
-        self, *, database: bool = True, json_files: bool = True, json_dir: Path | None = None
+        self,
+        *,
+        database: bool = True,
+        json_files: bool = True,
+        json_dir: Path | None = None,
+        record: bool = True,
     ) -> Found:
-        """Look at the prompts' sources now and write down what is there."""
+        """Look at the prompts' sources now and, if ``record``, write down what is there."""
         scans: list[PromptScan] = []
         if database:
             scans.append(scan_database(self.settings.prompt_db))
         if json_files:
             scans.append(scan_json_folder(json_dir or self.settings.prompt_json_dir))
-        changes = [self.ledger.items.record(scan) for scan in scans]
+        changes = [self.ledger.items.record(scan) for scan in scans] if record else []
         return Found(
             prompts=tuple(prompt for scan in scans for prompt in scan.prompts),
             problems=tuple(problem for scan in scans for problem in scan.problems),
@@ -197,14 +202,18 @@ class Pipeline:
         self.ledger.items.record(scan)
 
     def prompts(self, keys: Sequence[str]) -> dict[str, Prompt]:
-        """The prompts of these keys, as the ledger knows them."""
-        items = self.ledger.items.get(keys)
-        return {k: item.thing for k, item in items.items() if isinstance(item.thing, Prompt)}
+        """The prompts of these keys that their source had when it was last looked at."""
+        return {k: thing for k, thing in self._present(keys) if isinstance(thing, Prompt)}
 
     def actors(self, keys: Sequence[str]) -> dict[str, Actor]:
-        """The actors of these keys, as the ledger knows them."""
-        items = self.ledger.items.get(keys)
-        return {k: item.thing for k, item in items.items() if isinstance(item.thing, Actor)}
+        """The actors of these keys that their folder had when it was last looked at."""
+        return {k: thing for k, thing in self._present(keys) if isinstance(thing, Actor)}
+
+    def _present(self, keys: Sequence[str]) -> Iterator[tuple[str, Prompt | Actor]]:
+        unreadable = {problem.location for problem in self.ledger.items.problems()}
+        for key, item in self.ledger.items.get(keys).items():
+            if not item.gone and item.thing.location not in unreadable:
+                yield key, item.thing
 
     def order(self, **wishes: object) -> Order:
         """An order with the settings' concurrency, changed by ``wishes``."""

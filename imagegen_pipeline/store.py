@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from imagegen_pipeline.domain.errors import NotAPictureError, StoreError
+from imagegen_pipeline.domain.errors import NotAPictureError, StoreError, UnreadableError
 from imagegen_pipeline.domain.images import SUFFIXES, Picture, decode_picture, to_png
 
 HIDDEN = ".imagegen"
@@ -53,7 +53,7 @@ class PictureStore(Protocol):
         """Make ``target`` the current picture, keeping what it replaces; returns warnings."""
 
     def matches(self, path: str, digest: str) -> bool:
-        """Whether the file is there with these bytes."""
+        """Whether the file is there with these bytes; raises UnreadableError."""
 
     def is_taken(self, folder: str, stem: str) -> bool:
         """Whether a picture of that name is there, whatever its suffix."""
@@ -163,8 +163,10 @@ class LocalStore:
     def matches(self, path: str, digest: str) -> bool:
         """See ``PictureStore.matches``: every byte is read."""
         file = self.absolute(path)
-        with _as_store_error(file, "read"):
+        try:
             return file.is_file() and _file_digest(file) == digest
+        except OSError as error:
+            raise UnreadableError(f"{file} cannot be read: {error.strerror or error}.") from error
 
     def is_taken(self, folder: str, stem: str) -> bool:
         """See ``PictureStore.is_taken``."""

@@ -119,7 +119,7 @@ def generate(source: str, text: str | None, input_dir: Path | None, **options: A
     try:
         if not options["dry_run"]:
             _open_service(pipeline, options["api_key"])
-        found = _find(pipeline, source, text, input_dir)
+        found = _find(pipeline, source, text, input_dir, record=not options["dry_run"])
         _run(pipeline, found, source, options)
     finally:
         pipeline.close()
@@ -141,7 +141,9 @@ def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
     pipeline.service("duomi")
 
 
-def _find(pipeline: Pipeline, source: str, text: str | None, input_dir: Path | None) -> Found:
+def _find(
+    pipeline: Pipeline, source: str, text: str | None, input_dir: Path | None, *, record: bool
+) -> Found:
     from imagegen_pipeline.cli.looking import say_problems
     from imagegen_pipeline.domain.errors import SetupError, SourceError
     from imagegen_pipeline.pipeline import Found
@@ -152,12 +154,14 @@ def _find(pipeline: Pipeline, source: str, text: str | None, input_dir: Path | N
             prompt = typed_prompt(text or "")
         except SourceError as error:
             raise SetupError(str(error), remedy=error.remedy) from None
-        pipeline.register(prompt)
+        if record:
+            pipeline.register(prompt)
         return Found(prompts=(prompt,))
     found = pipeline.scan_prompts(
         database=source == "sqlite",
         json_files=source == "json",
         json_dir=input_dir.expanduser().absolute() if input_dir else None,
+        record=record,
     )
     found = replace(found, problems=say_problems(found))
     if not found.prompts:
@@ -277,7 +281,7 @@ def _dry_run(
 ) -> None:
     forecast = pipeline.foresee_images(prompts, parameters, regenerate=regenerate)
     for key, fate in forecast.fates.items():
-        click.echo(f"{fate} {key}", err=True)
+        click.echo(f"{fate} {key}")
     counts = Counter(forecast.fates.values())
     click.echo(", ".join(f"{n} to {fate}" for fate, n in counts.items()) + ".")
     if forecast.cost is None:

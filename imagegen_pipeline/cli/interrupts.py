@@ -9,8 +9,9 @@ from collections.abc import Callable
 from imagegen_pipeline.interrupts import Interrupts
 
 STOPPING = (
-    "\nStopping: what was sent is waited for, nothing more is sent. Again to leave at once: a "
-    "picture under way may then be billed and lost.\n"
+    "\nStopping: nothing more is sent. Answers under way are waited for; a job at a service is "
+    "left there, and the next run collects it. Again to leave at once: a picture under way may "
+    "then be billed and lost.\n"
 )
 LEFT = "\nLeft at once. The next run goes on with what was sent, within a minute.\n"
 

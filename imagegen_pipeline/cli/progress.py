@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +25,7 @@ def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool
     leaves at once, and what was sent is collected by the next run.
     """
     show = _Progress(total)
-    with interruptible(batch.stop) as interrupts:
+    with interruptible(partial(batch.stop, leave_jobs=True)) as interrupts:
         try:
             for outcome in batch:
                 each(outcome)

@@ -20,10 +20,10 @@ class StoppablePipeline(Pipeline):
         self.stopped = False
 
     def stop(self) -> None:
-        """Send nothing more; what is at a service is collected now or by the next run."""
+        """Send nothing more; a job at a service is left there for the next run."""
         self.stopped = True
         for batch in self._begun:
-            batch.stop()
+            batch.stop(leave_jobs=True)
 
     def generate_images(
         self, prompts: Iterable[Prompt], parameters: PromptParameters, order: Order
@@ -40,5 +40,5 @@ class StoppablePipeline(Pipeline):
     def _remember(self, batch: Batch) -> Batch:
         self._begun.append(batch)
         if self.stopped:
-            batch.stop()
+            batch.stop(leave_jobs=True)
         return batch

@@ -1,6 +1,6 @@
 """The assets: sources → prompts and actors → pictures → the table of results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import dagster as dg
@@ -17,8 +17,6 @@ from imagegen_pipeline.defs.running import (
     typed_failure,
 )
 from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
-from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.engine import Order
@@ -52,6 +50,10 @@ class ImagesConfig(KeysConfig):
         None, description="A seed for all; -1 draws one. A regenerate without it draws a new one."
     )
     negative_prompt: str | None = Field(None, description="What the pictures should not show.")
+
+    def asks_for_more(self) -> bool:
+        """Whether something else is asked for than what the sources have."""
+        return self.regenerate or self.parameters() != PromptParameters()
 
     def parameters(self) -> PromptParameters:
         """The users' defaults with what is set here."""
@@ -195,8 +197,11 @@ def generated_images(
         work = pipeline.get()
         work.use(duomi.client(work))
         log = PartitionLog(context, work, IMAGES)
+        found = work.scan_prompts()
         known = work.prompts(_meant(context, config))
-        _report_others(log, config, known, "prompt")
+        _report_others(log, config, known, found.problems)
+        if not config.asks_for_more():
+            known = _without_typed_ones(log, known)
         order = _order(context, work, config)
         log.run(work.generate_images(known.values(), config.parameters(), order))
         yield from log.finish()
@@ -220,8 +225,9 @@ def actor_base_images(
         work = pipeline.get()
         work.use(runpod.client(work))
         log = PartitionLog(context, work, BASE_IMAGES)
+        found = work.scan_actors()
         known = work.actors(_meant(context, config))
-        _report_others(log, config, known, "actor")
+        _report_others(log, config, known, found.problems)
         asked = [config.apply(actor) for actor in known.values()]
         for actor in asked:
             _advise(context, actor)
@@ -249,24 +255,27 @@ def _advise(context: dg.AssetExecutionContext, actor: Actor) -> None:
 
 
 def _report_others(
-    log: PartitionLog, config: KeysConfig, known: Mapping[str, Prompt | Actor], noun: str
+    log: PartitionLog,
+    config: KeysConfig,
+    known: Mapping[str, Prompt | Actor],
+    problems: Sequence[SourceProblem],
 ) -> None:
-    """What the run covers and does not make: keys that are not meant, and unknown ones."""
+    """What the run covers and does not make: keys that are not meant, and absent items."""
     meant = _meant(log.context, config)
     log.pass_over([key for key in log.context.partition_keys if key not in set(meant)])
-    for key in meant:
-        if key not in known:
-            log.report(_unknown(key, noun))
+    unreadable = {problem.location: problem for problem in problems}
+    absent = log.absent([key for key in meant if key not in known], unreadable)
+    for outcome in absent:
+        log.report(outcome)
 
 
-def _unknown(key: str, noun: str) -> Outcome:
-    return Outcome(
-        key,
-        Status.FAILED,
-        error_kind=SourceError.kind,
-        error=f"There is no {noun} {key} in the ledger.",
-        remedy="Materialize source_scan, or run `imagegen sync`, then try again.",
-    )
+def _without_typed_ones(log: PartitionLog, known: Mapping[str, Prompt]) -> dict[str, Prompt]:
+    """The prompts of sources. A typed prompt has no source that could ask for another picture
+    than the one it was typed for, so what it has is reported as it is.
+    """
+    typed = [key for key, prompt in known.items() if prompt.source == "single_prompt"]
+    reported = set(log.pass_over(typed))
+    return {key: prompt for key, prompt in known.items() if key not in reported}
 
 
 @dg.asset(

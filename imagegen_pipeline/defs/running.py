@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -14,8 +15,9 @@ from imagegen_pipeline.defs.reporting import (
     materialization,
     results_metadata,
 )
-from imagegen_pipeline.domain.errors import ImagegenError
+from imagegen_pipeline.domain.errors import ImagegenError, SourceError
 from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.domain.prompts import SourceProblem
 from imagegen_pipeline.engine import Batch
 from imagegen_pipeline.interrupts import Interrupts
 from imagegen_pipeline.pipeline import Pipeline
@@ -38,8 +40,11 @@ def typed_failure() -> Iterator[None]:
 
 def intent_of(context: dg.AssetExecutionContext) -> str:
     """Who asks: the backfill or the root run, so that a re-execution is the same intent."""
-    run = context.run
-    return run.tags.get("dagster/backfill") or run.root_run_id or run.run_id
+    root_id = context.run.root_run_id or context.run.run_id
+    root = context.instance.get_run_by_id(root_id) or context.run
+    # Dagster drops the backfill's tag from a retry, so the root run is asked.
+    tags = {**context.run.tags, **root.tags}
+    return tags.get("dagster/root_backfill_id") or tags.get("dagster/backfill") or root_id
 
 
 def done(counts: Mapping[str, int] | None = None) -> dg.MaterializeResult[None]:
@@ -93,7 +98,7 @@ class PartitionLog:
         Dagster would raise into the middle of whatever line is running; here the batch is told
         to stop instead, and the interrupt is raised when all it was at has been reported.
         """
-        with Interrupts(batch.stop, again=_interrupt) as interrupts:
+        with Interrupts(partial(batch.stop, leave_jobs=True), again=_interrupt) as interrupts:
             try:
                 for outcome in batch:
                     self.report(outcome)
@@ -105,15 +110,37 @@ class PartitionLog:
         if interrupts.happened:
             _interrupt()
 
-    def pass_over(self, keys: Sequence[str]) -> None:
-        """Report again what is made of ``keys``, at no cost.
+    def pass_over(self, keys: Sequence[str]) -> list[str]:
+        """Report again what is made of ``keys``, at no cost; returns the keys reported.
 
         In a run that fails, Dagster shows every planned partition without an event as failed.
         """
+        reported = []
         for key in keys:
             outcome = self._pipeline.current_outcome(key)
             if outcome is not None:
                 self.report(outcome)
+                reported.append(key)
+        return reported
+
+    def absent(
+        self, keys: Sequence[str], unreadable: Mapping[str, SourceProblem]
+    ) -> Iterator[Outcome]:
+        """Why these partitions have no item: never seen, gone, or not readable now."""
+        known = self._pipeline.ledger.items.get(keys)
+        for key in keys:
+            item = known.get(key)
+            message = f"Nothing of the name {key} is in the ledger."
+            remedy = "Materialize source_scan, or run `imagegen sync`, then try again."
+            if item is not None:
+                message = f"Its source no longer has it: {item.thing.location}."
+                remedy = "Put it back, or leave its partition alone: the pictures made stay."
+            problem = unreadable.get(item.thing.location) if item is not None else None
+            if problem is not None:
+                message, remedy = problem.message, problem.remedy
+            yield Outcome(
+                key, Status.FAILED, error_kind=SourceError.kind, error=message, remedy=remedy
+            )
 
     def report(self, outcome: Outcome) -> None:
         """One outcome: a materialization, or an observation that says why there is none."""
@@ -164,9 +191,10 @@ class PartitionLog:
         skipped = self.tally.counts[str(Status.SKIPPED)]
         reason = next((o for o in failed if o.status is not Status.SKIPPED), failed[0]).reason
         good = sum(self.tally.counts.values()) - len(failed)
+        stand = f"; the other {good} stand" if good else ""
         return dg.Failure(
-            f"{len(failed)} of {good + len(failed)} have no picture ({skipped} not begun); "
-            f"the other {good} stand. First reason: {reason}",
+            f"{len(failed)} of {good + len(failed)} have no picture ({skipped} not begun){stand}. "
+            f"First reason: {reason}",
             metadata={"failed": dg.MetadataValue.md("\n".join(lines))},
             allow_retries=False,
         )

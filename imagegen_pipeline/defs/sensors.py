@@ -53,13 +53,17 @@ def _tick(
             cursor=cursor,
         )
     after = int(context.cursor or 0)
+    # What was typed, or read from another folder by a command, is not this sensor's to buy.
+    here = {one.key for one in found.prompts} | {one.key for one in found.actors}
     news = pipeline.ledger.items.news(kind, after=after, limit=CHUNK)
-    if not news:
+    wanted = [key for _, key in news if key in here]
+    if not wanted:
         return dg.SensorResult(
             skip_reason=f"Nothing new: {len(present)} are known.",
             dynamic_partitions_requests=add,
+            cursor=str(news[-1][0]) if news else context.cursor,
         )
-    request = _request([key for _, key in news], [*known, *missing], steps)
+    request = _request(wanted, [*known, *missing], steps)
     last = news[-1][0]
     return dg.SensorResult(
         run_requests=[request._replace(run_key=f"{name}-{news[0][0]}-{last}")],
@@ -84,6 +88,8 @@ def _request(keys: list[str], order: list[str], steps: Sequence[str]) -> dg.RunR
     target=dg.AssetSelection.assets(prompts, generated_images, generation_results),
     minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
     default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Finds new and changed prompts, registers them and requests their pictures. "
+    "Switched on, it requests only what comes after.",
 )
 def new_prompts_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
@@ -98,6 +104,8 @@ def new_prompts_sensor(
     target=dg.AssetSelection.assets(actors, actor_base_images, generation_results),
     minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
     default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Finds new and changed actors, registers them and requests their base images. "
+    "Switched on, it requests only what comes after.",
 )
 def new_actors_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource

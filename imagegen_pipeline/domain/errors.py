@@ -14,12 +14,17 @@ ImagegenError                 kind                 stops     what happened
 │   ├── UnreachableError      unreachable          the item  never connected: not accepted
 │   ├── OutcomeUnknownError   unknown              the item  sent, no answer: maybe billed
 │   ├── BadAnswerError        bad_answer           the item  an answer that cannot be understood
+│   ├── StoppedError          stopped              the item  the batch was stopped meanwhile
+│   ├── StillRunningError     job_timeout          the item  past its deadline, not cancelled
+│   ├── JobElsewhereError     job_elsewhere        the item  a job at an endpoint not ours now
 │   ├── JobFailedError        job_failed           the item  the job ran and failed
 │   ├── JobTimeoutError       job_timeout          the item  queue or run deadline passed
 │   └── JobExpiredError       job_expired          the item  the service no longer has the result
 ├── PictureError              picture              the item  what arrived is not a usable picture
 │   ├── NotAPictureError      not_a_picture        the item  bytes that do not decode
+│   ├── UnreadableError       unreadable_picture   the item  a file of ours that cannot be read
 │   └── DownloadError         download             the item  the picture's URL did not deliver
+│       └── UrlRefusedError   url_refused          the batch an address that we do not fetch from
 ├── StoreError                store                the batch a disk or folder that cannot be written
 ├── InternalFaultError        internal             the item  a fault of this program
 └── LedgerError               ledger               the batch the database of attempts
@@ -153,6 +158,34 @@ class BadAnswerError(ServiceError):
     remedy = "Run again; if it stays, the service's API has changed: please report it."
 
 
+class StoppedError(ServiceError):
+    """The batch was stopped, or the process ended, while this item was under way.
+
+    ``sent`` says that a job is at the service, so that a picture may be billed.
+    """
+
+    kind = "stopped"
+    remedy = "Run again: what was sent is collected, not bought again."
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class StillRunningError(ServiceError):
+    """A job is past its deadline and could not be cancelled: it may yet be billed."""
+
+    kind = "job_timeout"
+    remedy = "Run again later: the job is collected then, not bought again."
+
+
+class JobElsewhereError(ServiceError):
+    """A job was sent to an endpoint that the settings no longer name, and does not answer."""
+
+    kind = "job_elsewhere"
+    remedy = "Set the endpoint and key as they were to collect it; it is given up after a day."
+
+
 class JobFailedError(ServiceError):
     """The service accepted the job, ran it and failed. Carries the job's id."""
 
@@ -192,12 +225,34 @@ class NotAPictureError(PictureError):
 
 
 class DownloadError(PictureError):
-    """The picture exists at the service, but its URL did not deliver it."""
+    """The picture exists at the service, but its URL did not deliver it.
+
+    ``is_gone``: the host says that it has it no more (403, 404, 410).
+    """
 
     kind = "download"
     remedy = (
         "Run again soon: the picture is downloaded again, not bought again, while its URL lives."
     )
+
+    def __init__(self, message: str, *, remedy: str | None = None, is_gone: bool = False) -> None:
+        super().__init__(message, remedy=remedy)
+        self.is_gone = is_gone
+
+
+class UrlRefusedError(DownloadError):
+    """A service delivers from an address that this program does not fetch from."""
+
+    kind = "url_refused"
+    stops_batch = True
+    remedy = "If you trust this host, name it in IMAGEGEN_ALLOW_PRIVATE_HOSTS, then run again."
+
+
+class UnreadableError(PictureError):
+    """A picture file that is there and cannot be read: it is neither reused nor made anew."""
+
+    kind = "unreadable_picture"
+    remedy = "Repair the file or its permissions, or move it away to have it made anew."
 
 
 class StoreError(ImagegenError):

@@ -147,7 +147,8 @@ class Status(StrEnum):
 class Outcome:
     """What came of one item: exactly one for each item of a batch.
 
-    ``skipped`` means that the batch was stopped before the item was begun. ``path`` is the
+    ``skipped`` means that the batch was stopped before the item had its picture; a job that
+    was sent is collected by the next run. ``path`` is the
     picture's absolute path; ``cost`` is what *this* outcome cost (0 when reused or shared).
     """
 

@@ -67,7 +67,9 @@ def decode_picture(data: bytes) -> Picture:
         raise NotAPictureError(
             f"The bytes are not a picture: {_what_it_looks_like(data)}."
         ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except NotAPictureError:
+        raise
+    except Exception as error:
         raise NotAPictureError(f"The picture does not decode: {error}.") from error
 
 

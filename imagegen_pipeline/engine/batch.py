@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 
-from imagegen_pipeline.domain.errors import ImagegenError, InternalFaultError
+from imagegen_pipeline.domain.errors import (
+    ImagegenError,
+    InternalFaultError,
+    LedgerError,
+    StoppedError,
+)
 from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.engine.item import ItemMaker
-from imagegen_pipeline.engine.sending import StoppedError
-from imagegen_pipeline.engine.workshop import Order, Pacer, Wanted, Workshop
+from imagegen_pipeline.engine.workshop import Order, Pacer, Stops, Wanted, Workshop
 from imagegen_pipeline.ledger.leases import LEASE_SECONDS
 
 _log = logging.getLogger(__name__)
@@ -41,13 +47,13 @@ class Batch(Iterator[Outcome]):
         self._shop = workshop
         self._order = order
         self._feed = iter(wanted)
-        self._stop = threading.Event()
+        self._stops = Stops()
         self._reason: ImagegenError | None = None
         self._owner = uuid.uuid4().hex
         self._pacer = Pacer(order.delay, workshop.clock)
         self._pool = ThreadPoolExecutor(order.concurrency, thread_name_prefix="imagegen")
         self._pending: set[Future[Outcome]] = set()
-        self._ready: list[Outcome] = []
+        self._ready: deque[Outcome] = deque()
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="imagegen-heart", daemon=True)
 
@@ -63,13 +69,17 @@ class Batch(Iterator[Outcome]):
             done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
             self._pending -= done
             self._ready += [future.result() for future in done]
-        return self._ready.pop()
+        return self._ready.popleft()
 
-    def stop(self, reason: ImagegenError | None = None) -> None:
-        """Begin nothing more. What is at a service is collected now or left collectable."""
-        if not self._stop.is_set():
+    def stop(self, reason: ImagegenError | None = None, *, leave_jobs: bool = False) -> None:
+        """Send nothing more. What was sent is waited for, unless ``leave_jobs``: then jobs are
+        left at their service, where a later run collects them.
+        """
+        if not self._stops.submits.is_set():
             self._reason = reason or StoppedError("The batch was stopped before this item.")
-            self._stop.set()
+            self._stops.submits.set()
+        if leave_jobs:
+            self._stops.waits.set()
 
     def _fill(self) -> None:
         if not self._heart.is_alive() and not self._ended.is_set():
@@ -93,12 +103,13 @@ class Batch(Iterator[Outcome]):
         return outcome
 
     def _outcome(self, wanted: Wanted) -> Outcome:
-        if self._stop.is_set():
+        if self._stops.submits.is_set():
             return _without_picture(wanted, Status.SKIPPED, self._reason)
         try:
             return self._settle(wanted)
         except StoppedError as error:
-            return _without_picture(wanted, Status.SKIPPED, error)
+            cost = None if error.sent else 0.0
+            return replace(_without_picture(wanted, Status.SKIPPED, error), cost=cost)
         except ImagegenError as error:
             if error.stops_batch:
                 self.stop(error)
@@ -112,7 +123,7 @@ class Batch(Iterator[Outcome]):
             return _without_picture(wanted, Status.FAILED, fault)
 
     def _settle(self, wanted: Wanted) -> Outcome:
-        maker = ItemMaker(self._shop, self._order, wanted, self._pacer, self._stop)
+        maker = ItemMaker(self._shop, self._order, wanted, self._pacer, self._stops)
         reused = maker.reuse()
         if reused is not None:
             return reused
@@ -125,13 +136,16 @@ class Batch(Iterator[Outcome]):
         owner = f"{self._owner}/{uuid.uuid4().hex[:12]}"
         book, pause = self._shop.ledger.leases, _FIRST_LOOK
         while not book.acquire(names, owner):
-            if self._shop.clock.wait(self._stop, pause):
+            if self._shop.clock.wait(self._stops.submits, pause):
                 raise StoppedError("The batch was stopped while another was at this item.")
             pause = min(pause * 2, _LONGEST_LOOK)
         try:
             yield
         finally:
-            book.release(owner)
+            try:
+                book.release(owner)
+            except LedgerError as error:  # the picture stands; the lease ends by itself
+                _log.warning("imagegen: a lease could not be given back: %s", error)
 
     def _beat(self) -> None:
         while not self._ended.wait(LEASE_SECONDS / 4):

@@ -45,8 +45,8 @@ def _fate(workshop: Workshop, item: Wanted, made: set[str]) -> str:
     unfinished = [one for one in book.open(item.key) if one.fingerprint == fingerprint]
     if any(_is_collectable(workshop, attempt) for attempt in unfinished):
         return "collect"
-    last = book.last(item.key)
-    if last and last.fingerprint == fingerprint and _holds(workshop, last):
+    last = book.last(item.key, fingerprint)
+    if last and _holds(workshop, last):
         return "hold"
     return "share" if _is_shared(workshop, item, made) else "make"
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 from dataclasses import replace
 
 from imagegen_pipeline.domain.errors import (
+    AccountRefusedError,
     BadAnswerError,
     DownloadError,
     ImagegenError,
+    JobElsewhereError,
     JobExpiredError,
     JobFailedError,
     LedgerError,
     NotAPictureError,
     OutcomeUnknownError,
     ServiceError,
+    StoppedError,
     StoreError,
+    UnreachableError,
+    UrlRefusedError,
 )
 from imagegen_pipeline.domain.generation import (
     Attempt,
@@ -28,18 +33,19 @@ from imagegen_pipeline.domain.parameters import file_time
 from imagegen_pipeline.engine.keeping import Keeper
 from imagegen_pipeline.engine.sending import (
     NOT_ACCEPTED,
-    SUBMIT_TRIES,
     Conversation,
-    StoppedError,
 )
-from imagegen_pipeline.engine.workshop import Order, Pacer, Wanted, Workshop
+from imagegen_pipeline.engine.workshop import Order, Pacer, Stops, Wanted, Workshop
 from imagegen_pipeline.ledger.attempts import Plan
 from imagegen_pipeline.services.base import JobReport, RemoteImage
 from imagegen_pipeline.store import StoredPicture
 
+_log = logging.getLogger(__name__)
 RESULT_URL_SECONDS = 3600
 """How long a result's URL is tried again: about as long as the services keep it alive."""
-_LEFT_OPEN = (DownloadError, StoppedError, StoreError, LedgerError)
+JOB_SECONDS = 24 * 3600
+"""How long a job at an endpoint that is not ours any more is waited for."""
+_LEFT_OPEN = (DownloadError, UrlRefusedError, StoppedError, StoreError, LedgerError)
 """After these the attempt stays as it is in the ledger: a later run goes on with it."""
 
 
@@ -47,7 +53,7 @@ class ItemMaker:
     """Brings one item to an outcome; its worker thread is the only one at work on it."""
 
     def __init__(
-        self, workshop: Workshop, order: Order, wanted: Wanted, pacer: Pacer, stop: threading.Event
+        self, workshop: Workshop, order: Order, wanted: Wanted, pacer: Pacer, stops: Stops
     ) -> None:
         self._shop = workshop
         self._book = workshop.ledger.attempts
@@ -55,7 +61,7 @@ class ItemMaker:
         self._order = order
         self._wanted = wanted
         self._pacer = pacer
-        self._stop = stop
+        self._stops = stops
 
     @property
     def lease_names(self) -> list[str]:
@@ -107,11 +113,9 @@ class ItemMaker:
         try:
             if attempt.state is State.PLANNED and attempt.shared_from is None:
                 raise StoppedError("The process ended before anything was sent: nothing is billed.")
-            if attempt.state is State.SUBMITTING:
-                error = OutcomeUnknownError("The process ended before the service's answer came.")
-                self._book.unknown(attempt, error)
-                return None
             return self._finish(attempt)
+        except OutcomeUnknownError as error:
+            self._book.unknown(attempt, error)
         except _LEFT_OPEN as error:
             if attempt.state is not State.PLANNED:
                 raise
@@ -126,8 +130,10 @@ class ItemMaker:
     def _finish(self, attempt: Attempt) -> Attempt:
         """From wherever a sent attempt stands to its picture on disk."""
         adopted = self._shop.store.adopt(attempt.folder, attempt.file_stem)
-        if adopted is not None and attempt.state in (State.COMPLETED, State.PLANNED):
+        if adopted is not None:
             return self._keeper.record(attempt, adopted, [])
+        if attempt.state is State.SUBMITTING:
+            raise OutcomeUnknownError("The process ended before the service's answer came.")
         if attempt.state is State.PLANNED:
             raise StoppedError("The process ended before the shared picture was written.")
         talk = self._conversation()
@@ -135,20 +141,44 @@ class ItemMaker:
             image = RemoteImage(url=attempt.result_url)
             try:
                 return self._keeper.store(attempt, (image,), talk, [])
-            except DownloadError:
-                if self._shop.clock.now() - attempt.created_at <= RESULT_URL_SECONDS:
+            except DownloadError as error:
+                is_old = self._shop.clock.now() - attempt.created_at > RESULT_URL_SECONDS
+                if not (is_old and error.is_gone):
                     raise
         if attempt.job_id is None:
             raise JobExpiredError(_lost(attempt), job_id="")
-        report = talk.await_job(attempt.job_id, attempt.endpoint or "", self._shop.deadlines)
+        try:
+            report = talk.await_job(attempt.job_id, attempt.endpoint or "", self._shop.deadlines)
+        except (AccountRefusedError, UnreachableError) as error:
+            raise self._of_another_endpoint(attempt, error) from error
         return self._keeper.complete(attempt, report, talk)
+
+    def _of_another_endpoint(
+        self, attempt: Attempt, error: AccountRefusedError | UnreachableError
+    ) -> ServiceError:
+        """What it means that an endpoint does not answer for a job that was sent there.
+
+        One that the settings no longer name must not stop the work of today's: the job is
+        given up when no service would have it any more, and until then only its item fails.
+        """
+        service = self._shop.service(self._wanted.request.service)
+        if attempt.endpoint == service.endpoint:
+            return error
+        job = f"Job {attempt.job_id} was sent to {attempt.endpoint}, which is not set now"
+        age = self._shop.clock.now() - attempt.created_at
+        if attempt.simulated or age > JOB_SECONDS:
+            return JobExpiredError(f"{job}: {error}", job_id=attempt.job_id or "")
+        return JobElsewhereError(f"{job}: {error}")
+
+    def _last(self) -> Attempt | None:
+        """The newest attempt at the same thing; for a regenerate, of the same intent."""
+        intent = self._order.intent if self._order.regenerate else None
+        return self._book.last(self._wanted.key, self._wanted.item_fingerprint, intent=intent)
 
     def _held(self) -> Outcome | None:
         """An unknown outcome that may not be bought again without a person's word."""
-        last = self._book.last(self._wanted.key)
-        if last is None or last.fingerprint != self._wanted.item_fingerprint:
-            return None
-        if self._order.regenerate and last.intent != self._order.intent:
+        last = self._last()
+        if last is None:
             return None
         if last.state is State.UNKNOWN and (
             last.possible_double_charge or self._shop.on_unknown == "hold"
@@ -201,20 +231,34 @@ class ItemMaker:
             except JobExpiredError as error:
                 self._book.expired(attempt, error)
                 raise
+            except BadAnswerError as error:
+                held = self._hold_unreadable(attempt, error)
+                if held is not None:
+                    return held
+                raise
             except ImagegenError as error:
                 self._fail(attempt, error)
                 raise
+
+    def _hold_unreadable(self, attempt: Attempt, error: BadAnswerError) -> Outcome | None:
+        """An answer to a submit that cannot be read: a picture may be billed, and the same
+        request would get the same answer, so it is not sent again by itself.
+        """
+        (now,) = self._book.get([attempt.id])
+        if now.state is not State.SUBMITTING:
+            self._fail(attempt, error)
+            return None
+        self._book.held(self._book.unknown(attempt, OutcomeUnknownError(str(error))))
+        held = self._held()
+        return None if held is None else replace(held, cost=None)
 
     def _seed(self) -> tuple[int, bool]:
         """The seed to send, and whether a picture may have been billed already.
 
         A drawn seed is kept by every retry of its attempt.
         """
-        request, last = self._wanted.request, self._book.last(self._wanted.key)
-        same = last is not None and last.fingerprint == self._wanted.item_fingerprint
-        if self._order.regenerate:
-            same = same and last is not None and last.intent == self._order.intent
-        retried = last if same and last is not None and last.state is not State.STORED else None
+        request, last = self._wanted.request, self._last()
+        retried = last if last is not None and last.state is not State.STORED else None
         doubled = retried is not None and (
             retried.state is State.UNKNOWN or retried.possible_double_charge
         )
@@ -241,7 +285,7 @@ class ItemMaker:
 
     def _conversation(self) -> Conversation:
         service = self._shop.service(self._wanted.request.service)
-        return Conversation(service, self._shop.clock, self._stop)
+        return Conversation(service, self._shop.clock, self._stops)
 
     def _buy(self, attempt: Attempt) -> Attempt:
         service = self._shop.service(self._wanted.request.service)
@@ -249,8 +293,8 @@ class ItemMaker:
         request = attempt.sent_request
 
         def submit() -> tuple[str | None, JobReport | None]:
-            self._pacer.wait(self._stop)
-            if self._stop.is_set():
+            self._pacer.wait(self._stops.submits)
+            if self._stops.submits.is_set():
                 raise StoppedError("The batch was stopped before this item was sent.")
             self._book.submitting(attempt)
             try:
@@ -260,13 +304,21 @@ class ItemMaker:
                 raise
             return submission.job_id, submission.report
 
-        job_id, report = talk.retry(submit, NOT_ACCEPTED, SUBMIT_TRIES)
+        job_id, report = talk.submit(submit)
         if job_id is not None:
-            attempt = self._book.submitted(attempt, job_id=job_id, endpoint=service.endpoint)
+            attempt = self._submitted(attempt, job_id, service.endpoint)
             report = talk.await_job(job_id, service.endpoint, self._shop.deadlines)
         if report is None:
             raise BadAnswerError(f"{service.name} named no job and sent no picture.")
         return self._keeper.complete(attempt, report, talk)
+
+    def _submitted(self, attempt: Attempt, job_id: str, endpoint: str) -> Attempt:
+        try:
+            return self._book.submitted(attempt, job_id=job_id, endpoint=endpoint)
+        except LedgerError:
+            # The only other place where the job's name can still be found.
+            _log.critical("%s: job %s at %s was sent", attempt.item_key, job_id, endpoint)
+            raise
 
     def _fail(self, attempt: Attempt, error: ImagegenError) -> bool:
         """Write the failure down, unless the job may still be collected; returns whether."""

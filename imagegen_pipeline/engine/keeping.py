@@ -19,11 +19,18 @@ class Keeper:
         self._wanted = wanted
 
     def complete(self, attempt: Attempt, report: JobReport, talk: Conversation) -> Attempt:
-        """Write down that the service has the picture, then fetch and store it."""
+        """Write down that the service has the picture, then fetch and store it.
+
+        One that came inside the answer is on disk first: nothing else could bring it back.
+        """
+        first = report.images[0]
+        stored = None
+        if first.data is not None:
+            stored = self._keep(attempt, first.data, attempt.file_stem)
         if attempt.state is not State.COMPLETED:
             attempt = self._book.completed(
                 attempt,
-                result_url=report.images[0].url,
+                result_url=first.url,
                 cost=self._shop.prices.cost(attempt.sent_request, report.run_seconds),
                 queue_seconds=report.queue_seconds,
                 run_seconds=report.run_seconds,
@@ -31,7 +38,7 @@ class Keeper:
         warnings = list(report.warnings)
         if report.seed is not None and report.seed != attempt.seed:
             warnings.append(f"The service says that it used seed {report.seed}.")
-        return self.store(attempt, report.images, talk, warnings)
+        return self.store(attempt, report.images, talk, warnings, stored=stored)
 
     def store(
         self,
@@ -39,11 +46,14 @@ class Keeper:
         images: tuple[RemoteImage, ...],
         talk: Conversation,
         warnings: list[str],
+        *,
+        stored: StoredPicture | None = None,
     ) -> Attempt:
-        """Fetch and store; the first image is the item's picture."""
+        """Fetch and store; the first image is the item's picture, unless it is ``stored``."""
         first, *more = images
-        data = talk.fetch(first, self._shop.downloader)
-        stored = self._keep(attempt, data, attempt.file_stem)
+        if stored is None:
+            data = talk.fetch(first, self._shop.downloader)
+            stored = self._keep(attempt, data, attempt.file_stem)
         for number, image in enumerate(more, start=2):
             warnings.append(self._keep_extra(attempt, image, number, talk))
         return self.record(attempt, stored, warnings)

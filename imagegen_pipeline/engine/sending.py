@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+)
 
 from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import (
@@ -18,9 +23,12 @@ from imagegen_pipeline.domain.errors import (
     RateLimitedError,
     ServiceBusyError,
     ServiceError,
+    StillRunningError,
+    StoppedError,
     UnreachableError,
+    UrlRefusedError,
 )
-from imagegen_pipeline.engine.workshop import Deadlines
+from imagegen_pipeline.engine.workshop import Deadlines, Stops
 from imagegen_pipeline.services.base import ImageService, JobReport, JobState, RemoteImage
 from imagegen_pipeline.services.download import Downloader
 
@@ -36,43 +44,30 @@ NOT_ACCEPTED = (RateLimitedError, ServiceBusyError, UnreachableError)
 _T = TypeVar("_T")
 
 
-class StoppedError(ServiceError):
-    """The batch was stopped while this item was under way."""
-
-    kind = "stopped"
-    remedy = "Run again: what was sent is collected, not bought again."
-
-
-class StillRunningError(ServiceError):
-    """A job is past its deadline and could not be cancelled: it may yet be billed."""
-
-    kind = "job_timeout"
-    remedy = "Run again later: the job is collected then, not bought again."
-
-
 class Conversation:
-    """One item's talk with its service. Every wait ends when ``stop`` is set."""
+    """One item's talk with its service. Every wait ends when its stop is set."""
 
-    def __init__(self, service: ImageService, clock: Clock, stop: threading.Event) -> None:
+    def __init__(self, service: ImageService, clock: Clock, stops: Stops) -> None:
         self._service = service
         self._clock = clock
-        self._stop = stop
+        self._stops = stops
 
-    def retry(self, call: Callable[[], _T], on: tuple[type[Exception], ...], tries: int) -> _T:
-        """``call`` again after errors of type ``on``: full jitter, Retry-After obeyed."""
-        tried = stop_after_attempt(tries)
+    def submit(self, call: Callable[[], _T]) -> _T:
+        """``call`` again after refusals that bill nothing: full jitter, Retry-After obeyed."""
+
+        def pause(seconds: float) -> None:
+            if self._clock.wait(self._stops.submits, seconds):
+                raise StoppedError("The batch was stopped while this item waited to be sent again.")
+
+        tried = stop_after_attempt(SUBMIT_TRIES)
         retrying = Retrying(
-            retry=retry_if_exception_type(on),
+            retry=retry_if_exception_type(NOT_ACCEPTED),
             stop=lambda state: tried(state) or _asks_too_long(state),
             wait=_backoff,
-            sleep=self._pause,
+            sleep=pause,
             reraise=True,
         )
         return retrying(call)
-
-    def _pause(self, seconds: float) -> None:
-        if self._clock.wait(self._stop, seconds):
-            raise StoppedError("The batch was stopped while this item waited to be sent again.")
 
     def await_job(self, job_id: str, endpoint: str, deadlines: Deadlines) -> JobReport:
         """Poll until the job is done; raises what the job failed of.
@@ -101,8 +96,8 @@ class Conversation:
                 if late is not None:
                     return self._give_up(job_id, endpoint, f"Job {job_id} {late}")
             # The jitter only spreads the polls of many jobs.
-            if self._clock.wait(self._stop, interval * random.uniform(0.75, 1.25)):  # noqa: S311
-                raise StoppedError(f"The batch was stopped while job {job_id} was under way.")
+            if self._clock.wait(self._stops.waits, interval * random.uniform(0.75, 1.25)):  # noqa: S311
+                raise StoppedError(f"Job {job_id} was left at the service.", sent=True)
             interval = min(interval * POLL_GROWTH, LONGEST_POLL)
 
     def _give_up(self, job_id: str, endpoint: str, sentence: str) -> JobReport:
@@ -137,7 +132,20 @@ class Conversation:
         url = image.url
         if url is None:
             return image.data or b""
-        return self.retry(lambda: downloader.fetch(url), (DownloadError,), DOWNLOAD_TRIES)
+
+        def pause(seconds: float) -> None:
+            if self._clock.wait(self._stops.waits, seconds):
+                raise StoppedError("The picture was left at the service.", sent=True)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(DownloadError)
+            & retry_if_not_exception_type(UrlRefusedError),
+            stop=stop_after_attempt(DOWNLOAD_TRIES),
+            wait=_backoff,
+            sleep=pause,
+            reraise=True,
+        )
+        return retrying(downloader.fetch, url)
 
 
 def _lateness(

@@ -92,6 +92,14 @@ class Order:
     delay: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """What ends a batch early: no more ``submits``, and no more ``waits`` for what was sent."""
+
+    submits: threading.Event = field(default_factory=threading.Event)
+    waits: threading.Event = field(default_factory=threading.Event)
+
+
 class Pacer:
     """Lets submits pass with at least ``delay`` seconds between them."""
 

@@ -18,9 +18,10 @@ _COLUMNS = [column for column in attempts.c if column.name != "submitted_at"]
 _BEFORE: dict[State, tuple[State, ...]] = {
     State.SUBMITTING: (State.PLANNED,),
     State.PLANNED: (State.SUBMITTING,),
-    State.SUBMITTED: (State.SUBMITTING,),
-    State.COMPLETED: (State.SUBMITTING, State.SUBMITTED),
-    State.STORED: (State.PLANNED, State.COMPLETED),
+    # An answer may come late, when another process has called its attempt unknown already.
+    State.SUBMITTED: (State.SUBMITTING, State.UNKNOWN),
+    State.COMPLETED: (State.SUBMITTING, State.SUBMITTED, State.UNKNOWN),
+    State.STORED: (State.PLANNED, State.SUBMITTING, State.SUBMITTED, State.COMPLETED),
     State.FAILED: OPEN_STATES,
     State.UNKNOWN: (State.SUBMITTING,),
     State.HELD: (State.UNKNOWN,),
@@ -209,11 +210,15 @@ class AttemptBook:
         )
         return self._first(query)
 
-    def last(self, item_key: str) -> Attempt | None:
-        """The item's newest attempt, however it ended."""
+    def last(self, item_key: str, fingerprint: str, *, intent: str | None = None) -> Attempt | None:
+        """The item's newest attempt at this request (of this intent), however it ended."""
         query = (
-            select(*_COLUMNS).where(attempts.c.item_key == item_key).order_by(attempts.c.id.desc())
+            select(*_COLUMNS)
+            .where(attempts.c.item_key == item_key, attempts.c.fingerprint == fingerprint)
+            .order_by(attempts.c.id.desc())
         )
+        if intent is not None:
+            query = query.where(attempts.c.intent == intent)
         return self._first(query)
 
     def same_picture(self, sent_fingerprint: str) -> list[Attempt]:

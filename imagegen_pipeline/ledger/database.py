@@ -54,9 +54,15 @@ class Database:
 
     def _create_engine(self, url: str) -> Engine:
         if not self._is_sqlite:
-            return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=64)
+            return create_engine(
+                url, hide_parameters=True, pool_pre_ping=True, pool_size=8, max_overflow=64
+            )
         engine = create_engine(
-            url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=512
+            url,
+            hide_parameters=True,
+            connect_args={"timeout": BUSY_SECONDS},
+            pool_size=8,
+            max_overflow=512,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

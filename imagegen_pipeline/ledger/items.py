@@ -78,7 +78,8 @@ class ItemBook:
         with self._database.write() as connection:
             change = self._record_things(connection, kind, things, now)
             gone = self._mark_gone(connection, kind, scan, things) if scan.complete else ()
-            self._record_problems(connection, scan.container, scan.problems, now)
+            if scan.complete or scan.problems:  # a single item written down is no scan
+                self._record_problems(connection, scan.container, scan.problems, now)
         return ScanChange(change.new, change.changed, gone, change.unchanged)
 
     def _record_things(

@@ -14,11 +14,12 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from imagegen_pipeline.domain.errors import DownloadError
+from imagegen_pipeline.domain.errors import DownloadError, UrlRefusedError
 from imagegen_pipeline.domain.images import LARGEST_BYTES
 from imagegen_pipeline.services.http import OneStepSession, Timeouts, arriving
 
 _REDIRECTS = 5
+_TRUST = UrlRefusedError.remedy
 
 
 class _NoAuth(AuthBase):
@@ -49,8 +50,9 @@ class Downloader:
     def fetch(self, url: str) -> bytes:
         """The bytes at ``url``, whole and within size and time limits; raises DownloadError."""
         deadline = time.monotonic() + self._timeouts.download
+        first = url
         for _ in range(_REDIRECTS + 1):
-            self._check_host(url)
+            self._check_host(url, UrlRefusedError if url == first else DownloadError)
             try:
                 with self._get(url, deadline) as response:
                     location = response.headers.get("Location")
@@ -74,7 +76,10 @@ class Downloader:
 
     def _read(self, response: requests.Response, url: str, deadline: float) -> bytes:
         if response.status_code != 200:
-            raise DownloadError(f"{_shown(url)} answered with status {response.status_code}.")
+            raise DownloadError(
+                f"{_shown(url)} answered with status {response.status_code}.",
+                is_gone=response.status_code in (403, 404, 410),
+            )
         parts, size = [], 0
         for part in arriving(response):
             size += len(part)
@@ -85,21 +90,18 @@ class Downloader:
             parts.append(part)
         return b"".join(parts)
 
-    def _check_host(self, url: str) -> None:
+    def _check_host(self, url: str, refusal: type[DownloadError]) -> None:
+        """A service's own address that is refused is a matter of settings, for every item."""
         parts = _split(url)
         host = parts.hostname or ""
         if host in self._allowed and parts.scheme in ("http", "https"):
             return
         if parts.scheme != "https" or not host:
-            raise DownloadError(
-                f"{_shown(url)} is not an https address.",
-                remedy="If you trust this host, name it in IMAGEGEN_ALLOW_PRIVATE_HOSTS.",
-            )
+            raise refusal(f"{_shown(url)} is not an https address.", remedy=_TRUST)
         for address in _addresses(host, url):
             if not address.is_global:
-                raise DownloadError(
-                    f"{_shown(url)} points at the private address {address}.",
-                    remedy="If you trust this host, name it in IMAGEGEN_ALLOW_PRIVATE_HOSTS.",
+                raise refusal(
+                    f"{_shown(url)} points at the private address {address}.", remedy=_TRUST
                 )
 
 

@@ -33,8 +33,10 @@ def read_image(entry: Any, *, service: str) -> RemoteImage:  # noqa: ANN401 - an
 def _decode(text: str, *, service: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
+    # The alphabet for URLs and a missing padding are seen too: paid bytes are not lost to them.
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadAnswerError(f"{service} sent base64 that does not decode: {error}.") from None
 

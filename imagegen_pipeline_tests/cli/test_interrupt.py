@@ -83,7 +83,7 @@ def test_an_interrupted_batch_waits_for_what_it_sent(
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "Stopping: what was sent is waited for" in stderr
+    assert "Stopping: nothing more is sent" in stderr
     assert "Traceback" not in stderr
 
     made = simulator.billed()

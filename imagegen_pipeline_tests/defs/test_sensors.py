@@ -146,6 +146,23 @@ def test_the_backlog_is_requested_only_when_asked_for(
     assert len(keys) == 1
 
 
+def test_what_a_command_read_elsewhere_is_not_requested(dagster: Dagster, tick: Tick) -> None:
+    """Prompts of another folder, or typed ones, are in the ledger and not the sensor's to buy."""
+    dagster.project.write_json("old", "an old prompt")
+    tick()
+    elsewhere = dagster.project.root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.json").write_text('{"image_prompt": "another"}', encoding="utf-8")
+    pipeline = dagster.project.pipeline()
+    pipeline.scan_prompts(database=False, json_dir=elsewhere)
+    pipeline.close()
+
+    assert not tick().run_requests
+    dagster.project.write_json("new", "a new prompt")
+    (keys,) = keys_of(dagster, tick())
+    assert [key.split("-")[1] for key in keys] == ["new"]
+
+
 def test_a_broken_file_does_not_stop_the_sensor(dagster: Dagster, tick: Tick) -> None:
     """Unreadable input is passed over and the good prompt beside it is requested."""
     tick()

@@ -174,7 +174,7 @@ def drive_until(bench: Bench, batch: Batch, state: State, outcomes: list[Outcome
     try:
         until(lambda: bench.states() == [state])
     finally:
-        batch.stop()
+        batch.stop(leave_jobs=True)
         thread.join(30)
 
 

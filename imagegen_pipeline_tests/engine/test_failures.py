@@ -24,10 +24,6 @@ THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
     [
         ({"fault": "status", "status": 400}, "bad_request"),
         ({"fault": "code_in_200"}, "bad_request"),
-        ({"fault": "html_200"}, "bad_answer"),
-        ({"fault": "broken_json"}, "bad_answer"),
-        ({"fault": "empty_images"}, "bad_answer"),
-        ({"fault": "broken_base64"}, "bad_answer"),
         ({"fault": "truncated_picture"}, "not_a_picture"),
         ({"fault": "bomb"}, "not_a_picture"),
     ],
@@ -47,6 +43,24 @@ def test_a_failure_stops_only_its_item(bench: Bench, fault: dict[str, Any], kind
     (attempt,) = bench.attempts(prompts[1].key)
     assert (attempt.state, attempt.error_kind) == (State.FAILED, kind)
     assert counts(bench.make(prompts)) == {"reused": 2, "made": 1}
+
+
+@pytest.mark.parametrize("fault", ["html_200", "broken_json", "empty_images", "broken_base64"])
+def test_an_answer_that_cannot_be_read_is_not_bought_again(bench: Bench, fault: str) -> None:
+    """A 200 that holds no picture may have been billed: its item is held until a person asks
+    for it anew, and the others are made.
+    """
+    prompts = bench.prompts(**THREE)
+    bench.simulator.fault(service="duomi", operation="submit", match="boat b", fault=fault)
+    outcomes = bench.make(prompts)
+
+    assert counts(outcomes) == {"made": 2, "held": 1}
+    held = outcomes[prompts[1].key]
+    assert held.cost is None
+    assert "--regenerate" in (held.remedy or "")
+    assert counts(bench.make(prompts)) == {"reused": 2, "held": 1}
+    assert bench.requests(SUBMIT) == 3
+    assert bench.make_one(prompts[1], regenerate=True).status is Status.MADE
 
 
 @pytest.mark.parametrize(

@@ -37,13 +37,16 @@ LAWFUL: dict[State, tuple[list[str], list[str]]] = {
     State.PLANNED: ([], ["submitting", "stored", "failed"]),
     State.SUBMITTING: (
         ["submitting"],
-        ["not_accepted", "submitted", "completed", "failed", "unknown"],
+        ["not_accepted", "submitted", "completed", "stored", "failed", "unknown"],
     ),
-    State.SUBMITTED: (["submitting", "submitted"], ["completed", "failed", "expired"]),
+    State.SUBMITTED: (
+        ["submitting", "submitted"],
+        ["completed", "stored", "failed", "expired"],
+    ),
     State.COMPLETED: (["submitting", "completed"], ["stored", "failed", "expired"]),
     State.STORED: (["stored"], []),
     State.FAILED: (["failed"], []),
-    State.UNKNOWN: (["submitting", "unknown"], ["held"]),
+    State.UNKNOWN: (["submitting", "unknown"], ["submitted", "completed", "held"]),
     State.HELD: (["submitting", "unknown", "held"], []),
     State.EXPIRED: (["submitting", "submitted", "expired"], []),
 }
@@ -194,7 +197,7 @@ def test_open_attempts_are_those_that_have_not_ended(ledger: Ledger) -> None:
     plan(ledger, "b")
 
     assert ledger.attempts.open("a") == open_ones
-    last = ledger.attempts.last("a")
+    last = ledger.attempts.last("a", open_ones[-1].fingerprint)
     assert last == open_ones[-1]
 
 

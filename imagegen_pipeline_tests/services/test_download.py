@@ -111,7 +111,7 @@ def test_private_addresses_are_refused(host: str, strict: Downloader) -> None:
     """A URL that points into this machine or network is refused, with the setting to allow it."""
     with pytest.raises(DownloadError, match="private address") as caught:
         strict.fetch(f"https://{host}/picture.png")
-    assert (caught.value.kind, caught.value.stops_batch) == ("download", False)
+    assert (caught.value.kind, caught.value.stops_batch) == ("url_refused", True)
     assert "IMAGEGEN_ALLOW_PRIVATE_HOSTS" in caught.value.remedy
 
 
