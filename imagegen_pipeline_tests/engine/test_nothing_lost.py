@@ -1,0 +1,125 @@
+"""Paid work that comes home by a narrow way: a dead endpoint, a full ledger, a stop."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from PIL import Image
+
+from imagegen_pipeline.domain.errors import LedgerError
+from imagegen_pipeline.domain.generation import (
+    Attempt,
+    GenerationRequest,
+    ServiceName,
+    State,
+    Status,
+)
+from imagegen_pipeline.engine import Order
+from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Submission
+from imagegen_pipeline.services.wire import read_image
+from imagegen_pipeline_tests.engine.bench import PARAMETERS, RUN, Bench, picture
+from imagegen_pipeline_tests.engine.test_collecting import make_base, plan_base, submitted
+
+
+@dataclass
+class InAnswer:
+    """A service whose answer holds the picture itself, and that counts what it bills."""
+
+    name: ServiceName = "duomi"
+    endpoint: str = "http://in-answer"
+    billed: int = 0
+
+    def submit(self, request: GenerationRequest) -> Submission:
+        """See ``ImageService.submit``."""
+        self.billed += 1
+        out = io.BytesIO()
+        Image.new("RGB", (request.width, request.height), (9, 99, 199)).save(out, "PNG")
+        return Submission(
+            report=JobReport(JobState.COMPLETED, images=(RemoteImage(data=out.getvalue()),))
+        )
+
+    def poll(self, job_id: str, endpoint: str) -> JobReport:
+        """Never asked: there are no jobs."""
+        raise AssertionError(job_id, endpoint)
+
+    def cancel(self, job_id: str, endpoint: str) -> None:
+        """Never asked."""
+        raise AssertionError(job_id, endpoint)
+
+    def health(self) -> dict[str, object]:
+        """Nothing to tell."""
+        return {}
+
+
+def test_a_job_at_an_endpoint_that_is_gone_does_not_block_its_item(bench: Bench) -> None:
+    """A simulated job whose simulator is no more is given up, and the picture is made anew."""
+    actor = bench.actor()
+    attempt = plan_base(bench, actor)
+    dead = "http://127.0.0.1:9/runpod/v2/gone"
+    bench.pipeline.ledger.attempts.submitted(attempt, job_id="dead-1", endpoint=dead)
+    outcome = make_base(bench, actor, bench.on_fake_clock())
+
+    assert outcome.status is Status.MADE
+    assert bench.states() == [State.EXPIRED, State.STORED]
+    assert bench.requests(RUN) == 1
+
+
+def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are on disk before the ledger moves, and the next batch adopts them unbilled."""
+    service = InAnswer()
+    bench.pipeline.use(service)
+    prompt = bench.prompt()
+    book = bench.pipeline.ledger.attempts
+    real = book.completed
+    failures: Iterator[bool] = iter([True])
+
+    def completed(attempt: Attempt, **facts: object) -> Attempt:
+        if next(failures, False):
+            raise LedgerError("The ledger is locked.")
+        return real(attempt, **facts)
+
+    monkeypatch.setattr(book, "completed", completed)
+    failed = bench.make_one(prompt)
+    again = bench.make_one(prompt)
+
+    assert (failed.status, again.status) == (Status.FAILED, Status.MADE)
+    assert service.billed == 1
+    assert picture(again)
+
+
+def test_a_hold_outlives_another_request_in_between(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held stays held, although the item has got a picture of another request since."""
+    shop = replace(bench.pipeline.workshop, on_unknown="hold")
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="reset_after_work")
+    held = bench.make_one(prompt, shop=shop)
+    other = bench.make_one(prompt, replace(PARAMETERS, seed=7), shop=shop)
+    again = bench.make_one(prompt, shop=shop)
+
+    assert (held.status, other.status, again.status) == (Status.HELD, Status.MADE, Status.HELD)
+    assert bench.simulator.billed() == 2
+
+
+def test_an_account_error_lets_jobs_that_were_sent_finish(bench: Bench) -> None:
+    """One refusal that stops the batch does not abandon another item's paid job."""
+    first, second = bench.actor("0100_sailor"), bench.actor("0200_cook", description="a cook")
+    submitted(bench, first)
+    bench.simulator.fault(service="runpod", operation="submit", fault="status", status=401)
+    batch = bench.pipeline.generate_base_images([first, second], Order(concurrency=2))
+    outcomes = {outcome.item_key: outcome for outcome in batch}
+
+    assert outcomes[first.key].status is Status.MADE
+    assert outcomes[second.key].error_kind == "account"
+
+
+@pytest.mark.parametrize("text", ["_-8=", "_-8", "/+8=", "/+8"])
+def test_base64_of_any_alphabet_is_read(text: str) -> None:
+    """The alphabet for URLs and a missing padding lose no paid bytes."""
+    assert read_image(text, service="Duomi").data == b"\xff\xef"
