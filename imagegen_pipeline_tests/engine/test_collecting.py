@@ -251,7 +251,12 @@ def kill_at(
     script = SCRIPT.format(base=base)
     process = subprocess.Popen([sys.executable, "-c", script], cwd=bench.project.root)
     to_kill.append(process)
-    until(lambda: bench.states() == [state] or process.poll() is not None)
+    template = RUN if base else SUBMIT
+    until(
+        lambda: (
+            (bench.states() == [state] and bench.requests(template)) or process.poll() is not None
+        )
+    )
     assert process.poll() is None, "the process ended before it could be killed"
     process.kill()
     process.wait(timeout=20)
@@ -281,6 +286,7 @@ def test_a_killed_process_leaves_word_of_what_it_was_sending(
     prompt = bench.prompt()
     bench.simulator.fault(service="duomi", operation="submit", fault="hang", work=True)
     kill_at(bench, State.SUBMITTING, to_kill, base=False)
+    bench.clear_faults()
     outcome = bench.make_one(prompt)
 
     assert outcome.status is Status.MADE
