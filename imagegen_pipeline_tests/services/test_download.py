@@ -243,7 +243,7 @@ def test_a_slow_drip_ends_at_the_deadline(
     began = time.monotonic()
     with pytest.raises(DownloadError, match=r"not complete after 0\.3 s"):
         hurried.fetch(picture_url)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20, "far below what the fault would take"
 
 
 def test_a_host_that_says_nothing_ends_at_the_deadline(
@@ -254,7 +254,7 @@ def test_a_host_that_says_nothing_ends_at_the_deadline(
     began = time.monotonic()
     with pytest.raises(DownloadError, match="ReadTimeout"):
         hurried.fetch(picture_url)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20, "far below what the fault would take"
 
 
 def test_slow_redirects_share_one_deadline(opened: Callable[[Any], Any]) -> None:
@@ -269,10 +269,9 @@ def test_slow_redirects_share_one_deadline(opened: Callable[[Any], Any]) -> None
         time.sleep(0.25)
         redirecting(iter(["/again"]))(handler)
 
-    began = time.monotonic()
-    with recording(answer) as server, pytest.raises(DownloadError):
+    with recording(answer) as server, pytest.raises(DownloadError) as late:
         client.fetch(f"{server.url}/start")
-    assert time.monotonic() - began < 1
+    assert "redirects more than" not in str(late.value)
     assert len(server.requests) < 4
 
 

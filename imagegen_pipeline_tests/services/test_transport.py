@@ -84,7 +84,7 @@ def test_a_submit_without_an_answer_in_time_may_have_been_billed(
     began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="timed out"):
         hurried_calls[service][0]()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20, "far below what the fault would take"
     until(lambda: simulator.billed(service) == int(work), seconds=5)
 
 
@@ -97,7 +97,7 @@ def test_an_answer_that_only_drips_ends_at_the_time_out(
     began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="not complete after"):
         hurried_calls[service][0]()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20, "far below what the fault would take"
 
 
 @pytest.mark.parametrize("service", ["duomi", "runpod"])
