@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from imagegen_pipeline.domain.keys import is_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.workflow import LARGEST_SEED, MOST_STEPS, check_size
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.whole_files import spare_file
 
 MISSING_FIELDS = "Missing required fields: actorName and description are required"
 _NO_RESPONSE = ("unreachable", "busy", "unknown", "bad_answer")
@@ -138,12 +137,8 @@ def _write_actor(path: Path, actor: Actor) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, spare = tempfile.mkstemp(prefix=".actor.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(facts, file, ensure_ascii=False, indent=2)
-            file.write("\n")
-        Path(spare).chmod(0o644)
-        Path(spare).replace(path)
+        text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+        spare_file(path, text.encode()).replace(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
 

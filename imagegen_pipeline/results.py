@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.whole_files import spare_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,15 +197,9 @@ def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
     text = json.dumps(results, ensure_ascii=False, indent=2, default=str) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", dir=path.parent)
-        spare = Path(name)
+        # Half a character can only come from a folder's name; JSON has an escape for it.
+        spare = spare_file(path, text.encode("utf-8", "backslashreplace"))
         try:
-            # Half a character can only come from a folder's name; JSON has an escape for it.
-            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            spare.chmod(0o644)
             return _move_to_free_name(spare, path)
         finally:
             spare.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 
 from imagegen_pipeline.domain.errors import NotAPictureError, StoreError, UnreadableError
 from imagegen_pipeline.domain.images import SUFFIXES, Picture, decode_picture, to_png
+from imagegen_pipeline.whole_files import spare_file
 
 HIDDEN = ".imagegen"
 """The folder beside the pictures that holds their sidecars."""
@@ -134,7 +134,7 @@ class LocalStore:
                 self._write_new(png, to_png(source.read_bytes()))
             # A copy: people write over a file of a fixed name, and a link would take the
             # paid original in the history with it.
-            spare = _temporary_file(goal, png.read_bytes())
+            spare = spare_file(goal, png.read_bytes())
             try:
                 spare.replace(goal)
             finally:
@@ -196,7 +196,7 @@ class LocalStore:
         if not file.exists():
             with _as_store_error(file, "written"):
                 file.parent.mkdir(parents=True, exist_ok=True)
-                _temporary_file(file, picture.preview).replace(file)
+                spare_file(file, picture.preview).replace(file)
 
     def _sidecar(self, picture: Picture, target: Path, about: Mapping[str, Any]) -> StoredPicture:
         file = target.parent / HIDDEN / f"{target.name}.json"
@@ -204,7 +204,7 @@ class LocalStore:
         text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
         with _as_store_error(file, "written"):
             file.parent.mkdir(exist_ok=True)
-            _temporary_file(file, text.encode()).replace(file)
+            spare_file(file, text.encode()).replace(file)
         return self._stored(picture, target)
 
     def _stored(self, picture: Picture, target: Path) -> StoredPicture:
@@ -226,7 +226,7 @@ class LocalStore:
         """Write whole and durable, or leave nothing; an existing file is never overwritten."""
         with _as_store_error(target, "written"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            spare = _temporary_file(target, data)
+            spare = spare_file(target, data)
             try:
                 try:
                     os.link(spare, target)  # unlike rename(), refuses a name that is taken
@@ -239,20 +239,6 @@ class LocalStore:
             finally:
                 spare.unlink(missing_ok=True)
             _flush_folder(target.parent)
-
-
-def _temporary_file(target: Path, data: bytes) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return Path(name)
 
 
 def _flush_folder(folder: Path) -> None:

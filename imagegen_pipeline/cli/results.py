@@ -51,9 +51,14 @@ def results(form: str, output: Path | None) -> None:
 
 def _write_whole(path: Path, data: bytes) -> None:
     from imagegen_pipeline.domain.errors import SetupError
+    from imagegen_pipeline.whole_files import spare_file
 
     try:
-        path.write_bytes(data)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # a pipe or a device has no place to be moved to
+        else:
+            place = path.resolve()
+            spare_file(place, data).replace(place)
     except OSError as error:
         raise SetupError(
             f"{path} cannot be written: {error.strerror}.",

@@ -33,7 +33,6 @@ KNOWN_MODELS = (
     "black-forest-labs/FLUX.1-schnell",
     "black-forest-labs/FLUX.1-dev",
 )
-ASYNC_MODELS = ("gpt-image-2",)
 _LARGEST_SEED = 9_999_999_999
 _GPT_PIXELS = (655_360, 8_294_400)
 _WAITING = {"pending": JobState.QUEUED, "running": JobState.RUNNING}
