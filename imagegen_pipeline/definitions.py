@@ -3,6 +3,7 @@
 import dagster as dg
 
 from imagegen_pipeline.defs.assets import ASSETS
+from imagegen_pipeline.defs.collecting import collect_sensor
 from imagegen_pipeline.defs.resources import (
     DuomiResource,
     PipelineResource,
@@ -16,7 +17,7 @@ _settings = load_settings()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    sensors=SENSORS,
+    sensors=[*SENSORS, collect_sensor],
     resources={
         "pipeline": PipelineResource(),
         "duomi": DuomiResource(

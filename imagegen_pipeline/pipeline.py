@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.errors import DecisionError
 from imagegen_pipeline.domain.generation import (
     Attempt,
     GenerationRequest,
@@ -32,7 +33,8 @@ from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
 from imagegen_pipeline.domain.workflow import Workflow
 from imagegen_pipeline.engine import Batch, Deadlines, Order, Wanted, Workshop, generate
 from imagegen_pipeline.engine.forecast import Forecast, foresee
-from imagegen_pipeline.ledger import Ledger, ScanChange
+from imagegen_pipeline.ledger import Decision, Ledger, ScanChange
+from imagegen_pipeline.ledger.owners import new_owner
 from imagegen_pipeline.services.base import ImageService
 from imagegen_pipeline.services.download import Downloader
 from imagegen_pipeline.services.duomi import DuomiClient
@@ -150,8 +152,14 @@ class Pipeline:
             service=self.service,
             downloader=Downloader(timeouts=self.timeouts, allow_private_hosts=allowed),
             prices=Prices(given.prices),
-            deadlines=Deadlines(queue=given.timeout_queue, run=given.timeout_run),
+            deadlines=Deadlines(
+                queue=given.timeout_queue,
+                run=given.timeout_run,
+                answer=given.timeout_connect + given.timeout_read,
+            ),
             on_unknown=given.on_unknown,
+            limits=given.limits,
+            budget=given.budget,
             simulated=given.simulator,
         )
 
@@ -225,12 +233,13 @@ class Pipeline:
     ) -> Batch:
         """A batch of pictures of prompts.
 
-        Raises, at once, MissingKeyError in a live run without a key, and RequestRefusedError
-        for a size that is none.
+        Raises, at once, MissingKeyError in a live run without a key, RequestRefusedError for
+        a size that is none, and StoreError for a folder that takes no pictures.
         """
         self.service("duomi")
         parse_size(parameters.image_size)
         folder = self.store.relative(self.settings.output_dir)
+        self.store.check_writable(folder)
         wanted = (self._wanted_image(prompt, parameters, folder) for prompt in prompts)
         return generate(self.workshop, wanted, order)
 
@@ -256,11 +265,15 @@ class Pipeline:
     ) -> Batch:
         """A batch of base images; ``own`` as in ``Wanted``.
 
-        Raises, at once, MissingKeyError in a live run without a key, and WorkflowError.
+        Raises, at once, MissingKeyError in a live run without a key, WorkflowError, and
+        StoreError for a folder that takes no pictures.
         """
         self.service("runpod")
         _ = self.workflow  # a graph that cannot be bound is found before the first item
-        wanted = (self._wanted_base_image(actor, own) for actor in actors)
+        self.store.check_writable(self.store.relative(self.settings.base_images_dir))
+        wanted = (
+            self._wanted_base_image(actor, own, self.base_image_request(actor)) for actor in actors
+        )
         return generate(self.workshop, wanted, order)
 
     def base_image_request(self, actor: Actor) -> GenerationRequest:
@@ -269,17 +282,63 @@ class Pipeline:
         guidance = FLUX_GUIDANCE if graph.guidance is None else graph.guidance
         return base_image_request(actor, workflow_digest=graph.digest, guidance=guidance)
 
-    def _wanted_base_image(self, actor: Actor, own: str | None) -> Wanted:
+    def _wanted_base_image(
+        self, actor: Actor, own: str | None, request: GenerationRequest
+    ) -> Wanted:
         folder = self.settings.base_images_dir / actor.name / "base_image"
         return Wanted(
             key=actor.key,
-            request=self.base_image_request(actor),
+            request=request,
             folder=self.store.relative(folder / "history"),
             file_prefix=f"{actor.name}_base",
             publish=self.store.relative(folder / f"{actor.name}_base.png"),
             own=own,
             about={"source": "actor", "location": actor.location},
         )
+
+    def collect(self, *, after: int = 0, limit: int = 1000) -> Batch:
+        """A batch that brings home what was sent for any item and is ready now.
+
+        It sends nothing new and waits for no job. ``after`` is the attempt to begin behind.
+        Raises MissingKeyError, at the item, in a live run without the key of its service.
+        """
+        newest: dict[str, Attempt] = {}
+        for attempt in self.ledger.attempts.unfinished(after=after, limit=limit):
+            newest[attempt.item_key] = attempt
+        items = self.ledger.items.get(newest)
+        wanted = [self._sent(attempt, items[key].thing) for key, attempt in newest.items()]
+        return generate(self.workshop, wanted, self.order(collect_only=True))
+
+    def _sent(self, attempt: Attempt, thing: Prompt | Actor) -> Wanted:
+        """An item as it was when ``attempt`` was sent for it."""
+        request = GenerationRequest(**attempt.request)
+        if isinstance(thing, Actor):
+            wanted = self._wanted_base_image(thing, attempt.fingerprint, request)
+        else:
+            wanted = Wanted(
+                key=thing.key,
+                request=request,
+                folder=attempt.folder,
+                file_prefix=file_prefix(thing),
+                own=attempt.fingerprint,
+                about={"source": thing.source, "location": thing.location},
+            )
+        return wanted
+
+    def resolve(self, key: str, decision: Decision) -> int:
+        """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``.
+
+        Raises DecisionError, also when another process is at the item.
+        """
+        owner = new_owner()
+        if self.ledger.leases.acquire([f"item:{key}"], owner) is None:
+            raise DecisionError(
+                f"Another process is at {key} just now.", remedy="Try again when it is done."
+            )
+        try:
+            return self.ledger.decisions.decide(key, decision)
+        finally:
+            self.ledger.leases.release(owner)
 
     def picture_path(self, attempt: Attempt) -> Path:
         """Where a person finds the picture of an attempt: a base image at its fixed path."""

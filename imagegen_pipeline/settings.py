@@ -2,15 +2,12 @@
 
 Relative paths resolve from the project root, the nearest parent that holds
 ``dagster.yaml``, so that a command run elsewhere does not open a second ledger. A variable
-that is set to nothing counts as unset; one that is not known, or not enforced yet, is refused
-rather than ignored.
+that is set to nothing counts as unset; one that is not known is refused rather than ignored.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -32,6 +29,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
 from imagegen_pipeline.domain.generation import ServiceName
+from imagegen_pipeline.domain.limits import Budget, Limits, parse_budget, parse_limit
+from imagegen_pipeline.domain.prices import EXAMPLE, Prices, parse_prices
 
 SIMULATED_DUOMI_KEY = "simulated-duomi-key"
 SIMULATED_RUNPOD_KEY = "simulated-runpod-key"
@@ -40,16 +39,9 @@ KEY_VARIABLES: dict[ServiceName, str] = {"duomi": "DUOMI_API_KEY", "runpod": "RU
 OURS = "IMAGEGEN_"
 KNOWN_ELSEWHERE = ("IMAGEGEN_TOKEN", "IMAGEGEN_CORS")
 """Settings of ``imagegen serve``: no field reads them."""
-NOT_ENFORCED = {
-    "IMAGEGEN_IN_FLIGHT": "no limit across processes; IMAGEGEN_CONCURRENCY limits each of them",
-    "IMAGEGEN_RATE_PER_MINUTE": "no rate limit; --delay spaces the requests of one command",
-    "IMAGEGEN_RATE_PER_DAY": "no rate limit; --limit bounds the pictures of one command",
-    "IMAGEGEN_BUDGET_RUN": "no budget; --dry-run says what a run costs and --limit bounds it",
-    "IMAGEGEN_BUDGET_DAY": "no budget; --dry-run says what a run costs and --limit bounds it",
-}
-"""Limits that are refused, since nothing would stop at them, and what there is instead."""
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _LONGEST_TIMEOUT = 7 * 24 * 3600
+_LARGEST_PRICE_FILE = 1_000_000
 
 
 def project_root() -> Path:
@@ -77,42 +69,48 @@ def _split_commas(value: object) -> object:
 
 
 def _read_prices(value: object) -> object:
-    """The price table, from JSON; a ValueError says what of it is wrong."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"it is not JSON ({error})") from None
-    fault = _price_fault(value)
-    if fault is not None:
-        raise ValueError(fault)
-    return value
+    """The price table, from JSON or a file of it; a ValueError says what of it is wrong."""
+    if isinstance(value, Mapping):
+        Prices(value)
+        return value
+    text = str(value).strip()
+    if text.startswith("{"):
+        return parse_prices(text)
+    path = _below(project_root(), Path(text))
+    try:
+        return parse_prices(_price_file_text(path))
+    except ValueError as error:
+        raise ValueError(f"{str(path)[:300]}: {error}") from None
 
 
-def _price_fault(table: object) -> str | None:
-    if not isinstance(table, Mapping):
-        return 'a JSON object is wanted, such as {"duomi": {"MODEL": 0.01}}'
-    for service, prices in table.items():
-        if service not in KEY_VARIABLES:
-            return f"{service!r} is no service; there are duomi and runpod"
-        if not isinstance(prices, Mapping):
-            return f"the prices of {service} are a JSON object"
-        for name, price in prices.items():
-            if service == "runpod" and name != "per_second":
-                return f"runpod has the price 'per_second', not {name!r}"
-            if not _is_price(price):
-                return f"{service} {name!r} is {price!r}, not a number from 0 up"
-    return None
+def _price_file_text(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise ValueError(f"there is no such file: write its path, or JSON such as {EXAMPLE}")
+        if path.stat().st_size > _LARGEST_PRICE_FILE:
+            raise ValueError(f"it has more than {_LARGEST_PRICE_FILE:,} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is not text in UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"it cannot be read ({error.strerror})") from None
 
 
-def _is_price(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value < math.inf  # type: ignore[operator]
+def _below(root: Path, path: Path) -> Path:
+    try:
+        return Path(os.path.normpath(root / path.expanduser()))
+    except RuntimeError:
+        raise SetupError(
+            f"{path} begins with the home of a user who is not known here.",
+            remedy="Write the whole path.",
+        ) from None
 
 
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT, allow_inf_nan=False)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 PriceTable = Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_prices)]
+CountByService = Annotated[dict[ServiceName, int], NoDecode, BeforeValidator(parse_limit)]
+Money = Annotated[float, BeforeValidator(parse_budget)]
 
 
 class Settings(BaseSettings):
@@ -143,6 +141,15 @@ class Settings(BaseSettings):
     )
 
     concurrency: int = Field(8, ge=1, le=512, validation_alias="IMAGEGEN_CONCURRENCY")
+    in_flight: CountByService = Field(default_factory=dict, validation_alias="IMAGEGEN_IN_FLIGHT")
+    rate_per_minute: CountByService = Field(
+        default_factory=dict, validation_alias="IMAGEGEN_RATE_PER_MINUTE"
+    )
+    rate_per_day: CountByService = Field(
+        default_factory=dict, validation_alias="IMAGEGEN_RATE_PER_DAY"
+    )
+    budget_run: Money | None = Field(None, validation_alias="IMAGEGEN_BUDGET_RUN")
+    budget_day: Money | None = Field(None, validation_alias="IMAGEGEN_BUDGET_DAY")
     timeout_connect: Seconds = Field(10, validation_alias="IMAGEGEN_TIMEOUT_CONNECT")
     timeout_read: Seconds = Field(120, validation_alias="IMAGEGEN_TIMEOUT_READ")
     timeout_queue: Seconds = Field(900, validation_alias="IMAGEGEN_TIMEOUT_QUEUE")
@@ -210,13 +217,20 @@ class Settings(BaseSettings):
         return project_root()
 
     def _resolve(self, path: Path) -> Path:
-        try:
-            return Path(os.path.normpath(self.root / path.expanduser()))
-        except RuntimeError:
-            raise SetupError(
-                f"{path} begins with the home of a user who is not known here.",
-                remedy="Write the whole path.",
-            ) from None
+        return _below(self.root, path)
+
+    def limits(self, service: ServiceName) -> Limits:
+        """What may be sent to a service, by all processes on the ledger."""
+        return Limits(
+            in_flight=self.in_flight.get(service),
+            per_minute=self.rate_per_minute.get(service),
+            per_day=self.rate_per_day.get(service),
+        )
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent, by all processes on the ledger."""
+        return Budget(run=self.budget_run, day=self.budget_day)
 
     @cached_property
     def base_dir(self) -> Path:
@@ -351,18 +365,12 @@ def _load_env_file(path: Path) -> None:
 
 
 def _refuse_unknown_variables() -> None:
-    """What is set and would be silently ignored is refused: a typo, a limit without effect."""
+    """What is set and would be silently ignored is refused: a typo in a limit costs money."""
     fields = {str(field.validation_alias) for field in Settings.model_fields.values()}
     known = sorted({name for name in fields if name.startswith(OURS)}.union(KNOWN_ELSEWHERE))
     for name in sorted(os.environ):
         if not name.upper().startswith(OURS) or name in known or not variable_is_set(name):
             continue
-        if name in NOT_ENFORCED:
-            raise SetupError(
-                f"{name} is set, and this version does not enforce it yet: work would go on "
-                "past it.",
-                remedy=f"Unset it to work without ({NOT_ENFORCED[name]}).",
-            )
         (nearest,) = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
         raise SetupError(
             f"{name} is not a setting of this program.",

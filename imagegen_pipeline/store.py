@@ -8,9 +8,13 @@ where they lie inside it, so that the folder can move.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,11 +23,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from imagegen_pipeline.domain.errors import NotAPictureError, StoreError, UnreadableError
+from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.domain.images import SUFFIXES, Picture, decode_picture, to_png
 from imagegen_pipeline.whole_files import spare_file
 
 HIDDEN = ".imagegen"
 """The folder beside the pictures that holds their sidecars."""
+LEAST_FREE_BYTES = 256 * 2**20
+"""What must be free on the disk before a picture is bought: room for all that is in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,15 @@ class PictureStore(Protocol):
     def is_taken(self, folder: str, stem: str) -> bool:
         """Whether a picture of that name is there, whatever its suffix."""
 
+    def check_room(self, folder: str) -> None:
+        """Raise StoreError unless one more picture can be written to ``folder`` now."""
+
+    def note_job(self, attempt: Attempt, job_id: str, endpoint: str) -> None:
+        """Keep a job's name that the ledger could not take; raises StoreError."""
+
+    def noted_job(self, attempt: Attempt) -> tuple[str, str] | None:
+        """The job id and endpoint that were noted for this attempt."""
+
     def quarantine(self, data: bytes, stem: str, reason: str) -> str:
         """Keep bytes that were paid for and do not decode; returns where."""
 
@@ -73,6 +89,8 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._begun: set[str] = set()
+        self._noticing = threading.Lock()
 
     def absolute(self, path: str) -> Path:
         """``root``/path; an absolute path stays as it is."""
@@ -172,6 +190,55 @@ class LocalStore:
         """See ``PictureStore.is_taken``."""
         place = self.absolute(folder)
         return any((place / f"{stem}{suffix}").exists() for suffix in SUFFIXES.values())
+
+    def check_room(self, folder: str) -> None:
+        """See ``PictureStore.check_room``: the folder is there, and its disk has room."""
+        for place in (self._folder_as_begun(folder), self.root):
+            with _as_store_error(place, "written"):
+                free = shutil.disk_usage(place).free
+                if not os.access(place, os.W_OK):
+                    raise OSError(errno.EACCES, "it cannot be written to")
+            if free < LEAST_FREE_BYTES:
+                raise StoreError(
+                    f"The disk of {place} has {free / 2**20:,.0f} MB left; under "
+                    f"{LEAST_FREE_BYTES / 2**20:,.0f} MB nothing is bought."
+                )
+
+    def check_writable(self, folder: str) -> None:
+        """Raise StoreError if ``folder`` takes no files: before the first one is bought."""
+        place = self._folder(folder)
+        with _as_store_error(place, "written"), tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"room?")
+
+    def _folder_as_begun(self, folder: str) -> Path:
+        """The folder, made if this is its first use; one that has vanished since is not."""
+        place = self.absolute(folder)
+        with self._noticing:
+            if folder in self._begun and not place.is_dir():
+                raise StoreError(f"{place} has vanished since the work began.")
+            self._begun.add(folder)
+            return self._folder(folder)
+
+    def note_job(self, attempt: Attempt, job_id: str, endpoint: str) -> None:
+        """See ``PictureStore.note_job``."""
+        file = self._note_path(attempt)
+        text = json.dumps({"job_id": job_id, "endpoint": endpoint}) + "\n"
+        with _as_store_error(file, "written"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            spare_file(file, text.encode()).replace(file)
+
+    def noted_job(self, attempt: Attempt) -> tuple[str, str] | None:
+        """See ``PictureStore.noted_job``."""
+        file = self._note_path(attempt)
+        with _as_store_error(file, "read"):
+            if not file.is_file():
+                return None
+            note = json.loads(file.read_text("utf-8"))
+        return str(note["job_id"]), str(note["endpoint"])
+
+    def _note_path(self, attempt: Attempt) -> Path:
+        name = f"{attempt.id}-{attempt.sent_fingerprint[:16]}.json"
+        return self.root / HIDDEN / "jobs" / name
 
     def quarantine(self, data: bytes, stem: str, reason: str) -> str:
         """See ``PictureStore.quarantine``: ``{root}/quarantine``, the reason beside it."""

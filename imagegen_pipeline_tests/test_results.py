@@ -13,13 +13,17 @@ import pandas as pd
 import pytest
 
 from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.domain.generation import State
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.results import (
     COLUMNS,
+    By,
     result_rows,
     results_table,
+    spending_columns,
+    spending_rows,
     summary,
     write_json_log,
     write_results,
@@ -46,9 +50,10 @@ def make(pipeline: Pipeline, **wishes: Any) -> None:
 def test_each_attempt_is_a_row_in_full(project: Project, pipeline: Pipeline) -> None:
     """A row tells where the prompt was, what was asked, and what came of it."""
     path = project.write_json("mill", "a mill by a stream")
-    make(pipeline)
+    make(pipeline, intent="a-run")
     (row,) = result_rows(pipeline.ledger)
     assert list(row) == list(COLUMNS)
+    assert row["run"] == "a-run"
     assert row["key"].startswith("json-mill-")
     assert (row["kind"], row["source"], row["location"]) == ("prompt", "json", str(path))
     assert (row["state"], row["current"], row["gone"]) == ("stored", True, False)
@@ -59,6 +64,7 @@ def test_each_attempt_is_a_row_in_full(project: Project, pipeline: Pipeline) -> 
     assert (project.results / row["path"]).is_file()
     assert row["created_at"].endswith("+00:00")
     assert row["created_at"] <= row["finished_at"]
+    assert row["submitted_at"].endswith("+00:00")
     assert row["error"] is None
 
 
@@ -93,19 +99,161 @@ def test_a_failure_keeps_its_reason_and_remedy(
     assert row["path"] is None
 
 
-def test_columns_have_types_even_without_rows() -> None:
+def test_money_set_aside_is_shown_until_the_cost_is_known(
+    project: Project, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An assumed price stays reserved and makes no cost; a known one is a cost and no more."""
+    project.write_json("mill", "a mill by a stream")
+    monkeypatch.setenv("IMAGEGEN_BUDGET_DAY", "1")
+    for prices in ({"assumed": {"duomi": 0.05}}, {"duomi": {PARAMETERS.model: 0.02}}):
+        monkeypatch.setenv("IMAGEGEN_PRICES", json.dumps(prices))
+        with closing(project.pipeline()) as with_budget:
+            make(with_budget, regenerate=True)
+    assumed, known = result_rows(pipeline.ledger)
+    assert (assumed["cost"], assumed["reserved"]) == (None, 0.05)
+    assert (known["cost"], known["reserved"]) == (0.02, None)
+
+
+TABLES = {
+    "attempts": COLUMNS,
+    "runs": spending_columns("run"),
+    "days": spending_columns("day"),
+}
+
+
+@pytest.mark.parametrize("columns", TABLES.values(), ids=TABLES)
+def test_columns_have_types_even_without_rows(columns: dict[str, tuple[str, str]]) -> None:
     """Every column keeps its type when it is empty, so that tables can be joined."""
-    empty = results_table([])
-    full = results_table([dict.fromkeys(COLUMNS)])
+    empty = results_table([], columns)
+    full = results_table([dict.fromkeys(columns)], columns)
     for table in (empty, full):
         assert {name: str(kind) for name, kind in table.dtypes.items()} == {
-            name: kind for name, (kind, _) in COLUMNS.items()
+            name: kind for name, (kind, _) in columns.items()
         }
 
 
-def test_a_column_is_described_in_a_sentence() -> None:
+@pytest.mark.parametrize("columns", TABLES.values(), ids=TABLES)
+def test_a_column_is_described_in_a_sentence(columns: dict[str, tuple[str, str]]) -> None:
     """The table's documentation is complete."""
-    assert all(description.endswith(".") for _, description in COLUMNS.values())
+    assert all(description.endswith(".") for _, description in columns.values())
+
+
+def row(state: str = "stored", **facts: Any) -> dict[str, Any]:
+    """The results' row of an attempt that was sent at noon."""
+    sent = {"run": "one", "created_at": at("2026-03-01T11:59"), "submitted_at": at()}
+    made = {"attempt": 1, "state": state, "possible_double_charge": False}
+    return {**dict.fromkeys(COLUMNS), **made, **sent, **facts}
+
+
+def at(minute: str = "2026-03-01T12:00") -> str:
+    """A time as the results have it."""
+    return f"{minute}:00.000+00:00"
+
+
+def spent(*rows: dict[str, Any], by: By = "run") -> dict[str, Any]:
+    """The one row that these are added up to."""
+    (only,) = spending_rows(rows, by)
+    assert list(only) == list(spending_columns(by))
+    return only
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_attempt_counts_once(state: State) -> None:
+    """Whatever state an attempt is in, it is in one of the five counts, so that they add up."""
+    sums = spent(row(state))
+    counts = {name: sums[name] for name in ("made", "shared", "failed", "unknown", "open")}
+    expected = {
+        State.STORED: "made",
+        State.FAILED: "failed",
+        State.EXPIRED: "failed",
+        State.UNKNOWN: "unknown",
+        State.HELD: "unknown",
+    }.get(state, "open")
+    assert counts == {**dict.fromkeys(counts, 0), expected: 1}
+    assert sums["attempts"] == 1
+
+
+def test_what_may_have_been_billed_is_counted() -> None:
+    """A request without an answer, and the one that was sent again after it, stay in sight."""
+    sums = spent(row("unknown"), row("stored", possible_double_charge=True, cost=0.1))
+    assert (sums["unknown"], sums["possible_double_charges"]) == (1, 1)
+    assert (sums["made"], sums["cost"]) == (1, 0.1)
+
+
+def test_known_costs_are_added_up_and_unknown_prices_counted() -> None:
+    """The cost is what is known, failures that were paid for included; the rest is a count."""
+    sums = spent(
+        row(cost=0.1),
+        row(cost=0.2),
+        row("failed", cost=0.3, error_kind="not_a_picture"),
+        row(),
+        row("completed"),
+        row("expired"),
+        row("failed", error_kind="not_a_picture"),
+        row("failed", error_kind="bad_request"),
+        row("unknown"),
+    )
+    assert (sums["cost"], sums["unknown_price"]) == (0.6, 4)
+
+
+def test_a_cost_of_which_nothing_is_known_is_empty() -> None:
+    """Pictures of unknown price make no cost of 0, not even beside what is known to be free."""
+    shared, refused = row(cost=0.0, shared_from=1), row("failed", cost=0.0)
+    sums = spent(row(), shared, refused)
+    assert (sums["cost"], sums["unknown_price"], sums["shared"]) == (None, 1, 1)
+
+
+def test_a_job_that_failed_and_was_billed_is_in_the_cost() -> None:
+    """The time of a failed job is money, and all that is known beside an unknown price."""
+    sums = spent(row("failed", cost=0.3, error_kind="job_failed"), row())
+    assert (sums["cost"], sums["unknown_price"], sums["failed"]) == (0.3, 1, 1)
+
+
+def test_what_bought_nothing_cost_nothing() -> None:
+    """A run of refusals and shared pictures has a cost of 0, and it is known."""
+    sums = spent(row("failed", cost=0.0, error_kind="bad_request"), row(cost=0.0, shared_from=1))
+    assert (sums["cost"], sums["unknown_price"]) == (0.0, 0)
+
+
+def test_money_that_is_not_settled_is_added_up() -> None:
+    """What is set aside for requests of unknown cost is one sum, apart from the cost."""
+    sums = spent(row("unknown", reserved=0.1), row("submitted", reserved=0.2), row(cost=0.5))
+    assert (sums["reserved"], sums["cost"]) == (0.3, 0.5)
+
+
+def test_each_run_is_a_row_the_oldest_first() -> None:
+    """Attempts of one run are one row, wherever they stand, from the first to the last event."""
+    early, late = at("2026-03-01T10:00"), at("2026-03-02T18:00")
+    rows = [
+        row(run="two", finished_at=at("2026-03-01T12:05")),
+        row(run="one", submitted_at=early),
+        row(run="two", submitted_at=at("2026-03-01T12:30")),
+        row(run="one", submitted_at=at("2026-03-01T10:01"), finished_at=late),
+    ]
+    one, two = spending_rows(rows, "run")
+    assert (one["run"], one["attempts"], one["first"], one["last"]) == ("one", 2, early, late)
+    assert (two["run"], two["attempts"]) == ("two", 2)
+    assert (two["first"], two["last"]) == (at(), at("2026-03-01T12:30"))
+
+
+def test_a_day_is_a_day_in_utc_and_of_the_request() -> None:
+    """A request counts for the day on which it was sent; what was not sent, when planned."""
+    evening, night = at("2026-03-01T23:59"), at("2026-03-02T00:00")
+    rows = [
+        row(created_at=evening, submitted_at=night),
+        row(created_at=evening, submitted_at=None),
+        row(created_at=evening, submitted_at=evening, finished_at=night, run="two"),
+    ]
+    first, second = spending_rows(rows, "day")
+    assert (first["day"], first["attempts"]) == ("2026-03-01", 2)
+    assert (second["day"], second["attempts"], second["first"]) == ("2026-03-02", 1, night)
+
+
+def test_an_unreadable_source_is_no_attempt() -> None:
+    """What could not be read was not asked for and cost nothing."""
+    unreadable = {**dict.fromkeys(COLUMNS), "state": "unreadable"}
+    assert spending_rows([unreadable], "run") == []
+    assert spent(row(), unreadable)["attempts"] == 1
 
 
 def test_the_summary_counts_states_and_knows_what_it_does_not() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
-from imagegen_pipeline.settings import NOT_ENFORCED, Settings, load_settings, project_root
+from imagegen_pipeline.domain.limits import Budget, Limits
+from imagegen_pipeline.settings import Settings, load_settings, project_root
 from imagegen_pipeline_tests.conftest import make_project
 
 VARIABLES = sorted(str(field.validation_alias) for field in Settings.model_fields.values())
@@ -108,15 +109,22 @@ def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
         ("DUOMI_BASE_URL", "duomiapi.com", "http:// or https://"),
         ("RUNPOD_BASE_URL", "https://", "http:// or https://"),
         ("IMAGEGEN_PRICES", "{'duomi': 1}", "it is not JSON"),
-        ("IMAGEGEN_PRICES", "[" * 100_000, "it is not JSON"),
-        ("IMAGEGEN_PRICES", "[]", "a JSON object is wanted"),
-        ("IMAGEGEN_PRICES", '{"duomi": 1}', "the prices of duomi are a JSON object"),
         ("IMAGEGEN_PRICES", '{"doumi": {}}', "'doumi' is no service"),
         ("IMAGEGEN_PRICES", '{"duomi": {"m": -0.01}}', "-0.01, not a number from 0 up"),
-        ("IMAGEGEN_PRICES", '{"duomi": {"m": "0.01"}}', "not a number from 0 up"),
-        ("IMAGEGEN_PRICES", '{"duomi": {"m": true}}', "not a number from 0 up"),
-        ("IMAGEGEN_PRICES", '{"duomi": {"m": NaN}}', "not a number from 0 up"),
-        ("IMAGEGEN_PRICES", '{"runpod": {"per_minute": 1}}', "'per_second', not 'per_minute'"),
+        ("IMAGEGEN_PRICES", "[]", "no such file: write its path, or JSON such as {"),
+        ("IMAGEGEN_PRICES", "[" * 100_000, "cannot be read (File name too long)"),
+        ("IMAGEGEN_IN_FLIGHT", "0", "'0' is not a whole number from 1"),
+        ("IMAGEGEN_IN_FLIGHT", "2.5", "write N for each service, or duomi=N,runpod=M"),
+        ("IMAGEGEN_IN_FLIGHT", "9999999999", "'9999999999' is not a whole number from 1 to"),
+        ("IMAGEGEN_RATE_PER_MINUTE", "duomi=-1", "'-1' is not a whole number from 1"),
+        ("IMAGEGEN_RATE_PER_MINUTE", "doumi=3", "'doumi' is no service: write N"),
+        ("IMAGEGEN_RATE_PER_MINUTE", "5,duomi=3", "'5' is no service: write N"),
+        ("IMAGEGEN_RATE_PER_DAY", "duomi=1,duomi=2", "duomi stands in it twice: write N"),
+        ("IMAGEGEN_RATE_PER_DAY", "duomi=", "'' is not a whole number from 1"),
+        ("IMAGEGEN_BUDGET_RUN", "-0.01", "'-0.01' is not an amount of money: write a number"),
+        ("IMAGEGEN_BUDGET_RUN", "5 EUR", "'5 EUR' is not an amount of money: write a number"),
+        ("IMAGEGEN_BUDGET_DAY", "nan", "'nan' is not an amount of money"),
+        ("IMAGEGEN_BUDGET_DAY", "inf", "'inf' is not an amount of money"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(
@@ -139,25 +147,77 @@ def test_prices_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().prices["runpod"] == {"per_second": 0.0003}
 
 
-@pytest.mark.parametrize("name", sorted(NOT_ENFORCED))
-def test_a_limit_without_effect_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A budget or rate that nothing would stop at is refused rather than ignored."""
-    monkeypatch.setenv(name, "5")
-    with pytest.raises(SetupError, match=f"{name} is set, and this version does not enforce it"):
+def test_prices_may_stand_in_a_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that is no JSON object is the path of one, and begins at the project root."""
+    (root / "prices.json").write_text('\ufeff{"duomi": {"a model": 0.02}}\n', encoding="utf-8")
+    monkeypatch.chdir(root / "data")
+    for path in ("prices.json", str(root / "prices.json")):
+        monkeypatch.setenv("IMAGEGEN_PRICES", path)
+        assert load_settings().prices == {"duomi": {"a model": 0.02}}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"duomi": {"m": "0.01"}}', "duomi 'm' is '0.01', not a number from 0 up"),
+        (b'{"duomi": {"m": 0.01}', "it is not JSON"),
+        (b"[]", "a JSON object is wanted"),
+        (b"\xff\xfe", "it is not text in UTF-8"),
+        (b" " * 1_000_001, "it has more than 1,000,000 bytes"),
+        (None, "there is no such file"),
+    ],
+)
+def test_a_price_file_that_is_wrong_is_named(
+    content: bytes | None, said: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence has the variable, the file, and the entry that is wrong."""
+    path = root / "prices.json"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("IMAGEGEN_PRICES", "prices.json")
+    with pytest.raises(SetupError) as raised:
         load_settings()
-    monkeypatch.setenv(name, "")
-    load_settings()
+    assert str(raised.value).startswith(f"IMAGEGEN_PRICES has a bad value: {path}: ")
+    assert said in str(raised.value)
 
 
-def test_the_contracts_limits_are_all_known() -> None:
-    """Each limit and budget of the table of settings is one of those that are refused."""
-    assert set(NOT_ENFORCED) == {
-        "IMAGEGEN_IN_FLIGHT",
-        "IMAGEGEN_RATE_PER_MINUTE",
-        "IMAGEGEN_RATE_PER_DAY",
-        "IMAGEGEN_BUDGET_RUN",
-        "IMAGEGEN_BUDGET_DAY",
-    }
+def test_a_price_file_is_a_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder, or the home of a user who is not known, is refused and not read."""
+    monkeypatch.setenv("IMAGEGEN_PRICES", "data")
+    with pytest.raises(SetupError, match="there is no such file"):
+        load_settings()
+    monkeypatch.setenv("IMAGEGEN_PRICES", "~nobody-of-that-name/prices.json")
+    with pytest.raises(SetupError, match="a user who is not known here"):
+        load_settings()
+
+
+def test_without_limits_and_budgets_there_are_none() -> None:
+    """What is not set limits nothing."""
+    settings = load_settings()
+    assert settings.limits("duomi") == settings.limits("runpod") == Limits(None, None, None)
+    assert not settings.limits("duomi").is_set
+    assert settings.budget == Budget(None, None)
+    assert not settings.budget.is_set
+
+
+def test_a_limit_is_for_each_service_or_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare number limits both services; a named one only its own."""
+    monkeypatch.setenv("IMAGEGEN_IN_FLIGHT", " 4 ")
+    monkeypatch.setenv("IMAGEGEN_RATE_PER_MINUTE", "duomi=2, runpod = 30")
+    monkeypatch.setenv("IMAGEGEN_RATE_PER_DAY", "duomi=400")
+    settings = load_settings()
+    assert settings.limits("duomi") == Limits(in_flight=4, per_minute=2, per_day=400)
+    assert settings.limits("runpod") == Limits(in_flight=4, per_minute=30, per_day=None)
+    assert settings.limits("runpod").is_set
+
+
+def test_a_budget_may_be_nothing_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget of 0 is set: nothing may be bought."""
+    monkeypatch.setenv("IMAGEGEN_BUDGET_RUN", "0")
+    assert load_settings().budget == Budget(run=0.0, day=None)
+    assert load_settings().budget.is_set
+    monkeypatch.setenv("IMAGEGEN_BUDGET_DAY", "12.50")
+    assert load_settings().budget == Budget(run=0.0, day=12.5)
 
 
 @pytest.mark.parametrize(

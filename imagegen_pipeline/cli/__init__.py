@@ -12,9 +12,11 @@ from typing import IO, Any
 import click
 
 from imagegen_pipeline.cli.base_image import base_image
+from imagegen_pipeline.cli.collect import collect
 from imagegen_pipeline.cli.environment import env
 from imagegen_pipeline.cli.generate import generate
 from imagegen_pipeline.cli.models import models
+from imagegen_pipeline.cli.resolve import resolve
 from imagegen_pipeline.cli.results import results
 from imagegen_pipeline.cli.sync import sync
 from imagegen_pipeline.domain.errors import ImagegenError
@@ -72,7 +74,17 @@ def imagegen() -> None:
 
 
 simulate.short_help = "Run a local server that plays both services, at no cost."
-for command in (generate, base_image, sync, models, results, simulate, env):
+for command in (
+    generate,
+    base_image,
+    collect,
+    resolve,
+    sync,
+    models,
+    results,
+    simulate,
+    env,
+):
     imagegen.add_command(command)
 
 

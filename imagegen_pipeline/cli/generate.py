@@ -203,7 +203,6 @@ def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any])
         seed_given=options["seed"] is not None,
     )
     open_log(pipeline.settings.log_dir)
-    _check_writable(pipeline.settings.output_dir)
     outcomes: dict[str, Outcome] = {}
     batch = pipeline.generate_images(prompts, parameters, order)
     with DagsterTeller(pipeline) as dagster:
@@ -214,22 +213,6 @@ def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any])
 
         interrupted = run_batch(batch, len(prompts), each)
     _finish(pipeline, prompts, outcomes, [_problem(p, source) for p in problems], interrupted)
-
-
-def _check_writable(folder: Path) -> None:
-    """A folder that takes no pictures is found before the first one is bought."""
-    import tempfile
-
-    from imagegen_pipeline.domain.errors import StoreError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise StoreError(
-            f"Pictures cannot be written to {folder}: {error.strerror or error}."
-        ) from error
 
 
 def _problem(problem: Any, source: str) -> dict[str, Any]:  # noqa: ANN401 - a SourceProblem
@@ -288,3 +271,19 @@ def _dry_run(
         click.echo("The price is not known: set IMAGEGEN_PRICES to have it said here.")
     else:
         click.echo(f"Cost: {forecast.cost:g}.")
+    _say_budget(pipeline, forecast.cost)
+
+
+def _say_budget(pipeline: Pipeline, cost: float | None) -> None:
+    budget = pipeline.settings.budget
+    left = {}
+    if budget.run is not None:
+        left["run"] = budget.run
+    if budget.day is not None:
+        left["day"] = max(0.0, budget.day - pipeline.ledger.attempts.spent_today())
+    for scope, money in left.items():
+        stops = cost is not None and cost > money
+        ending = "; the batch stops there." if stops else "."
+        click.echo(f"The {scope}'s budget has {money:g} left{ending}")
+    if left and cost is None:
+        click.echo("With a budget, what has no price is not sent.")

@@ -64,7 +64,7 @@ class _Progress:
         if self._bar is not None:
             self._bar.set_postfix(dict(self._counts), refresh=False)
             self._bar.update()
-        if outcome.status == "skipped":
+        if outcome.status == "skipped" and outcome.cost == 0:  # a job left at its service is named
             if not self._skipped:
                 self._line(f"{describe(outcome)} (What else is skipped is only counted.)")
             self._skipped = True

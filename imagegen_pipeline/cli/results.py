@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.results import By
 
 SHOWN = ("attempt", "key", "state", "current", "seed", "seconds", "cost", "path", "error")
 
@@ -22,16 +26,27 @@ SHOWN = ("attempt", "key", "state", "current", "seed", "seconds", "cost", "path"
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of stdout."
 )
-def results(form: str, output: Path | None) -> None:
+@click.option(
+    "--by",
+    type=click.Choice(["run", "day"]),
+    help="What was made and spent, one row a run (or command), or one row a day (UTC).",
+)
+def results(form: str, output: Path | None, by: By | None) -> None:
     """Print the results: one row an attempt, and what in the sources is unreadable.
+
+    With --by they are added up. `unknown` counts requests without an answer, each of which
+    may be a charge; `unknown_price` counts charges that are not in the cost, since
+    IMAGEGEN_PRICES does not tell their price; `reserved` is money set aside and not settled.
 
     \b
     imagegen results
     imagegen results --format csv --output results.csv
     imagegen results --format json | jq '.[] | select(.state == "failed") | .error'
+    imagegen results --by day
+    imagegen results --by run --format json | jq '.[-1] | {cost, unknown_price, unknown}'
     """
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.results import render, result_rows
+    from imagegen_pipeline.results import result_rows
 
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: add --output FILE.")
@@ -40,13 +55,26 @@ def results(form: str, output: Path | None) -> None:
         rows = result_rows(pipeline.ledger)
     finally:
         pipeline.close()
-    if form == "table" and not rows:
+    data = _render(rows, form, by)
+    if form == "table" and not data:
         click.echo("No attempts yet; `imagegen generate --help` says how to begin.", err=True)
-    data = render(rows, form, shown=SHOWN)
     if output is None:
         click.echo(data, nl=False)
     else:
         _write_whole(output, data)
+
+
+def _render(rows: list[dict[str, Any]], form: str, by: By | None) -> bytes:
+    from imagegen_pipeline import results as made
+
+    if by is None:
+        if form == "table":
+            rows = made.attempts_for_reading(rows)
+        return made.render(rows, form, shown=SHOWN)
+    sums = made.spending_rows(rows, by)
+    if form == "table":
+        sums = made.spending_for_reading(sums)
+    return made.render(sums, form, columns=made.spending_columns(by))
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -124,15 +124,17 @@ class RunlessReporter:
             self._instance.add_dynamic_partitions(name, [key])
             self._known[name].add(key)
 
-    def report_missed(self) -> int:
-        """Report every current picture that Dagster has not heard of; returns how many."""
+    def report_missed(self, *, before: float | None = None) -> int:
+        """Report every current picture that Dagster has not heard of (and that was stored
+        ``before`` a moment, in seconds since the epoch); returns how many.
+        """
         count = 0
-        while missed := _unreported(self._pipeline):
+        while missed := _unreported(self._pipeline, before):
             count += sum(self.report(outcome) for outcome in missed)
         return count
 
 
-def _unreported(pipeline: Pipeline) -> list[Outcome]:
+def _unreported(pipeline: Pipeline, before: float | None) -> list[Outcome]:
     """Current pictures that Dagster has not heard of, oldest first; a thousand at most."""
     return [
         Outcome(
@@ -143,7 +145,7 @@ def _unreported(pipeline: Pipeline) -> list[Outcome]:
             cost=0.0 if attempt.shared_from else attempt.cost,
             warnings=attempt.warnings,
         )
-        for attempt in pipeline.ledger.attempts.unreported()
+        for attempt in pipeline.ledger.attempts.unreported(before=before)
     ]
 
 

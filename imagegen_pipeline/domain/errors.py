@@ -3,6 +3,7 @@
 ```
 ImagegenError                 kind                 stops     what happened
 ├── SetupError                setup                the batch wrong usage or settings (exit 2)
+│   ├── DecisionError         decision             the batch a decision on what is not held
 │   ├── MissingKeyError       missing_key          the batch a live run without its key
 │   └── WorkflowError         workflow             the batch a ComfyUI graph that cannot be bound
 ├── SourceError               source               the item  a prompt or actor that cannot be read
@@ -13,6 +14,7 @@ ImagegenError                 kind                 stops     what happened
 │   ├── ServiceBusyError      busy                 the item  503: not accepted, may be sent again
 │   ├── UnreachableError      unreachable          the item  never connected: not accepted
 │   ├── OutcomeUnknownError   unknown              the item  sent, no answer: maybe billed
+│   ├── ServiceDownError      service_down         the batch it failed again and again
 │   ├── BadAnswerError        bad_answer           the item  an answer that cannot be understood
 │   ├── StoppedError          stopped              the item  the batch was stopped meanwhile
 │   ├── StillRunningError     job_timeout          the item  past its deadline, not cancelled
@@ -25,10 +27,16 @@ ImagegenError                 kind                 stops     what happened
 │   ├── UnreadableError       unreadable_picture   the item  a file of ours that cannot be read
 │   └── DownloadError         download             the item  the picture's URL did not deliver
 │       └── UrlRefusedError   url_refused          the batch an address that we do not fetch from
+├── BrokenPicturesError       broken_pictures      the batch paid answers, none of them usable
+├── SpendingError             spending             the batch a limit on money or pictures was met
+│   ├── BudgetReachedError    budget               the batch the next picture would cross a budget
+│   ├── UnknownPriceError     unknown_price        the batch a budget, and no price to hold it
+│   └── DayLimitError         day_limit            the batch the day's pictures are made
 ├── StoreError                store                the batch a disk or folder that cannot be written
 ├── InternalFaultError        internal             the item  a fault of this program
 └── LedgerError               ledger               the batch the database of attempts
-    └── AttemptMovedError     attempt_moved        the item  another process went on with it
+    ├── AttemptMovedError     attempt_moved        the item  another process went on with it
+    └── LeaseLostError        lease_lost           the item  this process slept; begun anew
 ```
 
 "The service refused" and "the job failed" are two types: the second carries the job.
@@ -66,6 +74,13 @@ class SetupError(ImagegenError):
 
     kind = "setup"
     stops_batch = True
+
+
+class DecisionError(SetupError):
+    """A person decided of an item that does not wait for that decision."""
+
+    kind = "decision"
+    remedy = "`imagegen resolve` without a key lists what is held."
 
 
 class MissingKeyError(SetupError):
@@ -148,7 +163,15 @@ class OutcomeUnknownError(ServiceError):
     """The request left, and no answer came that says whether a picture was billed."""
 
     kind = "unknown"
-    remedy = "Look at the service's own list of jobs before buying it again with --regenerate."
+    remedy = "Look at the service's own list of jobs, then say what is to be done with it."
+
+
+class ServiceDownError(ServiceError):
+    """The service failed again and again, also after pauses: nothing more is sent to it."""
+
+    kind = "service_down"
+    stops_batch = True
+    remedy = "Look at the service's status page, then run again: what is made is reused."
 
 
 class BadAnswerError(ServiceError):
@@ -187,14 +210,24 @@ class JobElsewhereError(ServiceError):
 
 
 class JobFailedError(ServiceError):
-    """The service accepted the job, ran it and failed. Carries the job's id."""
+    """The service accepted the job, ran it and failed. Carries the job's id, and the seconds
+    that the service says it worked on it.
+    """
 
     kind = "job_failed"
     remedy = "Simplify the prompt or look at the service's own log of the job, then run again."
 
-    def __init__(self, message: str, *, job_id: str, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_id: str,
+        remedy: str | None = None,
+        run_seconds: float | None = None,
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.job_id = job_id
+        self.run_seconds = run_seconds
 
 
 class JobTimeoutError(JobFailedError):
@@ -255,6 +288,44 @@ class UnreadableError(PictureError):
     remedy = "Repair the file or its permissions, or move it away to have it made anew."
 
 
+class BrokenPicturesError(ImagegenError):
+    """One after another, what was paid for could not be used: more of it would be waste."""
+
+    kind = "broken_pictures"
+    stops_batch = True
+    remedy = "Look at the quarantine folder and at the service's own pages before going on."
+
+
+class SpendingError(ImagegenError):
+    """A limit that the user has set on money or pictures: nothing was sent."""
+
+    kind = "spending"
+    stops_batch = True
+
+
+class BudgetReachedError(SpendingError):
+    """The next picture could cross a budget."""
+
+    kind = "budget"
+    remedy = "Raise the budget, or run again when it is a new one: what is made is reused."
+
+
+class UnknownPriceError(SpendingError):
+    """A budget is set, and nobody said what the next picture costs."""
+
+    kind = "unknown_price"
+    remedy = (
+        'Put its price into IMAGEGEN_PRICES, or one to be assumed: {"assumed": {"duomi": 0.05}}.'
+    )
+
+
+class DayLimitError(SpendingError):
+    """The day's pictures of a service are made (``IMAGEGEN_RATE_PER_DAY``; days are UTC)."""
+
+    kind = "day_limit"
+    remedy = "Run again tomorrow (UTC), or raise IMAGEGEN_RATE_PER_DAY: what is made is reused."
+
+
 class StoreError(ImagegenError):
     """The disk or a folder cannot be written."""
 
@@ -279,6 +350,14 @@ class AttemptMovedError(LedgerError):
     kind = "attempt_moved"
     stops_batch = False
     remedy = "Run again to see what came of it."
+
+
+class LeaseLostError(LedgerError):
+    """This process slept past the end of its lease, and another may be at the item now."""
+
+    kind = "lease_lost"
+    stops_batch = False
+    remedy = "Run again: what was sent is collected, not bought again."
 
 
 class InternalFaultError(ImagegenError):

@@ -83,7 +83,8 @@ class Attempt:
 
     ``fingerprint`` is of the request as the item asks for it; ``sent_fingerprint`` of what
     was sent, its seed resolved. Times are seconds since the epoch (UTC), durations seconds,
-    money in the currency of the price table; ``cost`` None means unknown.
+    money in the currency of the price table; ``cost`` None means unknown, and ``reserved`` is
+    what was set aside for it when it was sent under a budget.
     """
 
     id: int
@@ -101,6 +102,7 @@ class Attempt:
     file_stem: str
     simulated: bool
     created_at: float
+    submitted_at: float | None = None
     job_id: str | None = None
     endpoint: str | None = None
     result_url: str | None = None
@@ -110,6 +112,7 @@ class Attempt:
     height: int | None = None
     bytes: int | None = None
     cost: float | None = None
+    reserved: float | None = None
     queue_seconds: float | None = None
     run_seconds: float | None = None
     finished_at: float | None = None

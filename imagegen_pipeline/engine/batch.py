@@ -12,17 +12,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from imagegen_pipeline.domain.errors import (
+    BadAnswerError,
+    BrokenPicturesError,
     ImagegenError,
     InternalFaultError,
+    LeaseLostError,
     LedgerError,
+    NotAPictureError,
+    SpendingError,
     StoppedError,
 )
 from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.engine.gate import Gate
 from imagegen_pipeline.engine.item import ItemMaker
-from imagegen_pipeline.engine.workshop import Order, Pacer, Stops, Wanted, Workshop
-from imagegen_pipeline.ledger.leases import LEASE_SECONDS
+from imagegen_pipeline.engine.workshop import Order, Stops, Wanted, Workshop
+from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
+from imagegen_pipeline.ledger.owners import new_owner
 
 _log = logging.getLogger(__name__)
+MOST_UNUSABLE = 3
+"""So many paid answers in a row that are no pictures stop the batch."""
+_UNUSABLE = (NotAPictureError.kind, BadAnswerError.kind)
+_LEASE_TRIES = 5
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 
 
@@ -46,11 +57,15 @@ class Batch(Iterator[Outcome]):
     def __init__(self, workshop: Workshop, wanted: Iterable[Wanted], order: Order) -> None:
         self._shop = workshop
         self._order = order
-        self._feed = iter(wanted)
+        self._feed = iter(_sent_ones_first(workshop, wanted))
         self._stops = Stops()
+        if order.collect_only:
+            self._stops.submits.set()
+            self._stops.waits.set()
         self._reason: ImagegenError | None = None
-        self._owner = uuid.uuid4().hex
-        self._pacer = Pacer(order.delay, workshop.clock)
+        self._owner = new_owner()
+        self._gate = Gate(workshop, order, self._stops)
+        self._unusable = 0
         self._pool = ThreadPoolExecutor(order.concurrency, thread_name_prefix="imagegen")
         self._pending: set[Future[Outcome]] = set()
         self._ready: deque[Outcome] = deque()
@@ -75,7 +90,7 @@ class Batch(Iterator[Outcome]):
         """Send nothing more. What was sent is waited for, unless ``leave_jobs``: then jobs are
         left at their service, where a later run collects them.
         """
-        if not self._stops.submits.is_set():
+        if self._reason is None:
             self._reason = reason or StoppedError("The batch was stopped before this item.")
             self._stops.submits.set()
         if leave_jobs:
@@ -97,19 +112,38 @@ class Batch(Iterator[Outcome]):
 
     def _one(self, wanted: Wanted) -> Outcome:
         outcome = self._outcome(wanted)
+        self._watch(outcome)
         level = logging.INFO if outcome.ok else logging.ERROR
         what = outcome.path if outcome.ok else outcome.reason
         _log.log(level, "%s %s: %s", outcome.item_key, outcome.status, what)
         return outcome
 
+    def _watch(self, outcome: Outcome) -> None:
+        """Stop when what is paid for cannot be used, one after another."""
+        if outcome.status is Status.MADE:
+            self._unusable = 0
+        elif outcome.error_kind in _UNUSABLE:
+            self._unusable += 1
+            if self._unusable >= MOST_UNUSABLE:
+                self.stop(
+                    BrokenPicturesError(
+                        f"{self._unusable} answers in a row held no usable picture; the last: "
+                        f"{outcome.error}"
+                    )
+                )
+
     def _outcome(self, wanted: Wanted) -> Outcome:
-        if self._stops.submits.is_set():
+        if self._reason is not None:
             return _without_picture(wanted, Status.SKIPPED, self._reason)
         try:
             return self._settle(wanted)
+        except SpendingError as error:
+            self.stop(error)
+            return _without_picture(wanted, Status.SKIPPED, error)
         except StoppedError as error:
-            cost = None if error.sent else 0.0
-            return replace(_without_picture(wanted, Status.SKIPPED, error), cost=cost)
+            if error.sent:
+                return replace(_without_picture(wanted, Status.SKIPPED, error), cost=None)
+            return _without_picture(wanted, Status.SKIPPED, self._reason or error)
         except ImagegenError as error:
             if error.stops_batch:
                 self.stop(error)
@@ -123,24 +157,33 @@ class Batch(Iterator[Outcome]):
             return _without_picture(wanted, Status.FAILED, fault)
 
     def _settle(self, wanted: Wanted) -> Outcome:
-        maker = ItemMaker(self._shop, self._order, wanted, self._pacer, self._stops)
+        maker = ItemMaker(self._shop, self._order, wanted, self._gate, self._stops)
+        if self._order.collect_only:
+            with self._leased(maker.lease_names):
+                return maker.collect()
         reused = maker.reuse()
         if reused is not None:
             return reused
-        with self._leases(maker.lease_names):
-            return maker.settle()
+        for _ in range(_LEASE_TRIES - 1):
+            try:
+                with self._leased(maker.lease_names) as lease:
+                    return maker.settle(lease)
+            except LeaseLostError as error:  # nothing was sent: look anew what others made of it
+                _log.warning("%s: %s", wanted.key, error)
+        with self._leased(maker.lease_names) as lease:
+            return maker.settle(lease)
 
     @contextmanager
-    def _leases(self, names: list[str]) -> Iterator[None]:
+    def _leased(self, names: list[str]) -> Iterator[Lease]:
         """Be the only one at work on these names, in this process and all others."""
         owner = f"{self._owner}/{uuid.uuid4().hex[:12]}"
         book, pause = self._shop.ledger.leases, _FIRST_LOOK
-        while not book.acquire(names, owner):
+        while (lease := book.acquire(names, owner)) is None:
             if self._shop.clock.wait(self._stops.submits, pause):
                 raise StoppedError("The batch was stopped while another was at this item.")
             pause = min(pause * 2, _LONGEST_LOOK)
         try:
-            yield
+            yield lease
         finally:
             try:
                 book.release(owner)
@@ -153,6 +196,14 @@ class Batch(Iterator[Outcome]):
                 self._shop.ledger.leases.renew(self._owner)
             except ImagegenError as error:
                 _log.warning("imagegen: the leases could not be renewed: %s", error)
+
+
+def _sent_ones_first(workshop: Workshop, wanted: Iterable[Wanted]) -> Iterable[Wanted]:
+    """What was sent before comes home before anything new is sent."""
+    unfinished = workshop.ledger.attempts.unfinished_keys()
+    if not unfinished:
+        return wanted
+    return sorted(wanted, key=lambda item: item.key not in unfinished)
 
 
 def _without_picture(wanted: Wanted, status: Status, error: ImagegenError | None) -> Outcome:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.engine.holding import waits_for_a_person
 from imagegen_pipeline.engine.workshop import Wanted, Workshop
 
 
@@ -59,7 +60,7 @@ def _is_collectable(workshop: Workshop, attempt: Attempt) -> bool:
 
 def _holds(workshop: Workshop, last: Attempt) -> bool:
     if last.state in (State.SUBMITTING, State.UNKNOWN):
-        return last.possible_double_charge or workshop.on_unknown == "hold"
+        return waits_for_a_person(workshop, last)
     return last.state is State.HELD
 
 

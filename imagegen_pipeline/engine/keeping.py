@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from imagegen_pipeline.domain.errors import NotAPictureError, PictureError
+import contextlib
+import logging
+
+from imagegen_pipeline.domain.errors import (
+    AccountRefusedError,
+    AttemptMovedError,
+    ImagegenError,
+    JobFailedError,
+    LedgerError,
+    NotAPictureError,
+    PictureError,
+    RequestRefusedError,
+    ServiceError,
+)
 from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.engine.sending import Conversation
 from imagegen_pipeline.engine.workshop import Wanted, Workshop
 from imagegen_pipeline.services.base import JobReport, RemoteImage
 from imagegen_pipeline.store import StoredPicture
+
+_log = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -17,6 +32,37 @@ class Keeper:
         self._shop = workshop
         self._book = workshop.ledger.attempts
         self._wanted = wanted
+
+    def submitted(self, attempt: Attempt, job_id: str, endpoint: str) -> Attempt:
+        """Write down the job that the service named, beside the pictures if it must be."""
+        try:
+            return self._book.submitted(attempt, job_id=job_id, endpoint=endpoint)
+        except AttemptMovedError:
+            raise
+        except LedgerError:
+            _log.critical("%s: job %s at %s was sent", attempt.item_key, job_id, endpoint)
+            self._shop.store.note_job(attempt, job_id, endpoint)
+            raise
+
+    def fail(self, attempt: Attempt, error: ImagegenError) -> bool:
+        """Write the failure down, unless the job may still be collected; returns whether."""
+        (now,) = self._book.get([attempt.id])
+        is_refused_poll = isinstance(error, ServiceError) and not isinstance(error, JobFailedError)
+        if now.job_id is not None and is_refused_poll:
+            return False  # only the job itself can say that it failed
+        cost = self._cost_of_failure(now, error)
+        self._book.failed(attempt, error, **({} if cost is None else {"cost": cost}))
+        return True
+
+    def _cost_of_failure(self, attempt: Attempt, error: ImagegenError) -> float | None:
+        """What a failure is known to have cost: nothing if refused, its time if that was said."""
+        if attempt.state is State.SUBMITTING and isinstance(
+            error, RequestRefusedError | AccountRefusedError
+        ):
+            return 0.0
+        if isinstance(error, JobFailedError) and error.run_seconds is not None:
+            return self._shop.prices.cost(attempt.sent_request, error.run_seconds)
+        return None
 
     def complete(self, attempt: Attempt, report: JobReport, talk: Conversation) -> Attempt:
         """Write down that the service has the picture, then fetch and store it.
@@ -28,17 +74,30 @@ class Keeper:
         if first.data is not None:
             stored = self._keep(attempt, first.data, attempt.file_stem)
         if attempt.state is not State.COMPLETED:
-            attempt = self._book.completed(
+            attempt = self._completed(attempt, report, first, talk)
+        warnings = list(report.warnings)
+        if report.seed is not None and report.seed != attempt.seed:
+            warnings.append(f"The service says that it used seed {report.seed}.")
+        return self.store(attempt, report.images, talk, warnings, stored=stored)
+
+    def _completed(
+        self, attempt: Attempt, report: JobReport, first: RemoteImage, talk: Conversation
+    ) -> Attempt:
+        try:
+            return self._book.completed(
                 attempt,
                 result_url=first.url,
                 cost=self._shop.prices.cost(attempt.sent_request, report.run_seconds),
                 queue_seconds=report.queue_seconds,
                 run_seconds=report.run_seconds,
             )
-        warnings = list(report.warnings)
-        if report.seed is not None and report.seed != attempt.seed:
-            warnings.append(f"The service says that it used seed {report.seed}.")
-        return self.store(attempt, report.images, talk, warnings, stored=stored)
+        except AttemptMovedError:
+            raise
+        except LedgerError:
+            if first.url and attempt.job_id is None:
+                # Nothing else knows the URL: the next run adopts the file by its name.
+                self._keep(attempt, talk.fetch(first, self._shop.downloader), attempt.file_stem)
+            raise
 
     def store(
         self,
@@ -52,11 +111,22 @@ class Keeper:
         """Fetch and store; the first image is the item's picture, unless it is ``stored``."""
         first, *more = images
         if stored is None:
-            data = talk.fetch(first, self._shop.downloader)
-            stored = self._keep(attempt, data, attempt.file_stem)
+            stored = self._fetch_and_keep(attempt, first, talk)
         for number, image in enumerate(more, start=2):
             warnings.append(self._keep_extra(attempt, image, number, talk))
         return self.record(attempt, stored, warnings)
+
+    def _fetch_and_keep(
+        self, attempt: Attempt, image: RemoteImage, talk: Conversation
+    ) -> StoredPicture:
+        data = talk.fetch(image, self._shop.downloader)
+        if image.url:
+            about = self._about(attempt)
+            with contextlib.suppress(NotAPictureError):
+                return self._shop.store.keep(data, attempt.folder, attempt.file_stem, about)
+            # The way here may have spoilt it: the picture is asked for once more.
+            data = talk.fetch(image, self._shop.downloader)
+        return self._keep(attempt, data, attempt.file_stem)
 
     def _keep(self, attempt: Attempt, data: bytes, stem: str) -> StoredPicture:
         store = self._shop.store

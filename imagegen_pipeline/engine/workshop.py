@@ -10,11 +10,16 @@ from typing import Any, Literal
 
 from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, ServiceName
+from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.services.base import ImageService
 from imagegen_pipeline.services.download import Downloader
 from imagegen_pipeline.store import PictureStore
+
+
+LEAST_RUN_SECONDS = 5.0
+"""RunPod lets no time limit be shorter, so a job may always run so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that a job may wait in the service's queue, and then run."""
+    """Seconds that a job may wait in the service's queue, and then run; and that a request
+    may be without its answer.
+    """
 
     queue: float = 900
     run: float = 900
+    answer: float = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +70,14 @@ class Workshop:
     prices: Prices = field(default_factory=lambda: Prices({}))
     deadlines: Deadlines = field(default_factory=Deadlines)
     on_unknown: Literal["resubmit", "hold"] = "resubmit"
+    limits: Callable[[ServiceName], Limits] = field(default=lambda _service: Limits())
+    budget: Budget = field(default_factory=Budget)
     simulated: bool = False
     clock: Clock = field(default_factory=SystemClock)
+
+    def longest_cost(self, request: GenerationRequest) -> float | None:
+        """What a request may cost at most, as it is reserved; None when no price is known."""
+        return self.prices.reserve(request, max(self.deadlines.run, LEAST_RUN_SECONDS))
 
     def has_picture(self, attempt: Attempt) -> bool:
         """Whether the attempt's picture lies on disk as recorded, and counts here: a simulated
@@ -83,6 +97,7 @@ class Order:
     ``intent`` names who asks (a run, a command's invocation): a *regenerate* is bought once
     for each item and intent. ``seed_given`` keeps the request's seed in a regenerate, which
     otherwise draws a new one. ``delay`` is the least time between two submits, in seconds.
+    ``collect_only`` sends nothing: it brings home what was sent and is ready now.
     """
 
     intent: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -90,6 +105,7 @@ class Order:
     seed_given: bool = False
     concurrency: int = 8
     delay: float = 0.0
+    collect_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +114,3 @@ class Stops:
 
     submits: threading.Event = field(default_factory=threading.Event)
     waits: threading.Event = field(default_factory=threading.Event)
-
-
-class Pacer:
-    """Lets submits pass with at least ``delay`` seconds between them."""
-
-    def __init__(self, delay: float, clock: Clock) -> None:
-        self._delay = delay
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._next = 0.0
-
-    def wait(self, stop: threading.Event) -> None:
-        """Wait for a turn, or for ``stop``."""
-        if self._delay <= 0:
-            return
-        with self._lock:
-            now = self._clock.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._delay
-        if turn > now:
-            self._clock.wait(stop, turn - now)

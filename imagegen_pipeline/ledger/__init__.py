@@ -7,10 +7,21 @@ One database (any that SQLAlchemy speaks; SQLite by default) with four tables: `
 
 from imagegen_pipeline.ledger.attempts import AttemptBook
 from imagegen_pipeline.ledger.database import Database
+from imagegen_pipeline.ledger.decisions import Decision, DecisionBook, HeldItem
 from imagegen_pipeline.ledger.items import Item, ItemBook, ScanChange
 from imagegen_pipeline.ledger.leases import LeaseBook
 
-__all__ = ["AttemptBook", "Item", "ItemBook", "LeaseBook", "Ledger", "ScanChange"]
+__all__ = [
+    "AttemptBook",
+    "Decision",
+    "DecisionBook",
+    "HeldItem",
+    "Item",
+    "ItemBook",
+    "LeaseBook",
+    "Ledger",
+    "ScanChange",
+]
 
 
 class Ledger:
@@ -20,8 +31,9 @@ class Ledger:
         """Open the ledger at ``url``, creating its tables; raises LedgerError if that fails."""
         self._database = Database(url)
         self.items = ItemBook(self._database)
-        self.attempts = AttemptBook(self._database)
         self.leases = LeaseBook(self._database)
+        self.attempts = AttemptBook(self._database, self.leases)
+        self.decisions = DecisionBook(self._database)
 
     def close(self) -> None:
         """Close all connections."""

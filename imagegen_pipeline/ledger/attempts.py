@@ -7,20 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from imagegen_pipeline.domain.errors import AttemptMovedError, ImagegenError
 from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, GenerationRequest, State
+from imagegen_pipeline.ledger.admission import NotYet, Terms, admit, money_of_today
 from imagegen_pipeline.ledger.database import Database
+from imagegen_pipeline.ledger.leases import LeaseBook
 from imagegen_pipeline.ledger.schema import attempts, items
 
-_COLUMNS = [column for column in attempts.c if column.name != "submitted_at"]
+_COLUMNS = list(attempts.c)
 _BEFORE: dict[State, tuple[State, ...]] = {
     State.SUBMITTING: (State.PLANNED,),
     State.PLANNED: (State.SUBMITTING,),
     # An answer may come late, when another process has called its attempt unknown already.
-    State.SUBMITTED: (State.SUBMITTING, State.UNKNOWN),
-    State.COMPLETED: (State.SUBMITTING, State.SUBMITTED, State.UNKNOWN),
+    State.SUBMITTED: (State.SUBMITTING, State.UNKNOWN, State.HELD),
+    State.COMPLETED: (State.SUBMITTING, State.SUBMITTED, State.UNKNOWN, State.HELD),
     State.STORED: (State.PLANNED, State.SUBMITTING, State.SUBMITTED, State.COMPLETED),
     State.FAILED: OPEN_STATES,
     State.UNKNOWN: (State.SUBMITTING,),
@@ -48,8 +50,9 @@ class Plan:
 class AttemptBook:
     """The ``attempts`` table, and each item's current picture."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leases: LeaseBook) -> None:
         self._database = database
+        self._leases = leases
 
     def plan(
         self,
@@ -90,13 +93,25 @@ class AttemptBook:
             key = result.inserted_primary_key
             return self._fetch(connection, int(key[0] if key else 0))
 
-    def submitting(self, attempt: Attempt) -> Attempt:
-        """The request is about to leave: from here on a picture may be billed."""
-        return self._move(attempt, State.SUBMITTING, submitted_at=time.time())
+    def submitting(self, attempt: Attempt, terms: Terms) -> Attempt | NotYet:
+        """The request is about to leave: from here on a picture may be billed.
+
+        In one transaction: the lease is still held, the limits allow it, its money is set
+        aside. Raises LeaseLostError and SpendingError; nothing is written then, nor for a
+        ``NotYet``.
+        """
+        with self._database.write() as connection:
+            self._leases.check(connection, terms.lease)
+            now = float(connection.scalar(select(self._database.now())) or 0.0)
+            wait = admit(connection, now, attempt, terms)
+            if wait is not None:
+                return wait
+            facts = {"submitted_at": now, "reserved": terms.reserve}
+            return self._moved(connection, attempt, State.SUBMITTING, facts)
 
     def not_accepted(self, attempt: Attempt) -> Attempt:
         """The service said no, so nothing is billed and it may be sent again."""
-        return self._move(attempt, State.PLANNED)
+        return self._move(attempt, State.PLANNED, submitted_at=None, reserved=None)
 
     def submitted(self, attempt: Attempt, *, job_id: str, endpoint: str) -> Attempt:
         """The service named a job: it can be collected from any process."""
@@ -118,9 +133,9 @@ class AttemptBook:
         """The request left and no answer came: a picture may have been billed."""
         return self._end(attempt, State.UNKNOWN, error)
 
-    def held(self, attempt: Attempt) -> Attempt:
+    def held(self, attempt: Attempt, *, remedy: str) -> Attempt:
         """Nothing more is sent for this item until a person says so."""
-        return self._move(attempt, State.HELD)
+        return self._move(attempt, State.HELD, remedy=remedy)
 
     def expired(self, attempt: Attempt, error: ImagegenError) -> Attempt:
         """Charged, but the service no longer has the result."""
@@ -154,24 +169,29 @@ class AttemptBook:
         if state is State.STORED:
             facts["finished_at"] = time.time()
         with self._database.write() as connection:
-            moved = connection.execute(
-                update(attempts)
-                .where(attempts.c.id == attempt.id, attempts.c.state.in_(_BEFORE[state]))
-                .values(state=state, **facts)
-            )
-            if moved.rowcount != 1:
-                now = self._fetch(connection, attempt.id)
-                raise AttemptMovedError(
-                    f"Attempt {attempt.id} of {attempt.item_key} cannot go from {now.state} "
-                    f"to {state}."
-                )
+            moved = self._moved(connection, attempt, state, facts)
             if makes_current:
                 connection.execute(
                     update(items)
                     .where(items.c.key == attempt.item_key)
                     .values(current_attempt=attempt.id)
                 )
-            return self._fetch(connection, attempt.id)
+            return moved
+
+    def _moved(
+        self, connection: Connection, attempt: Attempt, state: State, facts: dict[str, Any]
+    ) -> Attempt:
+        moved = connection.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt.id, attempts.c.state.in_(_BEFORE[state]))
+            .values(state=state, **facts)
+        )
+        now = self._fetch(connection, attempt.id)
+        if moved.rowcount != 1:
+            raise AttemptMovedError(
+                f"Attempt {attempt.id} of {attempt.item_key} cannot go from {now.state} to {state}."
+            )
+        return now
 
     def _fetch(self, connection: Connection, attempt_id: int) -> Attempt:
         query = select(*_COLUMNS).where(attempts.c.id == attempt_id)
@@ -195,6 +215,43 @@ class AttemptBook:
         )
         with self._database.read() as connection:
             return [_to_attempt(row) for row in connection.execute(query)]
+
+    def unfinished(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
+        """Attempts of all items that have not ended, oldest first, from ``after`` (an id) on."""
+        query = (
+            select(*_COLUMNS)
+            .where(attempts.c.state.in_(OPEN_STATES), attempts.c.id > after)
+            .order_by(attempts.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [_to_attempt(row) for row in connection.execute(query)]
+
+    def unfinished_keys(self) -> set[str]:
+        """The items that have attempts which have not ended."""
+        query = select(attempts.c.item_key).where(attempts.c.state.in_(OPEN_STATES)).distinct()
+        with self._database.read() as connection:
+            return set(connection.scalars(query))
+
+    def unknown_since(self, service: str, moment: float) -> int:
+        """How many requests to a service got no answer since ``moment`` (seconds, UTC)."""
+        query = (
+            select(func.count())
+            .select_from(attempts)
+            .where(
+                attempts.c.service == service,
+                attempts.c.state.in_((State.UNKNOWN, State.HELD)),
+                attempts.c.finished_at >= moment,
+            )
+        )
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def spent_today(self) -> float:
+        """Money of the day (UTC): costs, and what is set aside where they are not known yet."""
+        with self._database.read() as connection:
+            now = float(connection.scalar(select(self._database.now())) or 0.0)
+            return money_of_today(connection, now)
 
     def of_intent(self, item_key: str, intent: str) -> Attempt | None:
         """The newest picture that was made for this item by a *regenerate* of this intent."""
@@ -251,8 +308,8 @@ class AttemptBook:
         with self._database.read() as connection:
             return connection.scalar(query.limit(1)) is not None
 
-    def unreported(self, *, limit: int = 1000) -> list[Attempt]:
-        """Current pictures that Dagster has not heard of."""
+    def unreported(self, *, before: float | None = None, limit: int = 1000) -> list[Attempt]:
+        """Current pictures that Dagster has not heard of (and that were stored ``before``)."""
         query = (
             select(*_COLUMNS)
             .join(items, items.c.current_attempt == attempts.c.id)
@@ -260,6 +317,8 @@ class AttemptBook:
             .order_by(attempts.c.id)
             .limit(limit)
         )
+        if before is not None:
+            query = query.where(attempts.c.finished_at < before)
         with self._database.read() as connection:
             return [_to_attempt(row) for row in connection.execute(query)]
 

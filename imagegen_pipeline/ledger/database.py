@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, func, insert, select
+from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, func
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import LedgerError
-from imagegen_pipeline.ledger import schema
+from imagegen_pipeline.ledger.group_commit import GroupCommit
+from imagegen_pipeline.ledger.network_disks import network_file_system
+from imagegen_pipeline.ledger.versions import create_or_upgrade
 
 BUSY_SECONDS = 60
 """How long a process waits for another that writes; SQLite has one writer at a time."""
@@ -32,16 +33,16 @@ class Database:
             raise LedgerError("The ledger's address is not a SQLAlchemy URL.") from None
         self.shown = parsed.render_as_string(hide_password=True)
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
-        # SQLite has one writer: threads that queue here do not sleep in its busy handler.
-        self._writers = threading.Lock()
         if self._is_sqlite and parsed.database:
             self._make_folder(Path(parsed.database).parent)
         try:
             self._engine = self._create_engine(url)
         except (SQLAlchemyError, ImportError) as error:
             raise LedgerError(f"The ledger at {self.shown} cannot be opened: {error}.") from error
+        self._group = GroupCommit(self._engine) if self._is_sqlite else None
         try:
-            self._create_tables()
+            with self.write() as connection:
+                create_or_upgrade(connection, self.shown)
         except LedgerError:
             self.close()
             raise
@@ -51,6 +52,14 @@ class Database:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"The ledger's folder {folder} cannot be made: {error}.") from error
+        network = network_file_system(folder)
+        if network is not None:
+            raise LedgerError(
+                f"The ledger's folder {folder} lies on a network file system ({network}), where "
+                "SQLite's locks do not hold: two processes could buy the same picture.",
+                remedy="Name a file on a disk of this machine in IMAGEGEN_LEDGER_URL; the "
+                "pictures may stay where they are.",
+            )
 
     def _create_engine(self, url: str) -> Engine:
         if not self._is_sqlite:
@@ -68,23 +77,6 @@ class Database:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
 
-    def _create_tables(self) -> None:
-        with self.write() as connection:
-            schema.metadata.create_all(connection)
-            known = connection.scalar(
-                select(schema.about.c.value).where(schema.about.c.name == "version")
-            )
-            if known is None:
-                connection.execute(
-                    insert(schema.about).values(name="version", value=schema.VERSION)
-                )
-        if known not in (None, schema.VERSION):
-            raise LedgerError(
-                f"The ledger at {self.shown} has version {known}; this program reads "
-                f"version {schema.VERSION}.",
-                remedy="Use the program that wrote it, or another ledger.",
-            )
-
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one moment and writes nothing."""
@@ -94,19 +86,13 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is durable when the block ends, or did not happen."""
-        options: dict[str, Any] = {"imagegen_writes": True}
-        with self._as_ledger_error(), self._write_turn(), self._engine.connect() as connection:
-            connection = connection.execution_options(**options)
-            with connection.begin():
-                yield connection
-
-    @contextmanager
-    def _write_turn(self) -> Iterator[None]:
-        if not self._is_sqlite:
-            yield
-            return
-        with self._writers:
-            yield
+        with self._as_ledger_error():
+            if self._group is None:
+                with self._engine.begin() as connection:
+                    yield connection
+            else:
+                with self._group.transaction() as connection:
+                    yield connection
 
     @contextmanager
     def _as_ledger_error(self) -> Iterator[None]:

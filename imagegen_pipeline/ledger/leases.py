@@ -1,20 +1,35 @@
 """Leases: who is at work on what, on the database's own clock.
 
 A lease keeps two processes that were asked for the same picture at once from buying it
-twice: the second waits and finds the first one's picture.
+twice: the second waits and finds the first one's picture. Its epoch is checked in the
+transaction that says that a request is about to leave, so that a process that slept through
+the end of its lease cannot send anything for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from imagegen_pipeline.domain.errors import LeaseLostError
 from imagegen_pipeline.ledger.database import Database
-from imagegen_pipeline.ledger.schema import leases
+from imagegen_pipeline.ledger.owners import is_dead
+from imagegen_pipeline.ledger.schema import about, leases
 
 LEASE_SECONDS = 60.0
 """A process that has not said for so long that it lives has lost its leases."""
+_EPOCH = "lease_epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one acquisition gave: the names, all held under one epoch."""
+
+    names: tuple[str, ...]
+    owner: str
+    epoch: int
 
 
 class LeaseBook:
@@ -23,23 +38,45 @@ class LeaseBook:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def acquire(self, names: Sequence[str], owner: str) -> bool:
-        """Take all of ``names`` for ``owner``, or none if another owner that lives has one."""
+    def acquire(self, names: Sequence[str], owner: str) -> Lease | None:
+        """Take all of ``names`` for ``owner``; None if another owner that lives has one.
+
+        An owner whose process is known to have ended does not live, whatever its lease says.
+        """
         now = self._database.now()
         with self._database.write() as connection:
-            alive = connection.scalar(
-                select(leases.c.name)
+            others = connection.scalars(
+                select(leases.c.owner)
                 .where(leases.c.name.in_(names), leases.c.owner != owner, leases.c.until > now)
-                .limit(1)
+                .distinct()
             )
-            if alive is not None:
-                return False
+            if not all(is_dead(other) for other in others):
+                return None
             connection.execute(delete(leases).where(leases.c.name.in_(names)))
+            epoch = _next_epoch(connection)
+            until = now + LEASE_SECONDS
             for name in names:
                 connection.execute(
-                    insert(leases).values(name=name, owner=owner, until=now + LEASE_SECONDS)
+                    insert(leases).values(name=name, owner=owner, epoch=epoch, until=until)
                 )
-            return True
+            return Lease(tuple(names), owner, epoch)
+
+    def check(self, connection: Connection, lease: Lease) -> None:
+        """Raise LeaseLostError unless the whole lease is held and alive in this transaction."""
+        held = connection.scalar(
+            select(func.count())
+            .select_from(leases)
+            .where(
+                leases.c.name.in_(lease.names),
+                leases.c.epoch == lease.epoch,
+                leases.c.until > self._database.now(),
+            )
+        )
+        if held != len(lease.names):
+            raise LeaseLostError(
+                f"The lease on {lease.names[0]} ended while this process slept, so nothing was "
+                "sent for it."
+            )
 
     def renew(self, owners: str) -> None:
         """Say that every owner whose name begins with ``owners`` lives."""
@@ -54,3 +91,15 @@ class LeaseBook:
         """Give back everything that ``owner`` has."""
         with self._database.write() as connection:
             connection.execute(delete(leases).where(leases.c.owner == owner))
+
+
+def _next_epoch(connection: Connection) -> int:
+    """One more than any lease has had, also of those that were given back."""
+    row = about.c.name == _EPOCH
+    last = connection.scalar(select(about.c.value).where(row).with_for_update())
+    epoch = int(last or 0) + 1
+    if last is None:
+        connection.execute(insert(about).values(name=_EPOCH, value=str(epoch)))
+    else:
+        connection.execute(update(about).where(row).values(value=str(epoch)))
+    return epoch

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-VERSION = "1"
+VERSION = "2"
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite
@@ -80,6 +80,7 @@ attempts = Table(
     Column("height", Integer),
     Column("bytes", Integer),
     Column("cost", Float),
+    Column("reserved", Float),  # set aside for it while its cost is not known
     Column("queue_seconds", Float),
     Column("run_seconds", Float),
     Column("error_kind", String(40)),
@@ -94,6 +95,9 @@ attempts = Table(
     Index("attempts_by_intent", "item_key", "intent"),
     Index("attempts_names", "folder", "file_stem", unique=True),
     Index("attempts_unreported", "reported", "state"),
+    Index("attempts_by_state", "state", "finished_at"),
+    Index("attempts_by_submit", "service", "submitted_at"),
+    Index("attempts_by_run", "intent"),
 )
 
 problems = Table(
@@ -112,5 +116,6 @@ leases = Table(
     metadata,
     Column("name", String(240), primary_key=True),
     Column("owner", String(80), nullable=False),
+    Column("epoch", _Id, nullable=False),  # grows with each acquisition, on the whole ledger
     Column("until", Float, nullable=False),
 )

@@ -175,13 +175,22 @@ def read_job(body: dict[str, Any], job_id: str) -> JobReport:
         raise JobTimeoutError(
             f"RunPod ended job {job_id} at its time limit.",
             job_id=job_id,
+            run_seconds=_seconds(body, "executionTime"),
         )
     if status in ("FAILED", "CANCELLED"):
         reason = error_text(body) or ("it was cancelled" if status == "CANCELLED" else "no reason")
-        raise JobFailedError(f"RunPod's job {job_id} is {status}: {reason}.", job_id=job_id)
+        raise JobFailedError(
+            f"RunPod's job {job_id} is {status}: {reason}.",
+            job_id=job_id,
+            run_seconds=_seconds(body, "executionTime"),
+        )
     if status != "COMPLETED":
         raise BadAnswerError(f"RunPod's job {job_id} has the unknown status {status!r}.")
-    images, warnings = read_output(body.get("output"), job_id)
+    try:
+        images, warnings = read_output(body.get("output"), job_id)
+    except JobFailedError as error:
+        error.run_seconds = _seconds(body, "executionTime")
+        raise
     return JobReport(
         JobState.COMPLETED,
         images=images,

@@ -278,7 +278,7 @@ def test_an_output_folder_that_takes_no_files_is_found_before_the_first_bill(
     place.touch()
     result = invoke(*ONE)
     assert result.exit_code == 2
-    assert f"Pictures cannot be written to {place}" in result.stderr
+    assert f"{place} cannot be made" in result.stderr
     assert "permissions" in result.stderr
     assert simulator.billed() == 0
 
@@ -331,7 +331,7 @@ def test_an_ill_dagster_costs_no_picture(
 def test_what_a_service_says_steers_no_terminal(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """Control codes in a refusal are shown as question marks."""
+    """Control codes in a refusal never reach the terminal; the words around them do."""
     body = '{"code": 30003, "message": "gone \\u001b[2J"}'
     told = "\x1b[2J and \x07"
     simulator.fault(
@@ -339,7 +339,8 @@ def test_what_a_service_says_steers_no_terminal(
     )
     result = invoke(*ONE)
     assert result.exit_code == 1
-    assert "?[2J and ?" in result.stderr
+    assert "[2J and" in result.stderr
+    assert not {"\x1b", "\x07"} & set(result.stderr)
     assert "\x1b" not in result.stderr
 
 
@@ -368,3 +369,28 @@ def test_a_failure_stands_above_the_bar(project: Project, simulator: Simulator) 
     code, shown = on_a_terminal("imagegen", *ONE)
     assert code == 1
     assert "[1/1] failed prompt-a-lighthouse-at-dusk-" in shown
+
+
+def test_a_dry_run_says_where_the_budget_ends(
+    project: Project, simulator: Simulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of the run's and the day's budget stands beside the cost, before anything is
+    sent; what was spent today is not left.
+    """
+    model = "stabilityai/stable-diffusion-xl-base-1.0"
+    monkeypatch.setenv("IMAGEGEN_PRICES", json.dumps({"duomi": {model: 0.25}}))
+    monkeypatch.setenv("IMAGEGEN_BUDGET_RUN", "0.5")
+    monkeypatch.setenv("IMAGEGEN_BUDGET_DAY", "1")
+    for number in range(4):
+        project.write_json(f"p{number}", f"boat {number}")
+    command = (*GENERATE, "json")
+    before = invoke(*command, "--dry-run").stdout
+    assert "Cost: 1." in before
+    assert "The run's budget has 0.5 left; the batch stops there." in before
+    assert "The day's budget has 1 left." in before
+
+    result = invoke(*command)
+    assert result.exit_code == 1
+    assert "2 made, 2 skipped" in result.stdout
+    assert simulator.billed() == 2
+    assert "The day's budget has 0.5 left." in invoke(*command, "--dry-run").stdout

@@ -1,4 +1,4 @@
-"""``imagegen results``: the table, in four forms."""
+"""``imagegen results``: the table, and its sums by run and day, in four forms."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from imagegen_pipeline.results import COLUMNS
+from imagegen_pipeline.results import COLUMNS, By, spending_columns
 from imagegen_pipeline_tests.cli.conftest import GENERATE, Invoke, on_a_terminal
-from imagegen_pipeline_tests.conftest import Project, Simulator
+from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
 
 
 @pytest.fixture
@@ -66,6 +66,61 @@ def test_csv_json_and_parquet_tell_the_same(two_rows: Project, invoke: Invoke) -
     assert rows[0]["attempt"] == 1
     assert rows[0]["current"] is True
     assert rows[0]["cost"] is None
+
+
+@pytest.mark.parametrize("by", ["run", "day"])
+def test_runs_and_days_are_added_up(by: By, two_rows: Project, invoke: Invoke) -> None:
+    """A row for each command, or for the day on which they were given; no unreadable source."""
+    assert invoke(*GENERATE, "json", "--regenerate").exit_code == 1
+    rows = json.loads(invoke("results", "--by", by, "--format", "json").stdout)
+    lines = list(
+        csv.DictReader(io.StringIO(invoke("results", "--by", by, "--format", "csv").stdout))
+    )
+    path = two_rows.root / "sums.parquet"
+    invoke("results", "--by", by, "--format", "parquet", "--output", str(path))
+    table = pd.read_parquet(path)
+    columns = list(spending_columns(by))
+    assert list(rows[0]) == list(lines[0]) == list(table.columns) == columns
+    made = [1, 1] if by == "run" else [2]
+    assert [row["made"] for row in rows] == [row["attempts"] for row in rows] == made
+    assert [int(line["made"]) for line in lines] == list(table["made"]) == made
+    assert len({row[by] for row in rows}) == len(made)
+    assert rows[0]["first"] <= rows[0]["last"]
+
+
+def test_an_unknown_price_is_a_blank_and_a_count(two_rows: Project, invoke: Invoke) -> None:
+    """Without a price table a run has no cost, and says of how many pictures."""
+    head, run = invoke("results", "--by", "run").stdout.splitlines()
+    assert head.split() == list(spending_columns("run"))
+    (row,) = json.loads(invoke("results", "--by", "run", "--format", "json").stdout)
+    assert (row["cost"], row["unknown_price"]) == (None, 1)
+    assert len(run.split()) == len(head.split()) - 1, "the cost is blank"
+    assert "NA" not in run
+    assert "None" not in run
+
+
+def test_known_prices_are_added_up(
+    project: Project, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a price by model and size, the day's cost is what its pictures cost."""
+    prices = {"duomi": {"*": {SMALL: 0.1, "*": 5}}}
+    (project.root / "prices.json").write_text(json.dumps(prices))
+    monkeypatch.setenv("IMAGEGEN_PRICES", "prices.json")
+    for stem in ("mill", "boat", "tree"):
+        project.write_json(stem, f"a {stem}")
+    assert invoke(*GENERATE, "json").exit_code == 0
+    (row,) = json.loads(invoke("results", "--by", "day", "--format", "json").stdout)
+    assert (row["cost"], row["unknown_price"], row["reserved"]) == (0.3, 0, 0.0)
+
+
+def test_nothing_is_added_up_to_nothing(project: Project, invoke: Invoke) -> None:
+    """An empty ledger has an empty table of sums, in every form."""
+    table = invoke("results", "--by", "day")
+    assert (table.exit_code, table.stdout) == (0, "")
+    assert "No attempts yet" in table.stderr
+    assert json.loads(invoke("results", "--by", "run", "--format", "json").stdout) == []
+    csv_text = invoke("results", "--by", "run", "--format", "csv").stdout
+    assert csv_text.splitlines() == [",".join(spending_columns("run"))]
 
 
 def test_parquet_goes_into_a_pipe_and_on_no_terminal(two_rows: Project) -> None:

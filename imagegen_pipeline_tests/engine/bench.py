@@ -21,6 +21,7 @@ from imagegen_pipeline.engine import Order, Wanted, Workshop, generate
 from imagegen_pipeline.ledger.attempts import Plan
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
+from imagegen_pipeline_tests.ledger.things import submitting
 
 PARAMETERS = PromptParameters(image_size=SMALL)
 DRAWN = replace(PARAMETERS, seed=-1)
@@ -191,6 +192,24 @@ def plan_attempt(
     )
     book, store = pipeline.ledger.attempts, pipeline.store
     return book.plan(plan, on_disk=store.is_taken, shared_from=shared_from)
+
+
+def plan_base(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
+    """A base image's attempt, its request about to leave."""
+    request = bench.pipeline.base_image_request(actor)
+    folder = f"actors/{actor.name}/base_image/history"
+    attempt = plan_attempt(bench.pipeline, actor.key, request, seed=seed, folder=folder)
+    return submitting(bench.pipeline.ledger, attempt)
+
+
+def submitted(bench: Bench, actor: Actor) -> Attempt:
+    """A job that a process before sent to RunPod, and named in the ledger."""
+    attempt = plan_base(bench, actor)
+    service = bench.pipeline.service("runpod")
+    job_id = service.submit(attempt.sent_request).job_id
+    assert job_id is not None
+    book = bench.pipeline.ledger.attempts
+    return book.submitted(attempt, job_id=job_id, endpoint=service.endpoint)
 
 
 def wanted_image(prompt: Prompt, parameters: PromptParameters = PARAMETERS) -> Wanted:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.generation import Attempt, Outcome, State, Status
+from imagegen_pipeline.domain.generation import Outcome, State, Status
 from imagegen_pipeline.engine import Deadlines, Order, Wanted, Workshop, generate
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.engine.bench import (
@@ -23,29 +23,13 @@ from imagegen_pipeline_tests.engine.bench import (
     Bench,
     FakeClock,
     picture,
-    plan_attempt,
+    plan_base,
+    submitted,
 )
+from imagegen_pipeline_tests.ledger.things import submitting
 
 GPT = replace(PARAMETERS, model="gpt-image-2", image_size="1024x640")
 """The smallest picture that Duomi's asynchronous models make."""
-
-
-def plan_base(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
-    """A base image's attempt, its request about to leave."""
-    request = bench.pipeline.base_image_request(actor)
-    folder = f"actors/{actor.name}/base_image/history"
-    attempt = plan_attempt(bench.pipeline, actor.key, request, seed=seed, folder=folder)
-    return bench.pipeline.ledger.attempts.submitting(attempt)
-
-
-def submitted(bench: Bench, actor: Actor) -> Attempt:
-    """A job that a process before sent to RunPod, and named in the ledger."""
-    attempt = plan_base(bench, actor)
-    service = bench.pipeline.service("runpod")
-    job_id = service.submit(attempt.sent_request).job_id
-    assert job_id is not None
-    book = bench.pipeline.ledger.attempts
-    return book.submitted(attempt, job_id=job_id, endpoint=service.endpoint)
 
 
 def make_base(bench: Bench, actor: Actor, shop: Workshop) -> Outcome:
@@ -81,7 +65,7 @@ def test_an_asynchronous_duomi_task_is_collected(bench: Bench) -> None:
     """The same holds for Duomi's tasks."""
     prompt = bench.prompt()
     service, book = bench.pipeline.service("duomi"), bench.pipeline.ledger.attempts
-    attempt = book.submitting(bench.plan(prompt, GPT))
+    attempt = submitting(bench.pipeline.ledger, bench.plan(prompt, GPT))
     job_id = service.submit(attempt.sent_request).job_id
     book.submitted(attempt, job_id=str(job_id), endpoint=service.endpoint)
     outcome = bench.make_one(prompt, GPT)

@@ -15,6 +15,7 @@ from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.engine.forecast import Forecast
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, SUBMIT, Bench, counts
+from imagegen_pipeline_tests.ledger.things import submitting
 
 
 @pytest.fixture
@@ -42,11 +43,11 @@ def test_every_fate_is_foreseen_and_comes_true(priced: Bench) -> None:
     )
     priced.make([reused])
     book = priced.pipeline.ledger.attempts
-    attempt = book.submitting(priced.plan(collected))
+    attempt = submitting(priced.pipeline.ledger, priced.plan(collected))
     report = priced.pipeline.service("duomi").submit(attempt.sent_request).report
     assert report is not None
     book.completed(attempt, result_url=report.images[0].url)
-    book.submitting(priced.plan(held))
+    submitting(priced.pipeline.ledger, priced.plan(held))
     prompts = [reused, twin, collected, held, fresh, fresh_twin]
     sent = priced.requests(SUBMIT)
     states = priced.states()
@@ -95,7 +96,7 @@ def test_a_deleted_picture_is_neither_reused_nor_shared(priced: Bench) -> None:
 def test_an_open_attempt_of_another_request_is_not_this_ones_picture(priced: Bench) -> None:
     """A picture under way for the old text does not save the new text's bill."""
     book = priced.pipeline.ledger.attempts
-    attempt = book.submitting(priced.plan(priced.prompt("a red boat")))
+    attempt = submitting(priced.pipeline.ledger, priced.plan(priced.prompt("a red boat")))
     book.submitted(attempt, job_id="task-1", endpoint="http://127.0.0.1:9")
     prompt = priced.prompt("a green boat")
 
@@ -106,7 +107,7 @@ def test_a_picture_lost_with_its_answer_is_foreseen_to_be_made(priced: Bench) ->
     """What cannot be collected any more is bought anew."""
     prompt = priced.prompt()
     book = priced.pipeline.ledger.attempts
-    book.completed(book.submitting(priced.plan(prompt)), result_url=None)
+    book.completed(submitting(priced.pipeline.ledger, priced.plan(prompt)), result_url=None)
 
     forecast = foresee(priced, [prompt])
     assert (forecast.fates, forecast.cost) == ({prompt.key: "make"}, 0.25)

@@ -20,6 +20,7 @@ from imagegen_pipeline_tests.engine.bench import (
     FakeClock,
     picture,
 )
+from imagegen_pipeline_tests.ledger.things import submitting
 
 
 def paid_url(bench: Bench, attempt: Attempt) -> str:
@@ -33,7 +34,7 @@ def completed(bench: Bench, prompt: Prompt, **facts: Any) -> Attempt:
     """An attempt whose picture the service has made, left before it was on disk."""
     book = bench.pipeline.ledger.attempts
     attempt = bench.plan(prompt)
-    book.submitting(attempt)
+    submitting(bench.pipeline.ledger, attempt)
     url = facts.pop("result_url", None) or paid_url(bench, attempt)
     return book.completed(attempt, result_url=url, cost=0.5, **facts)
 
@@ -55,7 +56,7 @@ def test_planned_was_never_sent(bench: Bench) -> None:
 def test_submitting_is_unknown_and_sent_once_more(bench: Bench) -> None:
     """When nobody knows whether the request arrived, it is sent again and marked as such."""
     prompt = bench.prompt()
-    bench.pipeline.ledger.attempts.submitting(bench.plan(prompt, DRAWN, seed=4321))
+    submitting(bench.pipeline.ledger, bench.plan(prompt, DRAWN, seed=4321))
     made = bench.make_one(prompt, DRAWN)
 
     assert made.status is Status.MADE
@@ -102,7 +103,7 @@ def test_a_picture_lost_with_its_answer_is_expired_and_made_anew(bench: Bench) -
     """Bytes that came inside the answer and never reached the disk are charged and lost."""
     prompt = bench.prompt()
     attempt = bench.plan(prompt)
-    bench.pipeline.ledger.attempts.submitting(attempt)
+    submitting(bench.pipeline.ledger, attempt)
     bench.pipeline.ledger.attempts.completed(attempt, result_url=None, cost=0.5)
     made = bench.make_one(prompt)
 
@@ -210,7 +211,7 @@ def test_a_valid_picture_is_reused_whatever_is_open(bench: Bench, state: str) ->
     book = bench.pipeline.ledger.attempts
     attempt = bench.plan(prompt, seed=9, regenerate=True)
     if state != "planned":
-        book.submitting(attempt)
+        submitting(bench.pipeline.ledger, attempt)
     if state == "completed":
         book.completed(attempt, result_url="https://gone.example/x.png")
     again = bench.make_one(prompt)

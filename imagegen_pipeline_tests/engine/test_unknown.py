@@ -11,6 +11,7 @@ import pytest
 from imagegen_pipeline.domain.generation import State, Status
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, counts
+from imagegen_pipeline_tests.ledger.things import submitting
 
 
 def lose_answers(bench: Bench, times: int, match: str | None = None) -> None:
@@ -68,7 +69,7 @@ def test_a_second_lost_answer_holds_the_item(bench: Bench) -> None:
     assert (held.status, again.status) == (Status.HELD, Status.HELD)
     assert held.cost is None, "nobody knows what it cost"
     assert again.cost == 0
-    assert "--regenerate" in held.reason
+    assert f"imagegen resolve {prompt.key} --resubmit" in held.reason
     assert bench.states() == [State.UNKNOWN, State.HELD]
     assert bench.requests(SUBMIT) == 2
 
@@ -89,7 +90,7 @@ def test_hold_sends_nothing_a_second_time(holding: Bench) -> None:
 def test_hold_applies_to_what_a_dead_process_was_sending(holding: Bench) -> None:
     """A request of which a dead process left no answer is held too."""
     prompt = holding.prompt()
-    holding.pipeline.ledger.attempts.submitting(holding.plan(prompt))
+    submitting(holding.pipeline.ledger, holding.plan(prompt))
     held = holding.make_one(prompt)
 
     assert held.status is Status.HELD

@@ -16,22 +16,30 @@ from imagegen_pipeline.domain.errors import (
     RequestRefusedError,
 )
 from imagegen_pipeline.domain.generation import Attempt, State
-from imagegen_pipeline.ledger import AttemptBook, Ledger
-from imagegen_pipeline_tests.ledger.things import plan, prompt, request, scan, store
+from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline_tests.ledger.things import plan, prompt, request, scan, store, submitting
 
-Step = Callable[[AttemptBook, Attempt], Attempt]
+Step = Callable[[Ledger, Attempt], Attempt]
 STEPS: dict[str, Step] = {
-    "submitting": lambda book, attempt: book.submitting(attempt),
-    "not_accepted": lambda book, attempt: book.not_accepted(attempt),
-    "submitted": lambda book, attempt: book.submitted(
+    "submitting": submitting,
+    "not_accepted": lambda ledger, attempt: ledger.attempts.not_accepted(attempt),
+    "submitted": lambda ledger, attempt: ledger.attempts.submitted(
         attempt, job_id="job-1", endpoint="https://e"
     ),
-    "completed": lambda book, attempt: book.completed(attempt, result_url="https://u", cost=0.5),
-    "stored": lambda book, attempt: book.stored(attempt, path="p.png", digest="d", warnings=["w"]),
-    "failed": lambda book, attempt: book.failed(attempt, RequestRefusedError("No.")),
-    "unknown": lambda book, attempt: book.unknown(attempt, OutcomeUnknownError("Silence.")),
-    "held": lambda book, attempt: book.held(attempt),
-    "expired": lambda book, attempt: book.expired(attempt, JobExpiredError("Gone.", job_id="j")),
+    "completed": lambda ledger, attempt: ledger.attempts.completed(
+        attempt, result_url="https://u", cost=0.5
+    ),
+    "stored": lambda ledger, attempt: ledger.attempts.stored(
+        attempt, path="p.png", digest="d", warnings=["w"]
+    ),
+    "failed": lambda ledger, attempt: ledger.attempts.failed(attempt, RequestRefusedError("No.")),
+    "unknown": lambda ledger, attempt: ledger.attempts.unknown(
+        attempt, OutcomeUnknownError("Silence.")
+    ),
+    "held": lambda ledger, attempt: ledger.attempts.held(attempt, remedy="Decide."),
+    "expired": lambda ledger, attempt: ledger.attempts.expired(
+        attempt, JobExpiredError("Gone.", job_id="j")
+    ),
 }
 LAWFUL: dict[State, tuple[list[str], list[str]]] = {
     State.PLANNED: ([], ["submitting", "stored", "failed"]),
@@ -47,7 +55,7 @@ LAWFUL: dict[State, tuple[list[str], list[str]]] = {
     State.STORED: (["stored"], []),
     State.FAILED: (["failed"], []),
     State.UNKNOWN: (["submitting", "unknown"], ["submitted", "completed", "held"]),
-    State.HELD: (["submitting", "unknown", "held"], []),
+    State.HELD: (["submitting", "unknown", "held"], ["submitted", "completed"]),
     State.EXPIRED: (["submitting", "submitted", "expired"], []),
 }
 
@@ -62,7 +70,7 @@ def walk(ledger: Ledger, steps: list[str]) -> Attempt:
     """A new attempt after these steps."""
     attempt = plan(ledger)
     for step in steps:
-        attempt = STEPS[step](ledger.attempts, attempt)
+        attempt = STEPS[step](ledger, attempt)
     return attempt
 
 
@@ -79,12 +87,12 @@ def test_a_step_is_taken_only_where_it_is_lawful(
     attempt = walk(ledger, way)
     assert attempt.state is state
     if step in lawful:
-        moved = STEPS[step](ledger.attempts, attempt)
+        moved = STEPS[step](ledger, attempt)
         expected = moved
         assert moved.state is not state
     else:
         with pytest.raises(AttemptMovedError, match=str(state)):
-            STEPS[step](ledger.attempts, attempt)
+            STEPS[step](ledger, attempt)
         expected = attempt
     with closing(Ledger(url)) as other:
         assert other.attempts.get([attempt.id]) == [expected]
@@ -93,10 +101,10 @@ def test_a_step_is_taken_only_where_it_is_lawful(
 def test_a_step_goes_by_the_ledger_and_not_by_memory(ledger: Ledger) -> None:
     """An attempt that another process has brought on is not brought on a second time."""
     attempt = plan(ledger)
-    ledger.attempts.submitting(attempt)
+    submitting(ledger, attempt)
 
     with pytest.raises(AttemptMovedError) as caught:
-        ledger.attempts.submitting(attempt)
+        submitting(ledger, attempt)
     assert not caught.value.stops_batch
     assert caught.value.remedy
 
@@ -107,7 +115,7 @@ def test_one_of_many_takes_the_step(ledger: Ledger) -> None:
 
     def submit(_number: int) -> bool:
         try:
-            ledger.attempts.submitting(attempt)
+            submitting(ledger, attempt)
         except AttemptMovedError:
             return False
         return True
@@ -165,7 +173,7 @@ def test_only_a_stored_picture_becomes_current(ledger: Ledger) -> None:
 
     second = plan(ledger)
     book = ledger.attempts
-    book.completed(book.submitting(second), result_url=None)
+    book.completed(submitting(ledger, second), result_url=None)
     assert book.current("a") == first
     book.failed(second, RequestRefusedError("No."))
     assert book.current("a") == first

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from imagegen_pipeline.domain.generation import Attempt, GenerationRequest
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
 from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline.ledger.admission import Terms
 from imagegen_pipeline.ledger.attempts import Plan
 
 FOLDER = "/prompts"
@@ -50,10 +52,21 @@ def plan(ledger: Ledger, key: str = "a", *, taken: tuple[str, ...] = (), **facts
     )
 
 
+def submitting(ledger: Ledger, attempt: Attempt, **terms: Any) -> Attempt:
+    """Say that a request is about to leave, as a process of its own that ends at once."""
+    name = uuid.uuid4().hex
+    lease = ledger.leases.acquire([f"item:{attempt.item_key} {name}"], f"process {name}")
+    assert lease is not None
+    moved = ledger.attempts.submitting(attempt, Terms(lease, **terms))
+    ledger.leases.release(lease.owner)
+    assert isinstance(moved, Attempt), moved
+    return moved
+
+
 def store(ledger: Ledger, attempt: Attempt, digest: str = "0" * 64) -> Attempt:
     """Bring a planned attempt to its stored picture."""
     book = ledger.attempts
-    book.completed(book.submitting(attempt), result_url="https://x.example/y.png", cost=0.5)
+    book.completed(submitting(ledger, attempt), result_url="https://x.example/y.png", cost=0.5)
     return book.stored(
         attempt, path=f"pictures/{attempt.file_stem}.png", digest=digest, warnings=[]
     )

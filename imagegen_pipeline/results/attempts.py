@@ -1,25 +1,15 @@
-"""The table of results: ledger → rows, one for each attempt, and the users' JSON log.
-
-pandas is imported only where a table is made of the rows.
-"""
+"""The table of results: one row for each attempt, and for what in a source is unreadable."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Attempt, State
-from imagegen_pipeline.whole_files import spare_file
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from imagegen_pipeline.ledger import Ledger
 
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -33,6 +23,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "planned, submitting, submitted, completed, stored, failed, unknown, held, expired; "
         "unreadable for what in a source could not become an item.",
     ),
+    "run": ("string", "The run or command that asked for it; its retries have the same."),
     "current": ("boolean", "Whether this is the item's current picture."),
     "gone": ("boolean", "Whether the item has left its source."),
     "service": ("string", "duomi or runpod."),
@@ -48,6 +39,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "seconds": ("Float64", "From planned to ended."),
     "run_seconds": ("Float64", "The service's own measure of its work."),
     "cost": ("Float64", "Money, by the price table; empty when the price is not known."),
+    "reserved": ("Float64", "Money set aside for it, while its cost is not known."),
     "simulated": ("boolean", "Whether the local simulator made it."),
     "regenerate": ("boolean", "Whether it was asked for although a picture was there."),
     "shared_from": ("Int64", "The attempt whose picture this one shares, at no cost."),
@@ -58,6 +50,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "remedy": ("string", "What to do next."),
     "warnings": ("string", "What is worth knowing of a picture that was made."),
     "created_at": ("string", "When the attempt was planned (UTC, ISO 8601)."),
+    "submitted_at": ("string", "When it was sent to the service (UTC, ISO 8601); empty if not."),
     "finished_at": ("string", "When it ended (UTC, ISO 8601)."),
 }
 
@@ -87,6 +80,7 @@ def _attempt_row(attempt: Attempt, item: Any) -> dict[str, Any]:  # noqa: ANN401
         "source": item.item_source,
         "location": item.item_location,
         "state": str(attempt.state),
+        "run": attempt.intent,
         "current": item.item_current_attempt == attempt.id,
         "gone": item.item_gone,
         "service": attempt.service,
@@ -102,6 +96,7 @@ def _attempt_row(attempt: Attempt, item: Any) -> dict[str, Any]:  # noqa: ANN401
         "seconds": attempt.seconds,
         "run_seconds": attempt.run_seconds,
         "cost": attempt.cost,
+        "reserved": attempt.reserved if attempt.cost is None else None,
         "simulated": attempt.simulated,
         "regenerate": attempt.regenerate,
         "shared_from": attempt.shared_from,
@@ -112,6 +107,7 @@ def _attempt_row(attempt: Attempt, item: Any) -> dict[str, Any]:  # noqa: ANN401
         "remedy": attempt.remedy,
         "warnings": " ".join(attempt.warnings) or None,
         "created_at": _iso(attempt.created_at),
+        "submitted_at": _iso(attempt.submitted_at),
         "finished_at": _iso(attempt.finished_at),
     }
 
@@ -122,55 +118,12 @@ def _iso(moment: float | None) -> str | None:
     return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="milliseconds")
 
 
-def results_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as a table with typed columns."""
-    import pandas as pd
-
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype({name: kind for name, (kind, _) in COLUMNS.items()})
-
-
-def render(rows: list[dict[str, Any]], form: str, *, shown: Sequence[str]) -> bytes:
-    """The rows as ``csv``, ``json``, ``parquet``, or a ``table`` of the columns ``shown``."""
-    table = results_table(rows)
-    if form == "parquet":
-        return bytes(table.to_parquet(index=False))
-    if form == "csv":
-        text = table.to_csv(index=False)
-    elif form == "json":
-        records = table.astype(object).where(table.notna(), None).to_dict("records")
-        text = json.dumps(records, ensure_ascii=False, indent=2) + "\n"
-    else:
-        text = _as_text_table(table, shown)
-    return text.encode()
-
-
-def _as_text_table(table: pd.DataFrame, shown: Sequence[str]) -> str:
-    """For people: blanks for what is not known, and an unreadable source as the path."""
-    if table.empty:
-        return ""
-    text = table.astype(object).where(table.notna(), "")
-    text["path"] = text["path"].where(text["path"] != "", text["location"])
-    text.loc[table["attempt"].notna() & table["path"].isna(), "path"] = ""
-    text["seconds"] = [f"{value:.1f}" if value != "" else "" for value in text["seconds"]]
-    lines = text[list(shown)].to_string(index=False, max_colwidth=100).splitlines()
-    return "".join(f"{line.rstrip()}\n" for line in lines)
-
-
-def write_results(rows: list[dict[str, Any]], path: Path) -> pd.DataFrame:
-    """Write the table as Parquet, whole or not at all; raises StoreError."""
-    table = results_table(rows)
-    spare = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            table.to_parquet(spare, index=False)
-            spare.replace(path)
-        finally:
-            spare.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
-    return table
+def attempts_for_reading(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows for people: an unreadable source is shown where a picture has its path."""
+    return [
+        {**row, "path": row["path"] if row["attempt"] is not None else row["location"]}
+        for row in rows
+    ]
 
 
 def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -187,37 +140,3 @@ def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "cost": round(cost, 6),
         "pictures_of_unknown_price": unknown_prices,
     }
-
-
-def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
-    """The users' results log, written whole or not at all; raises StoreError.
-
-    A name that is taken gets ``_2``, ``_3``: no log is ever overwritten.
-    """
-    text = json.dumps(results, ensure_ascii=False, indent=2, default=str) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Half a character can only come from a folder's name; JSON has an escape for it.
-        spare = spare_file(path, text.encode("utf-8", "backslashreplace"))
-        try:
-            return _move_to_free_name(spare, path)
-        finally:
-            spare.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
-
-
-def _move_to_free_name(spare: Path, path: Path) -> Path:
-    target, number = path, 1
-    while True:
-        try:
-            os.link(spare, target)  # unlike rename(), refuses a name that is taken
-            return target
-        except FileExistsError:
-            number += 1
-            target = path.with_name(f"{path.stem}_{number}{path.suffix}")
-        except OSError:  # a file system without hard links
-            if not target.exists():
-                return spare.replace(target)
-            number += 1
-            target = path.with_name(f"{path.stem}_{number}{path.suffix}")

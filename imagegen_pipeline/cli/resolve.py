@@ -1,0 +1,78 @@
+"""``imagegen resolve``: what a person decides of items that nothing more is sent for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.ledger import HeldItem
+    from imagegen_pipeline.pipeline import Pipeline
+
+
+@click.command(short_help="List what is held, or decide what becomes of it; sends nothing.")
+@click.argument("key", required=False)
+@click.option(
+    "--resubmit",
+    "decision",
+    flag_value="resubmit",
+    help="Let KEY be made anew, although its picture may have been billed already.",
+)
+@click.option(
+    "--give-up",
+    "decision",
+    flag_value="give-up",
+    help="Never send KEY again by itself; --regenerate and --lift still do.",
+)
+@click.option(
+    "--lift", "decision", flag_value="lift", help="Let KEY, which was given up, be made again."
+)
+def resolve(key: str | None, decision: str | None) -> None:
+    """List the items that are held, or decide what becomes of KEY. Sends nothing, costs nothing.
+
+    An item is held when its request was sent and no usable answer came: a picture may have
+    been billed, so it is not sent again without a person's word. Look at the service's own list
+    of jobs first. What is let go is made by the next run that asks for it, and its attempt is
+    marked as a possible double charge.
+
+    \b
+    imagegen resolve
+    imagegen resolve db-17 --resubmit
+    imagegen generate --source sqlite
+    """
+    from imagegen_pipeline.pipeline import Pipeline
+
+    if key is None and decision is not None:
+        raise click.UsageError(f"--{decision} wants the item's KEY too.")
+    pipeline = Pipeline()
+    try:
+        held = [one for one in pipeline.ledger.decisions.held() if key in (None, one.key)]
+        if decision is None:
+            _list(held, key)
+        else:
+            _decide(pipeline, str(key), decision)
+    finally:
+        pipeline.close()
+
+
+def _list(held: list[HeldItem], key: str | None) -> None:
+    from imagegen_pipeline.cli.progress import plain
+
+    for one in held:
+        click.echo(plain(f"{one.key} ({one.kind}): {one.error} {one.remedy}"))
+    if not held:
+        click.echo(f"{key} is not held." if key else "Nothing is held.")
+
+
+def _decide(pipeline: Pipeline, key: str, decision: str) -> None:
+    from imagegen_pipeline.ledger import Decision
+
+    pipeline.resolve(key, Decision(decision))
+    said = {
+        "resubmit": "will be made anew by the next run that asks for it; it may then have been "
+        "billed twice.",
+        "give-up": f"is given up; `imagegen resolve {key} --lift` takes that back.",
+        "lift": "may be made again by the next run that asks for it.",
+    }
+    click.echo(f"{key} {said[decision]}")

@@ -1,0 +1,97 @@
+"""How much may be sent and spent: what the user allows, in all processes on one ledger."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from imagegen_pipeline.domain.generation import ServiceName
+
+_SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
+_COUNT = re.compile(r"[1-9]\d{0,8}", re.ASCII)
+_COUNT_FORM = "write N for each service, or duomi=N,runpod=M"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one service; None is no limit.
+
+    ``in_flight``: requests that are under way at once. ``per_minute`` and ``per_day``:
+    requests that are sent in a minute and in a day (UTC).
+    """
+
+    in_flight: int | None = None
+    per_minute: int | None = None
+    per_day: int | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any limit."""
+        return (self.in_flight, self.per_minute, self.per_day) != (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The money that may be spent on both services, in the price table's currency.
+
+    ``run``: by one run or command with its retries. ``day``: in a day (UTC). None is no
+    budget; 0 means that nothing may be bought.
+    """
+
+    run: float | None = None
+    day: float | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any budget."""
+        return (self.run, self.day) != (None, None)
+
+
+def parse_limit(value: object) -> dict[ServiceName, int]:
+    """A limit by service, from ``N`` (for each) or ``duomi=N,runpod=M``; raises ValueError.
+
+    A mapping of services is accepted too; an empty one limits nothing.
+    """
+    if isinstance(value, Mapping):
+        return _by_service([(str(name), str(count)) for name, count in value.items()])
+    text = str(value)
+    if "=" not in text:
+        return dict.fromkeys(_SERVICES, _count(text))
+    parts = [part.partition("=") for part in text.split(",")]
+    return _by_service([(name, count) for name, _, count in parts])
+
+
+def _by_service(pairs: Iterable[tuple[str, str]]) -> dict[ServiceName, int]:
+    limits: dict[ServiceName, int] = {}
+    for name, count in pairs:
+        service = next((one for one in _SERVICES if one == name.strip()), None)
+        if service is None:
+            raise ValueError(f"{name.strip()[:60]!r} is no service: {_COUNT_FORM}")
+        if service in limits:
+            raise ValueError(f"{service} stands in it twice: {_COUNT_FORM}")
+        limits[service] = _count(count)
+    return limits
+
+
+def _count(text: str) -> int:
+    text = text.strip()
+    if not _COUNT.fullmatch(text):
+        raise ValueError(f"{text[:60]!r} is not a whole number from 1 to 999999999: {_COUNT_FORM}")
+    return int(text)
+
+
+def parse_budget(value: object) -> float:
+    """An amount of money; raises ValueError."""
+    try:
+        amount = float(str(value))
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise ValueError(
+            f"{str(value)[:60]!r} is not an amount of money: write a number from 0 up, such as "
+            "2.50, in the currency of IMAGEGEN_PRICES; 0 buys nothing"
+        )
+    return amount

@@ -1,0 +1,104 @@
+"""A circuit breaker: a service that fails again and again is asked less, then not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from imagegen_pipeline.clock import Clock
+from imagegen_pipeline.domain.errors import (
+    OutcomeUnknownError,
+    ServiceBusyError,
+    ServiceDownError,
+    ServiceError,
+    StoppedError,
+    UnreachableError,
+)
+
+FAILURES = 5
+"""Failed submits in a row, of whatever items, after which submits pause."""
+FIRST_PAUSE, LONGEST_PAUSE = 15.0, 120.0
+"""Seconds of the first pause and of the longest; each is twice the one before."""
+PROBES = 5
+"""Submits let through one by one, a pause before each; when all have failed, it is over."""
+_COUNTED = (UnreachableError, ServiceBusyError, OutcomeUnknownError)
+_LOOK_SECONDS = 0.5
+
+
+class Breaker:
+    """Shared by all items of a batch: every submit is made ``through`` it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._failed_probes = 0
+        self._probe_is_out = False
+        self._closed_until = 0.0
+
+    @contextmanager
+    def through(self, stop: threading.Event) -> Iterator[None]:
+        """Wait until a submit may be tried, and learn from what it raises.
+
+        Raises StoppedError when ``stop`` is set meanwhile, and ServiceDownError when the
+        probes have failed.
+        """
+        is_probe = self._enter(stop)
+        try:
+            yield
+        except _COUNTED as error:
+            self._failed(error, is_probe=is_probe)
+            raise
+        except StoppedError:
+            raise
+        except ServiceError as error:
+            self._answered(error)
+            raise
+        else:
+            self._answered(None)
+        finally:
+            if is_probe:
+                self._probe_is_out = False
+
+    def _enter(self, stop: threading.Event) -> bool:
+        while True:
+            with self._lock:
+                pause = self._pause()
+                if pause is None:
+                    self._probe_is_out = self._failures >= FAILURES
+                    return self._probe_is_out
+            if self._clock.wait(stop, pause):
+                raise StoppedError("The batch was stopped while the service was given a rest.")
+
+    def _pause(self) -> float | None:
+        if self._failed_probes >= PROBES:
+            raise ServiceDownError(
+                f"The service failed {self._failures} times in a row, also after pauses."
+            )
+        left = self._closed_until - self._clock.monotonic()
+        if left > 0:
+            return left
+        return _LOOK_SECONDS if self._probe_is_out else None
+
+    def _failed(self, error: ServiceError, *, is_probe: bool) -> None:
+        with self._lock:
+            self._failures += 1
+            self._failed_probes += is_probe
+            if is_probe or self._failures == FAILURES:
+                self._close(min(FIRST_PAUSE * 2**self._failed_probes, LONGEST_PAUSE))
+            self._rest(error)
+
+    def _answered(self, refusal: ServiceError | None) -> None:
+        with self._lock:
+            self._failures = self._failed_probes = 0
+            self._rest(refusal)
+
+    def _rest(self, error: ServiceError | None) -> None:
+        """What one item was asked to wait holds for all of them, within reason."""
+        seconds = getattr(error, "retry_after", None) or 0.0
+        if seconds <= LONGEST_PAUSE:
+            self._close(seconds)
+
+    def _close(self, seconds: float) -> None:
+        self._closed_until = max(self._closed_until, self._clock.monotonic() + seconds)

@@ -1,0 +1,96 @@
+"""Where every submit of a batch passes: service, disk, limits and money must allow it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from imagegen_pipeline.clock import Clock
+from imagegen_pipeline.domain.errors import StoppedError
+from imagegen_pipeline.domain.generation import Attempt
+from imagegen_pipeline.engine.breaker import Breaker
+from imagegen_pipeline.engine.workshop import Order, Stops, Workshop
+from imagegen_pipeline.ledger.admission import NotYet, Terms
+from imagegen_pipeline.ledger.leases import Lease
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Gate:
+    """One for each batch."""
+
+    def __init__(self, workshop: Workshop, order: Order, stops: Stops) -> None:
+        self._shop = workshop
+        self._stops = stops
+        self._breaker = Breaker(workshop.clock)
+        self._pacer = Pacer(order.delay, workshop.clock)
+        self._door = threading.Lock()
+        self._said = ""
+
+    def submit(self, attempt: Attempt, lease: Lease, call: Callable[[], _T]) -> _T:
+        """``call`` the service once all agree, the ledger having said that the request leaves.
+
+        Nothing is written, and ``call`` is not made, when one of these is raised: StoppedError,
+        ServiceDownError, StoreError, SpendingError, LeaseLostError.
+        """
+        with self._breaker.through(self._stops.submits):
+            self._pacer.wait(self._stops.submits)
+            self._shop.store.check_room(attempt.folder)
+            self._admit(attempt, self._terms(attempt, lease))
+            return call()
+
+    def _terms(self, attempt: Attempt, lease: Lease) -> Terms:
+        shop = self._shop
+        return Terms(
+            lease=lease,
+            limits=shop.limits(attempt.service),
+            budget=shop.budget,
+            reserve=shop.longest_cost(attempt.sent_request),
+            answer_seconds=shop.deadlines.answer,
+            job_seconds=shop.deadlines.queue + shop.deadlines.run,
+        )
+
+    def _admit(self, attempt: Attempt, terms: Terms) -> None:
+        if self._try(attempt, terms) is None:
+            return
+        # One asks for all that wait: hundreds that ask the ledger would only hold each other up.
+        with self._door:
+            while (wait := self._try(attempt, terms)) is not None:
+                self._say(f"{attempt.service}: {wait.reason}")
+                if self._shop.clock.wait(self._stops.submits, wait.seconds):
+                    raise StoppedError("The batch was stopped while this item waited for its turn.")
+
+    def _try(self, attempt: Attempt, terms: Terms) -> NotYet | None:
+        if self._stops.submits.is_set():
+            raise StoppedError("The batch was stopped before this item was sent.")
+        answer = self._shop.ledger.attempts.submitting(attempt, terms)
+        return answer if isinstance(answer, NotYet) else None
+
+    def _say(self, reason: str) -> None:
+        if reason != self._said:
+            self._said = reason
+            _log.warning("Waiting: %s.", reason)
+
+
+class Pacer:
+    """Lets submits pass with at least ``delay`` seconds between them."""
+
+    def __init__(self, delay: float, clock: Clock) -> None:
+        self._delay = delay
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def wait(self, stop: threading.Event) -> None:
+        """Wait for a turn, or for ``stop``."""
+        if self._delay <= 0:
+            return
+        with self._lock:
+            now = self._clock.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._delay
+        if turn > now:
+            self._clock.wait(stop, turn - now)

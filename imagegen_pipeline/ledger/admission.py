@@ -1,0 +1,171 @@
+"""Whether a request may leave now: asked in the transaction that writes that it does.
+
+So limits and budgets hold across all processes on the ledger: what one has written, the next
+one counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, UnknownPriceError
+from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.domain.limits import Budget, Limits
+from imagegen_pipeline.ledger.leases import Lease
+from imagegen_pipeline.ledger.schema import attempts
+
+_MINUTE, _DAY = 60.0, 86_400.0
+_LOOK_SECONDS = 0.5
+_ROUNDING = 1e-9
+"""Of a currency's unit: sums of binary fractions are not exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What must hold when a request leaves.
+
+    ``reserve`` is the money to set aside for it, None when no price is known.
+    ``answer_seconds`` is how long a request without an answer counts as in flight, and
+    ``job_seconds`` how long a job does that nobody has collected.
+    """
+
+    lease: Lease
+    limits: Limits = field(default_factory=Limits)
+    budget: Budget = field(default_factory=Budget)
+    reserve: float | None = None
+    answer_seconds: float = 130.0
+    job_seconds: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """A limit that time will lift: why, and after how many seconds to ask again."""
+
+    seconds: float
+    reason: str
+
+
+def admit(connection: Connection, now: float, attempt: Attempt, terms: Terms) -> NotYet | None:
+    """None if ``attempt`` may be sent; raises SpendingError when time would not help.
+
+    ``now`` is the database's own clock, in seconds since the epoch.
+    """
+    return (
+        _within_budget(connection, now, attempt, terms)
+        or _within_rates(connection, now, attempt, terms.limits)
+        or _within_flight(connection, now, attempt, terms)
+    )
+
+
+def _in_flight(now: float, terms: Terms) -> ColumnElement[bool]:
+    """Sent and not made yet; after a while, what a dead process left counts no longer."""
+    asked = and_(
+        attempts.c.state == State.SUBMITTING,
+        attempts.c.submitted_at > now - terms.answer_seconds,
+    )
+    running = and_(
+        attempts.c.state == State.SUBMITTED,
+        attempts.c.submitted_at > now - terms.job_seconds,
+    )
+    return or_(asked, running)
+
+
+def _within_budget(
+    connection: Connection, now: float, attempt: Attempt, terms: Terms
+) -> NotYet | None:
+    budget = terms.budget
+    if not budget.is_set:
+        return None
+    if terms.reserve is None:
+        raise UnknownPriceError(
+            f"A budget is set, and the price of {attempt.model} at {attempt.service} is not known."
+        )
+    scopes = (
+        ("run", budget.run, attempts.c.intent == attempt.intent),
+        ("day", budget.day, attempts.c.submitted_at >= now - now % _DAY),
+    )
+    later = None
+    for scope, limit, rows in scopes:
+        if limit is None:
+            continue
+        spent, aside = _money(connection, rows, _in_flight(now, terms))
+        if spent + terms.reserve > limit + _ROUNDING:
+            raise BudgetReachedError(
+                f"The budget of the {scope} is {limit:g}: {spent:g} of it is spent, and the next "
+                f"picture may cost {terms.reserve:g}."
+            )
+        if spent + aside + terms.reserve > limit + _ROUNDING:
+            later = NotYet(
+                _LOOK_SECONDS,
+                f"{aside:g} of the {scope}'s budget of {limit:g} is set aside for what is in "
+                "flight",
+            )
+    return later
+
+
+def _money(
+    connection: Connection, rows: ColumnElement[bool], in_flight: ColumnElement[bool]
+) -> tuple[float, float]:
+    """What is spent for good, and what is set aside for requests in flight.
+
+    An ended attempt of unknown cost counts with what was set aside for it.
+    """
+    money = func.coalesce(attempts.c.cost, attempts.c.reserved, 0.0)
+    query = select(
+        func.coalesce(func.sum(case((in_flight, 0.0), else_=money)), 0.0),
+        func.coalesce(func.sum(case((in_flight, money), else_=0.0)), 0.0),
+    ).where(rows, attempts.c.submitted_at.is_not(None))
+    spent, aside = connection.execute(query).one()
+    return float(spent), float(aside)
+
+
+def money_of_today(connection: Connection, now: float) -> float:
+    """What today's (UTC) requests cost or may cost, those in flight too."""
+    today = attempts.c.submitted_at >= now - now % _DAY
+    return sum(_money(connection, today, attempts.c.state == State.SUBMITTED))
+
+
+def _within_rates(
+    connection: Connection, now: float, attempt: Attempt, limits: Limits
+) -> NotYet | None:
+    sent = attempts.c.service == attempt.service
+    if limits.per_day is not None:
+        today = and_(sent, attempts.c.submitted_at >= now - now % _DAY)
+        if _count(connection, today) >= limits.per_day:
+            raise DayLimitError(
+                f"{limits.per_day} pictures a day are allowed of {attempt.service}, and today's "
+                "(UTC) are made."
+            )
+    if limits.per_minute is None:
+        return None
+    # The limit is kept if the request before the last ``per_minute`` - 1 is a minute old.
+    newest = (
+        select(attempts.c.submitted_at)
+        .where(sent, attempts.c.submitted_at > now - _MINUTE)
+        .order_by(attempts.c.submitted_at.desc())
+        .offset(limits.per_minute - 1)
+        .limit(1)
+    )
+    blocking = connection.scalar(newest)
+    if blocking is None:
+        return None
+    return NotYet(max(blocking + _MINUTE - now, 0.01), f"{limits.per_minute} a minute are allowed")
+
+
+def _within_flight(
+    connection: Connection, now: float, attempt: Attempt, terms: Terms
+) -> NotYet | None:
+    most = terms.limits.in_flight
+    if most is None:
+        return None
+    rows = and_(attempts.c.service == attempt.service, _in_flight(now, terms))
+    if _count(connection, rows) < most:
+        return None
+    return NotYet(_LOOK_SECONDS, f"{most} in flight are allowed")
+
+
+def _count(connection: Connection, rows: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(attempts).where(rows)) or 0

@@ -1,0 +1,102 @@
+"""What a person decides of an item that nothing more is sent for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import select, update
+
+from imagegen_pipeline.domain.errors import DecisionError
+from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.ledger.database import Database
+from imagegen_pipeline.ledger.schema import attempts
+
+GIVEN_UP = "given_up"
+"""The kind of an attempt that a person has given up: it stays held until it is lifted."""
+
+
+class Decision(StrEnum):
+    """``resubmit``: buy it again, although it may have been billed. ``give-up``: never again
+    by itself. ``lift``: what was given up may be made again.
+    """
+
+    RESUBMIT = "resubmit"
+    GIVE_UP = "give-up"
+    LIFT = "lift"
+
+
+_WORDS = {
+    Decision.RESUBMIT: "A person had it sent again.",
+    Decision.GIVE_UP: "A person gave it up.",
+    Decision.LIFT: "A person lifted it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldItem:
+    """An item that nothing more is sent for, and why."""
+
+    key: str
+    kind: str
+    error: str
+    remedy: str
+
+
+class DecisionBook:
+    """Writes decisions to the ``attempts`` table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def held(self) -> list[HeldItem]:
+        """Everything that waits for a decision, oldest first."""
+        query = (
+            select(attempts.c.item_key, attempts.c.error_kind, attempts.c.error, attempts.c.remedy)
+            .where(attempts.c.state == State.HELD)
+            .order_by(attempts.c.id)
+        )
+        with self._database.read() as connection:
+            return [
+                HeldItem(row.item_key, row.error_kind or "", row.error or "", row.remedy or "")
+                for row in connection.execute(query)
+            ]
+
+    def decide(self, key: str, decision: Decision) -> int:
+        """Apply ``decision`` to what is held of an item; returns how many attempts it was.
+
+        Raises DecisionError when the item has nothing that it could apply to. Nothing is
+        sent: what may be made again is made by the next run that asks for it.
+        """
+        is_final = decision is Decision.LIFT
+        with self._database.write() as connection:
+            rows = connection.execute(
+                select(attempts.c.id, attempts.c.error_kind, attempts.c.error).where(
+                    attempts.c.item_key == key, attempts.c.state == State.HELD
+                )
+            ).all()
+            meant = [row for row in rows if (row.error_kind == GIVEN_UP) == is_final]
+            if not meant:
+                raise DecisionError(_nothing(key, [row.error_kind for row in rows], decision))
+            for row in meant:
+                facts = {"error": f"{row.error or ''} {_WORDS[decision]}".strip()}
+                facts |= _outcome(key, decision)
+                connection.execute(update(attempts).where(attempts.c.id == row.id).values(**facts))
+        return len(meant)
+
+
+def _outcome(key: str, decision: Decision) -> dict[str, str]:
+    if decision is Decision.GIVE_UP:
+        remedy = f"To have it made after all: imagegen resolve {key} --lift."
+        return {"error_kind": GIVEN_UP, "remedy": remedy}
+    # The kind stays ``unknown``: the next attempt is marked as a possible double charge.
+    remedy = "The next run that asks for it makes it anew."
+    return {"state": State.FAILED, "error_kind": "unknown", "remedy": remedy}
+
+
+def _nothing(key: str, kinds: list[str | None], decision: Decision) -> str:
+    if decision is Decision.LIFT:
+        return f"{key} is not given up: there is nothing to lift."
+    if GIVEN_UP in kinds:
+        return f"{key} is given up already; --lift has it made again."
+    return f"{key} is not held: there is nothing to decide."

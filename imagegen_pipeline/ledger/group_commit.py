@@ -1,0 +1,111 @@
+"""One commit for the changes of many threads: SQLite has one writer, and waits for the disk.
+
+A thread that finishes its changes while others wait for their turn leaves the commit to the
+last of them, and goes on when that commit is on disk. So what a thread has written is durable
+when its block ends, and the disk is flushed once a group.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
+
+LARGEST_GROUP = 64
+"""Changes in one commit: none of them waits longer than that for its own."""
+_LOOK_SECONDS = 1.0
+
+
+class _Group:
+    """Changes that one commit will make durable."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.size = 0
+        self.error: SQLAlchemyError | None = None
+        self.done = threading.Event()
+
+    @property
+    def stands(self) -> bool:
+        """Whether the transaction is still open: a full disk makes SQLite roll it back."""
+        return bool(getattr(self.connection.connection.driver_connection, "in_transaction", True))
+
+
+class GroupCommit:
+    """Gives out one connection, turn by turn; each turn's changes stand or fall by themselves."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = threading.Lock()
+        self._counting = threading.Lock()
+        self._waiting = 0
+        self._group: _Group | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Changes that are on disk when the block ends, or did not happen.
+
+        An exception in the block undoes its own changes only.
+        """
+        self._take_turn()
+        try:
+            group = self._group or self._begin()
+            try:
+                with group.connection.begin_nested():
+                    yield group.connection
+            finally:
+                group.size += 1
+                if self._is_last(group):
+                    self._end(group)
+        finally:
+            self._turn.release()
+        self._await(group)
+
+    def _take_turn(self) -> None:
+        with self._counting:
+            self._waiting += 1
+        try:
+            self._turn.acquire()
+        finally:
+            with self._counting:
+                self._waiting -= 1
+
+    def _begin(self) -> _Group:
+        connection = self._engine.connect().execution_options(imagegen_writes=True)
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        self._group = _Group(connection)
+        return self._group
+
+    def _is_last(self, group: _Group) -> bool:
+        return not group.stands or not self._waiting or group.size >= LARGEST_GROUP
+
+    def _end(self, group: _Group) -> None:
+        self._group = None
+        try:
+            if not group.stands:  # the driver would commit nothing, and be content
+                raise InvalidRequestError("SQLite rolled the whole transaction back")
+            group.connection.commit()
+        except SQLAlchemyError as error:
+            group.error = error
+        finally:
+            group.connection.close()
+            group.done.set()
+
+    def _await(self, group: _Group) -> None:
+        while not group.done.wait(_LOOK_SECONDS):
+            # Whoever was to have the next turn, and to commit, may have been interrupted.
+            if self._turn.acquire(blocking=False):
+                try:
+                    if self._group is group:
+                        self._end(group)
+                finally:
+                    self._turn.release()
+        if group.error is not None:
+            raise group.error

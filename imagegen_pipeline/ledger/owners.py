@@ -1,0 +1,47 @@
+"""Who holds a lease: a batch of a process of a machine; and whether that process still runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import uuid
+from functools import cache
+from pathlib import Path
+
+
+def new_owner() -> str:
+    """A name for a batch of this process: no two are alike."""
+    return f"{_machine()}/{os.getpid()}/{uuid.uuid4().hex[:16]}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether ``owner`` is of a process of this machine that has ended.
+
+    An owner of another machine, or a process number that is in use again, counts as alive:
+    its lease ends by itself.
+    """
+    machine, _, rest = owner.partition("/")
+    number, _, _ = rest.partition("/")
+    if machine != _machine() or not number.isdecimal():
+        return False
+    import psutil
+
+    try:
+        return bool(psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+@cache
+def _machine() -> str:
+    """This boot of this machine, and the container if there is one: process numbers count here."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")
+        container = str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:  # not Linux
+        boot, container = f"{uuid.getnode():x}", ""
+    facts = "\n".join((platform.node(), boot, container))
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]

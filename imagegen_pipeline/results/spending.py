@@ -1,0 +1,103 @@
+"""What was made and spent in each run, or on each day (UTC): one row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from imagegen_pipeline.domain.errors import DownloadError, NotAPictureError
+from imagegen_pipeline.domain.generation import State
+
+By = Literal["run", "day"]
+Row = Mapping[str, Any]
+
+_NAMES = {
+    "run": "The run or command that asked; its retries and re-executions are the same.",
+    "day": "The day (UTC) on which the requests were sent, or planned if they were not.",
+}
+_COLUMNS: dict[str, tuple[str, str]] = {
+    "attempts": ("Int64", "Attempts: the five counts that follow add up to it."),
+    "made": ("Int64", "Pictures that were made and stored."),
+    "shared": ("Int64", "Pictures that share the bytes of another one, at no cost."),
+    "failed": ("Int64", "Attempts that ended without a picture."),
+    "unknown": ("Int64", "Requests without an answer: each may be a charge without a picture."),
+    "open": ("Int64", "Attempts that are under way, or that the next run goes on with."),
+    "possible_double_charges": ("Int64", "Requests sent again after an answer that never came."),
+    "cost": ("Float64", "Money known to be spent; empty when nothing is known of any charge."),
+    "unknown_price": ("Int64", "Charges whose price is not known, and so not in the cost."),
+    "reserved": ("Float64", "Money set aside for what has no known cost."),
+    "first": ("string", "When the first request was sent or planned (UTC, ISO 8601)."),
+    "last": ("string", "When the last thing happened (UTC, ISO 8601)."),
+}
+_COUNTED_AS = {
+    State.FAILED: "failed",
+    State.EXPIRED: "failed",
+    State.UNKNOWN: "unknown",
+    State.HELD: "unknown",
+}
+_CHARGED = (State.COMPLETED, State.STORED, State.EXPIRED)
+_PAID_FAILURES = (NotAPictureError.kind, DownloadError.kind)
+"""The service had made a picture; it did not arrive, or not whole."""
+
+
+def spending_columns(by: By) -> dict[str, tuple[str, str]]:
+    """The columns of the table, with their types and what they hold."""
+    return {by: ("string", _NAMES[by]), **_COLUMNS}
+
+
+def spending_rows(rows: Iterable[Row], by: By) -> list[dict[str, Any]]:
+    """One row for each run or day, the oldest first, out of the rows of attempts."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["attempt"] is not None:
+            name = row["run"] if by == "run" else _moment(row)[: len("2026-01-31")]
+            groups.setdefault(name, []).append(row)
+    sums = [{by: name, **_sums(part)} for name, part in groups.items()]
+    return sorted(sums, key=lambda row: row["first"])
+
+
+def spending_for_reading(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """The rows for people, whose times have no parts of a second."""
+    return [{**row, **{name: f"{row[name][:19]}Z" for name in ("first", "last")}} for row in rows]
+
+
+def _moment(row: Row) -> str:
+    """When money was set aside for it: that day's budget is meant."""
+    return str(row["submitted_at"] or row["created_at"])
+
+
+def _sums(rows: Sequence[Row]) -> dict[str, Any]:
+    counted = [_counted_as(row) for row in rows]
+    unpriced = sum(map(_is_unpriced, rows))
+    costs = [row["cost"] for row in rows if row["cost"] is not None and _is_charge(row)]
+    return {
+        "attempts": len(rows),
+        **{name: counted.count(name) for name in ("made", "shared", "failed", "unknown", "open")},
+        "possible_double_charges": sum(row["possible_double_charge"] for row in rows),
+        "cost": None if unpriced and not costs else round(sum(costs), 6),
+        "unknown_price": unpriced,
+        "reserved": round(sum(row["reserved"] or 0.0 for row in rows), 6),
+        "first": min(map(_moment, rows)),
+        "last": max(row["finished_at"] or _moment(row) for row in rows),
+    }
+
+
+def _is_shared(row: Row) -> bool:
+    return row["shared_from"] is not None
+
+
+def _counted_as(row: Row) -> str:
+    if row["state"] == State.STORED:
+        return "shared" if _is_shared(row) else "made"
+    return _COUNTED_AS.get(row["state"], "open")
+
+
+def _is_charge(row: Row) -> bool:
+    """Whether it was charged for certain: a picture was made, or a failure is known to cost."""
+    is_paid_failure = row["state"] == State.FAILED and row["error_kind"] in _PAID_FAILURES
+    was_charged = row["state"] in _CHARGED or is_paid_failure or (row["cost"] or 0.0) > 0
+    return was_charged and not _is_shared(row)
+
+
+def _is_unpriced(row: Row) -> bool:
+    return row["cost"] is None and _is_charge(row)

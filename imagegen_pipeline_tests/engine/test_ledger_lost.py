@@ -1,0 +1,78 @@
+"""The ledger fails just when a service has answered: the next run still brings the work home."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imagegen_pipeline.domain.errors import LedgerError
+from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.ledger import AttemptBook
+from imagegen_pipeline_tests.engine.bench import RUN, SUBMIT, Bench, picture
+
+
+def break_once(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """The ledger cannot write this step, this once."""
+    real, left = getattr(AttemptBook, step), [1]
+
+    def broken(book: AttemptBook, *args: Any, **facts: Any) -> Any:
+        if left.pop() if left else None:
+            raise LedgerError("The ledger failed: database is locked.")
+        return real(book, *args, **facts)
+
+    monkeypatch.setattr(AttemptBook, step, broken)
+
+
+def next_run(bench: Bench, make: str, thing: Any) -> Outcome:
+    """The same wish from a process of its own."""
+    with closing(bench.project.pipeline()) as pipeline:
+        return getattr(replace(bench, pipeline=pipeline), make)(thing)
+
+
+def test_a_job_that_the_ledger_could_not_take_is_noted_beside_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's name is kept, and the next run collects it: one submit, one bill."""
+    actor = bench.actor()
+    break_once(monkeypatch, "submitted")
+    failed = bench.make_base(actor)
+    assert failed.error_kind == "ledger"
+
+    outcome = next_run(bench, "make_base", actor)
+    assert outcome.status is Status.MADE
+    assert picture(outcome)
+    assert bench.requests(RUN) == 1
+    assert not [one for one in bench.attempts() if one.possible_double_charge]
+
+
+def test_a_picture_that_the_ledger_could_not_take_is_kept_and_adopted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A synchronous answer's URL is known to nobody else: its picture is fetched at once."""
+    prompt = bench.prompt()
+    break_once(monkeypatch, "completed")
+    failed = bench.make_one(prompt)
+    assert failed.error_kind == "ledger"
+
+    outcome = next_run(bench, "make_one", prompt)
+    assert outcome.status is Status.MADE
+    assert picture(outcome)
+    assert bench.requests(SUBMIT) == 1
+
+
+def test_a_stored_picture_that_the_ledger_could_not_take_is_adopted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole file of the settled name is taken over as it is."""
+    prompt = bench.prompt()
+    break_once(monkeypatch, "stored")
+    assert bench.make_one(prompt).error_kind == "ledger"
+    before = bench.simulator.stats()["downloads"]
+
+    outcome = next_run(bench, "make_one", prompt)
+    assert outcome.status is Status.MADE
+    assert bench.simulator.stats()["downloads"] == before
+    assert bench.requests(SUBMIT) == 1

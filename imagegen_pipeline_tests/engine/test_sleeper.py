@@ -1,0 +1,83 @@
+"""A process that sleeps through the end of its lease and wakes sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, FakeClock
+
+
+class SleepyStore:
+    """The store, with a sleep just before a request would leave."""
+
+    def __init__(self, store: Any, meanwhile: Callable[[], None]) -> None:
+        self._store = store
+        self._meanwhile: Callable[[], None] | None = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def check_room(self, folder: str) -> None:
+        """Sleep once, at the last moment."""
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        self._store.check_room(folder)
+
+
+def test_a_sleeper_finds_what_another_has_made(bench: Bench) -> None:
+    """While it slept another process took the item over and bought it: the sleeper reuses that
+    picture, and the service has one request.
+    """
+    prompt = bench.prompt()
+
+    def another_process() -> None:
+        bench.expire_leases()
+        with closing(bench.project.pipeline()) as pipeline:
+            other = replace(bench, pipeline=pipeline)
+            assert other.make_one(prompt).status is Status.MADE
+
+    shop = bench.on_fake_clock(store=SleepyStore(bench.pipeline.store, another_process))
+    outcome = bench.make_one(prompt, shop=shop)
+
+    assert outcome.status is Status.REUSED
+    assert bench.requests(SUBMIT) == 1
+    assert bench.simulator.billed() == 1
+    assert bench.states() == [State.FAILED, State.STORED]
+    slept, _ = bench.attempts()
+    assert "nothing is billed" in (slept.error or "")
+
+
+def test_a_sleeper_whose_item_nobody_took_goes_on(bench: Bench) -> None:
+    """A laptop that was shut overnight makes the picture when it wakes, once."""
+    prompt = bench.prompt()
+    shop = bench.on_fake_clock(store=SleepyStore(bench.pipeline.store, bench.expire_leases))
+    assert bench.make_one(prompt, shop=shop).status is Status.MADE
+    assert bench.simulator.billed() == 1
+    assert bench.states() == [State.FAILED, State.STORED]
+
+
+def test_a_sleeper_leaves_the_item_to_whoever_is_at_it(bench: Bench) -> None:
+    """While another is at the item the woken one waits, and sends nothing."""
+    prompt = bench.prompt()
+    book = bench.pipeline.ledger.leases
+
+    def another_begins() -> None:
+        bench.expire_leases()
+        assert book.acquire([f"item:{prompt.key}"], "another") is not None
+
+    class Clock(FakeClock):
+        def wait(self, stop: Any, seconds: float) -> bool:
+            """The other is done as soon as somebody waits for it."""
+            assert bench.requests(SUBMIT) == 0
+            book.release("another")
+            return super().wait(stop, seconds)
+
+    store = SleepyStore(bench.pipeline.store, another_begins)
+    outcome = bench.make_one(prompt, shop=bench.on_fake_clock(store=store, clock=Clock()))
+    assert outcome.status is Status.MADE
+    assert bench.requests(SUBMIT) == 1

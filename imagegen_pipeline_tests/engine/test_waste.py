@@ -1,0 +1,82 @@
+"""What stops a batch before money is thrown after money: bad pictures, a full or vanished disk."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from imagegen_pipeline import store
+from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.engine import Order
+from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, counts
+
+
+@pytest.mark.parametrize("fault", ["truncated_picture", "empty_images", "bomb"])
+def test_three_unusable_answers_in_a_row_stop_the_batch(bench: Bench, fault: str) -> None:
+    """Of thirty items three are paid for in vain; the others are not begun, and are told why."""
+    prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(30)})
+    bench.simulator.fault(service="duomi", operation="submit", fault=fault, times=-1)
+    outcomes = bench.make(prompts, concurrency=1)
+
+    assert bench.simulator.billed() == 3
+    assert counts(outcomes)["skipped"] == 27
+    skipped = [outcome for outcome in outcomes.values() if outcome.status == "skipped"]
+    assert {outcome.error_kind for outcome in skipped} == {"broken_pictures"}
+
+
+def test_unusable_answers_among_good_ones_stop_nothing(bench: Bench) -> None:
+    """Every second picture is broken: each costs its own item and no other."""
+    prompts = bench.prompts(**{f"p{n}": f"boat {n % 2} {n}" for n in range(8)})
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="truncated_picture", times=-1, match="boat 0"
+    )
+    outcomes = bench.make(prompts, concurrency=1)
+    assert counts(outcomes) == {"made": 4, "failed": 4}
+
+
+def test_a_picture_that_was_spoilt_on_its_way_is_fetched_once_more(bench: Bench) -> None:
+    """Bytes that do not decode are asked for again before they count as bad."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="files", operation="download", fault="truncated_picture")
+    assert bench.make_one(prompt).ok
+    assert bench.simulator.stats()["downloads"] == 2
+    assert not (bench.project.results / "quarantine").exists()
+
+
+def test_a_disk_without_room_buys_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is sent the free space is looked at."""
+    prompts = bench.prompts(a="boat a", b="boat b")
+    monkeypatch.setattr(store, "LEAST_FREE_BYTES", shutil.disk_usage("/").total * 2)
+    outcomes = bench.make(prompts, concurrency=1)
+    assert counts(outcomes) == {"failed": 1, "skipped": 1}
+    assert {outcome.error_kind for outcome in outcomes.values()} == {"store"}
+    assert "MB left" in outcomes[prompts[0].key].reason
+    assert bench.requests(SUBMIT) == 0
+
+
+def test_a_folder_that_vanishes_stops_the_batch(bench: Bench) -> None:
+    """When the pictures' folder is taken away, nothing more is bought; what is made stands in
+    the ledger.
+    """
+    prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(6)})
+    batch = bench.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=1))
+    first = next(batch)
+    shutil.rmtree(bench.project.results / "generated_images")
+    rest = list(batch)
+    assert first.ok
+    assert bench.simulator.billed() < 6
+    assert "vanished" in str([outcome.reason for outcome in rest])
+    assert counts({outcome.item_key: outcome for outcome in rest})["skipped"] >= 2
+
+
+def test_a_file_in_the_folders_place_is_found_before_anything_is_bought(bench: Bench) -> None:
+    """A batch that could keep nothing does not begin."""
+    prompt = bench.prompt()
+    bench.project.results.mkdir(exist_ok=True)
+    (bench.project.results / "generated_images").write_text("in the way")
+    with pytest.raises(StoreError, match="generated_images"):
+        bench.make_one(prompt)
+    assert bench.requests(SUBMIT) == 0
+    assert State.SUBMITTING not in bench.states()
