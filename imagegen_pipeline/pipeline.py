@@ -158,6 +158,7 @@ class Pipeline:
                 answer=given.timeout_connect + given.timeout_read,
             ),
             on_unknown=given.on_unknown,
+            as_sent=self._as_sent,
             limits=given.limits,
             budget=given.budget,
             simulated=given.simulator,
@@ -305,25 +306,25 @@ class Pipeline:
         newest: dict[str, Attempt] = {}
         for attempt in self.ledger.attempts.unfinished(after=after, limit=limit):
             newest[attempt.item_key] = attempt
-        items = self.ledger.items.get(newest)
-        wanted = [self._sent(attempt, items[key].thing) for key, attempt in newest.items()]
-        return generate(self.workshop, wanted, self.order(collect_only=True))
+        wanted = filter(None, map(self._as_sent, newest.values()))
+        return generate(self.workshop, list(wanted), self.order(collect_only=True))
 
-    def _sent(self, attempt: Attempt, thing: Prompt | Actor) -> Wanted:
-        """An item as it was when ``attempt`` was sent for it."""
-        request = GenerationRequest(**attempt.request)
+    def _as_sent(self, attempt: Attempt) -> Wanted | None:
+        """An item as it was when ``attempt`` was sent for it; None for an unknown item."""
+        item = self.ledger.items.get([attempt.item_key]).get(attempt.item_key)
+        if item is None:
+            return None
+        thing, request = item.thing, GenerationRequest(**attempt.request)
         if isinstance(thing, Actor):
-            wanted = self._wanted_base_image(thing, attempt.fingerprint, request)
-        else:
-            wanted = Wanted(
-                key=thing.key,
-                request=request,
-                folder=attempt.folder,
-                file_prefix=file_prefix(thing),
-                own=attempt.fingerprint,
-                about={"source": thing.source, "location": thing.location},
-            )
-        return wanted
+            return self._wanted_base_image(thing, attempt.fingerprint, request)
+        return Wanted(
+            key=thing.key,
+            request=request,
+            folder=attempt.folder,
+            file_prefix=file_prefix(thing),
+            own=attempt.fingerprint,
+            about={"source": thing.source, "location": thing.location},
+        )
 
     def resolve(self, key: str, decision: Decision) -> int:
         """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``.

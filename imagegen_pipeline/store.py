@@ -50,7 +50,7 @@ class PictureStore(Protocol):
     def keep(self, data: bytes, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
         """Decode, write whole and durable; raises NotAPictureError or StoreError."""
 
-    def adopt(self, folder: str, stem: str) -> StoredPicture | None:
+    def adopt(self, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture | None:
         """The whole picture of that name, if one was written before a crash."""
 
     def share(self, path: str, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
@@ -109,8 +109,8 @@ class LocalStore:
         self._remember(picture)
         return self._sidecar(picture, target, about)
 
-    def adopt(self, folder: str, stem: str) -> StoredPicture | None:
-        """See ``PictureStore.adopt``."""
+    def adopt(self, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture | None:
+        """See ``PictureStore.adopt``. The crash may have come before its sidecar."""
         for suffix in SUFFIXES.values():
             target = self.absolute(folder) / f"{stem}{suffix}"
             if not target.is_file():
@@ -120,7 +120,7 @@ class LocalStore:
             except (NotAPictureError, OSError):
                 return None
             self._remember(picture)
-            return self._stored(picture, target)
+            return self._sidecar(picture, target, about)
         return None
 
     def share(self, path: str, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:

@@ -220,17 +220,17 @@ def test_quarantine_keeps_the_bytes_and_the_reason(store: LocalStore) -> None:
 def test_a_whole_picture_from_before_a_crash_is_adopted(store: LocalStore) -> None:
     """A file of the attempt's name is taken over as if just stored, whatever its suffix."""
     stored = store.keep(picture(form="WEBP"), "images", "fox", ABOUT)
-    assert LocalStore(store.root).adopt("images", "fox") == stored
+    assert LocalStore(store.root).adopt("images", "fox", {}) == stored
     assert store.preview(stored.digest) is not None
 
 
 def test_only_whole_pictures_are_adopted(store: LocalStore) -> None:
     """No file, no folder, and half a file give nothing to adopt."""
-    assert store.adopt("images", "fox") is None
+    assert store.adopt("images", "fox", {}) is None
     half = store.absolute("images/fox.png")
     half.parent.mkdir(parents=True)
     half.write_bytes(noise("PNG")[:900])
-    assert store.adopt("images", "fox") is None
+    assert store.adopt("images", "fox", {}) is None
     assert half.exists()
 
 

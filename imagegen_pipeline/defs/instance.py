@@ -6,7 +6,10 @@ the project root, so that every tool opens the same instance, and put them under
 live ones.
 """
 
+import fcntl
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
@@ -40,7 +43,25 @@ class ProjectStorage(DagsterSqliteStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Called by Dagster with the values of ``dagster.yaml``."""
-        return cls.from_local(inst_data=inst_data, **_resolved(config_value))
+        config = _resolved(config_value)
+        _make_whole(Path(config["base_dir"]))
+        return cls.from_local(inst_data=inst_data, **config)
+
+
+def _make_whole(base: Path) -> None:
+    """Make Dagster's databases beside their place, then move them there.
+
+    Dagster makes them table by table: a process that is killed in the middle, or a second one
+    at the same time, would leave an instance that no later process can open.
+    """
+    with (base.parent / f".{base.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if any(base.iterdir()):
+            return
+        draft = base.with_name(f".{base.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        DagsterSqliteStorage.from_local(str(draft)).dispose()
+        draft.rename(base)  # over the empty folder
 
 
 class ProjectArtifacts(LocalArtifactStorage):

@@ -1,7 +1,11 @@
 """A partition a prompt, a partition an actor; both grow as the sources do."""
 
-import dagster as dg
+import contextlib
 
+import dagster as dg
+from sqlalchemy.exc import IntegrityError
+
+_TRIES = 20
 PROMPTS = dg.DynamicPartitionsDefinition(name="prompts")
 ACTORS = dg.DynamicPartitionsDefinition(name="actors")
 
@@ -11,8 +15,12 @@ def add_missing(
 ) -> list[str]:
     """Register the keys that Dagster does not know yet, in their order; returns those."""
     name = str(partitions.name)
-    known = set(instance.get_dynamic_partitions(name))
-    missing = [key for key in dict.fromkeys(keys) if key not in known]
-    if missing:
-        instance.add_dynamic_partitions(name, missing)
+    for _ in range(_TRIES):
+        known = set(instance.get_dynamic_partitions(name))
+        missing = [key for key in dict.fromkeys(keys) if key not in known]
+        if not missing:
+            break
+        with contextlib.suppress(IntegrityError):  # another process has added one meanwhile
+            instance.add_dynamic_partitions(name, missing)
+            break
     return missing

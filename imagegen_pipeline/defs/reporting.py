@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
+from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
 
@@ -121,7 +121,7 @@ class RunlessReporter:
         if name not in self._known:
             self._known[name] = set(self._instance.get_dynamic_partitions(name))
         if key not in self._known[name]:
-            self._instance.add_dynamic_partitions(name, [key])
+            add_missing(self._instance, partitions, [key])
             self._known[name].add(key)
 
     def report_missed(self, *, before: float | None = None) -> int:

@@ -16,13 +16,14 @@ from imagegen_pipeline.domain.errors import (
     BrokenPicturesError,
     ImagegenError,
     InternalFaultError,
+    JobElsewhereError,
     LeaseLostError,
     LedgerError,
     NotAPictureError,
     SpendingError,
     StoppedError,
 )
-from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.engine.gate import Gate
 from imagegen_pipeline.engine.item import ItemMaker
 from imagegen_pipeline.engine.workshop import Order, Stops, Wanted, Workshop
@@ -33,7 +34,6 @@ _log = logging.getLogger(__name__)
 MOST_UNUSABLE = 3
 """So many paid answers in a row that are no pictures stop the batch."""
 _UNUSABLE = (NotAPictureError.kind, BadAnswerError.kind)
-_LEASE_TRIES = 5
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 
 
@@ -157,21 +157,35 @@ class Batch(Iterator[Outcome]):
             return _without_picture(wanted, Status.FAILED, fault)
 
     def _settle(self, wanted: Wanted) -> Outcome:
-        maker = ItemMaker(self._shop, self._order, wanted, self._gate, self._stops)
+        maker = self._maker(wanted)
         if self._order.collect_only:
             with self._leased(maker.lease_names):
                 return maker.collect()
         reused = maker.reuse()
         if reused is not None:
             return reused
-        for _ in range(_LEASE_TRIES - 1):
-            try:
-                with self._leased(maker.lease_names) as lease:
-                    return maker.settle(lease)
-            except LeaseLostError as error:  # nothing was sent: look anew what others made of it
-                _log.warning("%s: %s", wanted.key, error)
-        with self._leased(maker.lease_names) as lease:
-            return maker.settle(lease)
+        while True:
+            with self._leased(maker.lease_names) as lease:
+                twins = maker.twins()
+                if not twins:
+                    try:
+                        return maker.settle(lease)
+                    except LeaseLostError as error:  # nothing was sent: see what others made of it
+                        _log.warning("%s: %s", wanted.key, error)
+            for twin in twins:
+                self._bring_home(twin)
+
+    def _maker(self, wanted: Wanted) -> ItemMaker:
+        return ItemMaker(self._shop, self._order, wanted, self._gate, self._stops)
+
+    def _bring_home(self, twin: Attempt) -> None:
+        """Collect what a dead process sent for another item and an identical request."""
+        wanted = self._shop.as_sent(twin)
+        if wanted is None:
+            raise JobElsewhereError(f"Attempt {twin.id} of {twin.item_key} is of no known item.")
+        maker = self._maker(wanted)
+        with self._leased(maker.lease_names):
+            maker.collect()
 
     @contextmanager
     def _leased(self, names: list[str]) -> Iterator[Lease]:

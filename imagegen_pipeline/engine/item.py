@@ -89,6 +89,12 @@ class ItemMaker:
             return held
         return self._share() or self._make(lease)
 
+    def twins(self) -> list[Attempt]:
+        """What was sent for other items and may bring the very picture that is wanted here."""
+        if not self._may_share:
+            return []
+        return self._book.unfinished_twins(self._wanted.key, self._wanted.request.fingerprint)
+
     def collect(self) -> Outcome:
         """What was sent for this item and is ready now; nothing new is sent."""
         collected = self._collected()

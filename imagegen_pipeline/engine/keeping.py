@@ -149,6 +149,11 @@ class Keeper:
             return f"The service sent one more picture, which could not be kept: {error}"
         return f"The service sent one more picture, kept as {extra.path}."
 
+    def adopt(self, attempt: Attempt) -> StoredPicture | None:
+        """The attempt's own file, if an earlier process wrote it whole."""
+        about = self._about(attempt)
+        return self._shop.store.adopt(attempt.folder, attempt.file_stem, about)
+
     def share(self, attempt: Attempt, source: Attempt) -> Attempt:
         """Give ``attempt`` the bytes of ``source``'s picture, at no cost."""
         stored = self._shop.store.share(

@@ -67,7 +67,7 @@ class Recovery:
 
     def _finish(self, attempt: Attempt) -> Attempt:
         """From wherever a sent attempt stands to its picture on disk."""
-        adopted = self._shop.store.adopt(attempt.folder, attempt.file_stem)
+        adopted = self._keeper.adopt(attempt)
         if adopted is not None:
             return self._keeper.record(attempt, adopted, [])
         if attempt.state is State.PLANNED:

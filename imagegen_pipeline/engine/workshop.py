@@ -17,7 +17,6 @@ from imagegen_pipeline.services.base import ImageService
 from imagegen_pipeline.services.download import Downloader
 from imagegen_pipeline.store import PictureStore
 
-
 LEAST_RUN_SECONDS = 5.0
 """RunPod lets no time limit be shorter, so a job may always run so long."""
 
@@ -60,7 +59,8 @@ class Deadlines:
 @dataclass(frozen=True, slots=True)
 class Workshop:
     """Everything a picture is made with. ``service`` opens a client when one is first needed,
-    so that work which only reuses needs no key.
+    so that work which only reuses needs no key. ``as_sent`` gives the item of an attempt as it
+    was when that was sent.
     """
 
     ledger: Ledger
@@ -70,6 +70,7 @@ class Workshop:
     prices: Prices = field(default_factory=lambda: Prices({}))
     deadlines: Deadlines = field(default_factory=Deadlines)
     on_unknown: Literal["resubmit", "hold"] = "resubmit"
+    as_sent: Callable[[Attempt], Wanted | None] = field(default=lambda _attempt: None)
     limits: Callable[[ServiceName], Limits] = field(default=lambda _service: Limits())
     budget: Budget = field(default_factory=Budget)
     simulated: bool = False

@@ -227,6 +227,21 @@ class AttemptBook:
         with self._database.read() as connection:
             return [_to_attempt(row) for row in connection.execute(query)]
 
+    def unfinished_twins(self, item_key: str, sent_fingerprint: str) -> list[Attempt]:
+        """Attempts of other items at the same picture, seed and all, that have not ended."""
+        query = (
+            select(*_COLUMNS)
+            .where(
+                attempts.c.sent_fingerprint == sent_fingerprint,
+                attempts.c.item_key != item_key,
+                attempts.c.regenerate.is_(False),
+                attempts.c.state.in_(OPEN_STATES),
+            )
+            .order_by(attempts.c.id)
+        )
+        with self._database.read() as connection:
+            return [_to_attempt(row) for row in connection.execute(query)]
+
     def unfinished_keys(self) -> set[str]:
         """The items that have attempts which have not ended."""
         query = select(attempts.c.item_key).where(attempts.c.state.in_(OPEN_STATES)).distinct()

@@ -43,6 +43,8 @@ class GroupCommit:
         self._counting = threading.Lock()
         self._waiting = 0
         self._group: _Group | None = None
+        self._refused = 0
+        self._refusal: SQLAlchemyError | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -67,18 +69,25 @@ class GroupCommit:
     def _take_turn(self) -> None:
         with self._counting:
             self._waiting += 1
+            before = self._refused
         try:
             self._turn.acquire()
         finally:
             with self._counting:
                 self._waiting -= 1
+        if self._refused > before and self._refusal is not None:
+            # The database was locked for as long as one waits: hundreds do not wait in a row.
+            self._turn.release()
+            raise self._refusal
 
     def _begin(self) -> _Group:
         connection = self._engine.connect().execution_options(imagegen_writes=True)
         try:
             connection.begin()
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, SQLAlchemyError):
+                self._refused, self._refusal = self._refused + 1, error
             raise
         self._group = _Group(connection)
         return self._group

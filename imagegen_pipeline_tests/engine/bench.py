@@ -25,6 +25,8 @@ from imagegen_pipeline_tests.ledger.things import submitting
 
 PARAMETERS = PromptParameters(image_size=SMALL)
 DRAWN = replace(PARAMETERS, seed=-1)
+GPT = replace(PARAMETERS, model="gpt-image-2", image_size="1024x640")
+"""The smallest picture that Duomi's asynchronous models make."""
 SUBMIT = "POST /duomi/v1/images/generations"
 RUN = "POST /runpod/v2/{endpoint}/run"
 HOUR = 3600.0
@@ -202,9 +204,9 @@ def plan_base(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
     return submitting(bench.pipeline.ledger, attempt)
 
 
-def submitted(bench: Bench, actor: Actor) -> Attempt:
+def submitted(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
     """A job that a process before sent to RunPod, and named in the ledger."""
-    attempt = plan_base(bench, actor)
+    attempt = plan_base(bench, actor, seed)
     service = bench.pipeline.service("runpod")
     job_id = service.submit(attempt.sent_request).job_id
     assert job_id is not None

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from imagegen_pipeline.domain.generation import Outcome, State, Status
 from imagegen_pipeline.engine import Deadlines, Order, Wanted, Workshop, generate
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.engine.bench import (
+    GPT,
     HOUR,
-    PARAMETERS,
     RUN,
     SUBMIT,
     Bench,
@@ -27,9 +26,6 @@ from imagegen_pipeline_tests.engine.bench import (
     submitted,
 )
 from imagegen_pipeline_tests.ledger.things import submitting
-
-GPT = replace(PARAMETERS, model="gpt-image-2", image_size="1024x640")
-"""The smallest picture that Duomi's asynchronous models make."""
 
 
 def make_base(bench: Bench, actor: Actor, shop: Workshop) -> Outcome:

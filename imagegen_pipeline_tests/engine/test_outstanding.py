@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 from imagegen_pipeline.domain.generation import Outcome, State, Status
 from imagegen_pipeline_tests.conftest import until
 from imagegen_pipeline_tests.engine.bench import (
+    GPT,
     PARAMETERS,
     RUN,
     SUBMIT,
@@ -17,8 +17,6 @@ from imagegen_pipeline_tests.engine.bench import (
     submitted,
 )
 from imagegen_pipeline_tests.ledger.things import submitting
-
-GPT = replace(PARAMETERS, model="gpt-image-2", image_size="1024x640")
 
 
 def collect(bench: Bench) -> dict[str, Outcome]:

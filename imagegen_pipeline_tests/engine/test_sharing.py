@@ -13,7 +13,18 @@ import pytest
 from imagegen_pipeline.domain.generation import State, Status
 from imagegen_pipeline.store import LocalStore, StoredPicture
 from imagegen_pipeline_tests.conftest import Project, Simulator
-from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, Bench, counts, picture
+from imagegen_pipeline_tests.engine.bench import (
+    DRAWN,
+    GPT,
+    PARAMETERS,
+    RUN,
+    SUBMIT,
+    Bench,
+    counts,
+    picture,
+    submitted,
+)
+from imagegen_pipeline_tests.ledger.things import submitting
 
 SAME = {"a": "one and the same boat", "b": "one and the same boat", "c": "one and the same boat"}
 
@@ -149,3 +160,53 @@ def test_a_failed_item_keeps_its_drawn_seed(bench: Bench) -> None:
     first, second = bench.attempts()
     assert first.seed == second.seed != -1
     assert first.request["seed"] == second.request["seed"] == -1, "as asked"
+
+
+def test_what_was_sent_for_an_identical_request_is_collected_first(bench: Bench) -> None:
+    """A process died with a task sent for one item: another item with the same request shares
+    that task's picture, and sends nothing.
+    """
+    prompts = bench.prompts(a="the same boat", b="the same boat")
+    first, second = prompts
+    attempt = submitting(bench.pipeline.ledger, bench.plan(first, GPT))
+    duomi = bench.pipeline.service("duomi")
+    task = str(duomi.submit(attempt.sent_request).job_id)
+    bench.pipeline.ledger.attempts.submitted(attempt, job_id=task, endpoint=duomi.endpoint)
+
+    outcome = bench.make_one(second, GPT)
+    assert outcome.status is Status.SHARED
+    assert bench.requests(SUBMIT) == 1
+    assert bench.simulator.billed() == 1
+    assert bench.states(first.key) == [State.STORED]
+    assert bench.make_one(first, GPT).status is Status.REUSED
+
+
+def test_a_twin_that_cannot_be_had_yet_is_not_bought_instead(bench: Bench) -> None:
+    """While the picture of an identical request may still come home, nobody pays for it again."""
+    first, second = bench.prompts(a="the same boat", b="the same boat")
+    bench.simulator.fault(
+        service="files", operation="download", fault="status", status=500, times=8
+    )
+    assert bench.make_one(first, shop=bench.on_fake_clock()).error_kind == "download"
+    outcome = bench.make_one(second, shop=bench.on_fake_clock())
+    assert (outcome.status, outcome.error_kind) == (Status.FAILED, "download")
+    assert bench.simulator.billed() == 1
+    assert bench.make_one(second).status is Status.SHARED
+    assert bench.simulator.billed() == 1
+
+
+def test_a_twins_base_image_lands_at_its_own_actor(bench: Bench) -> None:
+    """Two actors with one description and seed: what was sent for the first becomes the first's
+    picture too, at its own path.
+    """
+    facts = {"description": "an old sailor", "seed": 7}
+    first, second = (bench.actor(name, **facts) for name in ("0100_first", "0100_second"))
+    submitted(bench, first, seed=7)
+
+    outcome = bench.make_base(second)
+    assert outcome.status is Status.SHARED
+    assert bench.requests(RUN) == 1
+    for actor in (first, second):
+        folder = bench.project.results / "actors" / actor.name / "base_image"
+        assert (folder / f"{actor.name}_base.png").is_file()
+        assert bench.make_base(actor).status is Status.REUSED

@@ -11,6 +11,8 @@ from contextlib import closing
 import pytest
 from sqlalchemy import event
 
+from imagegen_pipeline.domain.errors import LedgerError
+from imagegen_pipeline.ledger import database as ledger_database
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline_tests.conftest import until
 
@@ -135,6 +137,24 @@ def test_a_lost_transaction_is_told_to_everyone_in_it(url: str) -> None:
         told = {f"n{n}" for n, future in enumerate(futures[:-1]) if future.exception() is None}
         assert futures[-1].exception() is not None
         assert told == names(url) & {f"n{n}" for n in range(WRITERS)}
+
+
+def test_a_locked_ledger_is_waited_for_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve threads that queue behind a lock that is never given back all fail together, and
+    the next write after it goes through.
+    """
+    monkeypatch.setattr(ledger_database, "BUSY_SECONDS", 0.3)
+    with closing(Database(url)) as database, ThreadPoolExecutor(WRITERS) as pool:
+        other = Held(url)
+        begun: list[object] = []
+        event.listen(database._engine, "begin", begun.append)
+        futures = [pool.submit(insert, database, f"n{n}") for n in range(WRITERS)]
+        errors = [future.exception(timeout=60) for future in futures]
+        other.release()
+        assert all(isinstance(error, LedgerError) for error in errors)
+        assert len(begun) < WRITERS
+        insert(database, "later")
+        assert "later" in names(url)
 
 
 @pytest.mark.parametrize("writers", [1, 70])

@@ -74,7 +74,7 @@ TABLE: list[tuple[int, object, type[ServiceError], str, bool, tuple[str, ...]]] 
     (503, HTML, ServiceBusyError, "busy", False, ("Try again later",)),
     (500, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
     (502, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
-    (504, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs", "--regenerate")),
+    (504, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs", "what is to be done")),
     (524, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
     (302, "", BadAnswerError, "bad_answer", False, ("Run again",)),
 ]  # fmt: skip

@@ -1,0 +1,232 @@
+"""One run of a variant: batches in worker processes that are killed and begun again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from imagegen_pipeline_tests.chaos.books import Books, Finish, WholeFiles, collect_books
+from imagegen_pipeline_tests.chaos.ledger_reading import UNKNOWN, ids_in, whereabouts
+from imagegen_pipeline_tests.chaos.life import begin_life
+from imagegen_pipeline_tests.chaos.moments import Moment, Watch, draw_moment
+from imagegen_pipeline_tests.chaos.rules import unsettled, violations
+from imagegen_pipeline_tests.chaos.scratch import Round, Scratch, Thing, make_scratch
+from imagegen_pipeline_tests.chaos.variants import Variant
+from imagegen_pipeline_tests.chaos.witness import witness
+from imagegen_pipeline_tests.conftest import Simulator, until
+
+LONGEST_LIFE = 120.0
+"""Seconds within which a life that nobody kills must come to its end."""
+SHOWN = 5
+"""Faults of each rule that a report shows."""
+MOST_REPEATS = 3
+"""Lives that end by themselves with items open still, before that counts as the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done to a variant; the same seed draws the same moments."""
+
+    variant: Variant
+    items: int
+    kills: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of a plan: the evidence, and what of it breaks a rule."""
+
+    plan: Plan
+    rounds: int
+    kills: int
+    fell_on: Counter[str]
+    """What the kills left unfinished, and how many of them did."""
+    seconds: float
+    books: Books
+    broken: dict[str, list[str]]
+
+    @property
+    def report(self) -> str:
+        """Everything that is wrong, and how to run it again; empty when nothing is."""
+        if not any(self.broken.values()):
+            return ""
+        lines = []
+        for rule, faults in self.broken.items():
+            lines += [f"{rule}: {fault}" for fault in faults[:SHOWN]]
+            if len(faults) > SHOWN:
+                lines.append(f"{rule}: and {len(faults) - SHOWN} more")
+        plan = self.plan
+        again = (
+            f"python -m imagegen_pipeline_tests.chaos --variant {plan.variant.name} "
+            f"--items {plan.items} --kills {plan.kills} --seed {plan.seed} --keep FOLDER"
+        )
+        return "\n".join([f"{plan.variant.title}: broken rules", *lines, f"Again: {again}"])
+
+
+def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _line: None) -> Run:
+    """Kill and restart until ``plan.kills`` kills are done and every batch has ended."""
+    begun = time.monotonic()
+    with witness(folder / "witness", plan.variant) as simulator:
+        scratch = make_scratch(folder / "project", plan.variant, simulator.url)
+        chaos = _Chaos(plan, scratch, simulator, folder / "lives", say)
+        try:
+            chaos.run()
+        finally:
+            chaos.end_all()
+        books = collect_books(scratch, simulator, chaos.finish)
+    return Run(
+        plan=plan,
+        rounds=chaos.rounds,
+        kills=chaos.kills,
+        fell_on=chaos.fell_on,
+        seconds=time.monotonic() - begun,
+        books=books,
+        broken=violations(books),
+    )
+
+
+@dataclass
+class _Worker:
+    """One of the places at work, and the process that has it now."""
+
+    process: BaseProcess
+    log: Path
+    begun: float
+
+    @property
+    def alive(self) -> bool:
+        return self.process.exitcode is None
+
+
+@dataclass
+class _Chaos:
+    plan: Plan
+    scratch: Scratch
+    simulator: Simulator
+    logs: Path
+    say: Callable[[str], None]
+    rounds: int = 0
+    kills: int = 0
+    things: list[Thing] = field(default_factory=list)
+    in_flight: set[int] = field(default_factory=set)
+    falls: list[str] = field(default_factory=list)
+    fell_on: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._numbers = count(1)
+        self._chance = random.Random(f"{self.plan.seed} {self.plan.variant.name}")  # noqa: S311
+        self._watch = Watch(self.scratch, self.simulator)
+        self._whole = WholeFiles(self.scratch)
+        self._workers: list[_Worker] = []
+
+    @property
+    def finish(self) -> Finish:
+        """What only the killer knows."""
+        return Finish(
+            things=tuple(self.things),
+            in_flight=frozenset(self.in_flight),
+            torn=tuple(self._whole.torn),
+            falls=tuple(self.falls),
+        )
+
+    def run(self) -> None:
+        """Rounds of new items until the kills are done; the last one runs to its end."""
+        is_settled = True
+        while is_settled and (self.rounds == 0 or self.kills < self.plan.kills):
+            self.rounds += 1
+            wanted = self.scratch.write_round(self.rounds, self.plan.items)
+            self.things += wanted.things
+            is_settled = self._round(wanted)
+            self.say(f"{self.plan.variant.name}: round {self.rounds}, {self.kills} kills")
+
+    def _round(self, wanted: Round) -> bool:
+        """One batch to its end; returns whether every item came to one."""
+        self._workers = [self._begin(wanted) for _ in range(self.plan.variant.workers)]
+        while self.kills < self.plan.kills and not self._all_ended():
+            moment = draw_moment(self._chance, self.plan.variant.latency)
+            self._watch.wait_for(moment, self._all_ended)
+            self._kill(self._victims(moment)[: self.plan.kills - self.kills])
+            self._replace_the_killed(wanted)
+        for _ in range(MOST_REPEATS):
+            self._await_ends()
+            if not unsettled(self.scratch, wanted.things):
+                return True
+            self._workers = [self._begin(wanted)]
+        self._await_ends()
+        return not unsettled(self.scratch, wanted.things)
+
+    def _begin(self, wanted: Round) -> _Worker:
+        log = self.logs / f"{next(self._numbers):04}.log"
+        self._watch.life_begins()
+        return _Worker(begin_life(self.scratch, wanted, log), log, time.monotonic())
+
+    def _all_ended(self) -> bool:
+        return not any(worker.alive for worker in self._workers)
+
+    def _victims(self, moment: Moment) -> list[_Worker]:
+        living = [worker for worker in self._workers if worker.alive]
+        if moment.both or not living:
+            return living
+        if moment.mark == "start":
+            return [max(living, key=lambda worker: worker.begun)]
+        return [self._chance.choice(living)]
+
+    def _kill(self, victims: list[_Worker]) -> None:
+        ledger = self.scratch.ledger
+        before = ids_in(ledger, *UNKNOWN)
+        for victim in victims:
+            victim.process.kill()
+        for victim in victims:
+            victim.process.join()
+        killed = sum(victim.process.exitcode == -signal.SIGKILL for victim in victims)
+        if not killed:
+            return  # they had come to their ends before
+        self.kills += killed
+        self.fell_on.update(whereabouts(ledger))
+        self._whole.look()
+        # Another worker may have found out already what became unknown by this kill.
+        self.in_flight |= ids_in(ledger, "submitting") | (ids_in(ledger, *UNKNOWN) - before)
+
+    def _replace_the_killed(self, wanted: Round) -> None:
+        for place, worker in enumerate(self._workers):
+            if worker.process.exitcode == -signal.SIGKILL:
+                self._workers[place] = self._begin(wanted)
+                worker.process.close()
+
+    def _await_ends(self) -> None:
+        for worker in self._workers:
+            worker.process.join(LONGEST_LIFE)
+            if worker.alive:
+                self._ask_where_it_hangs(worker)
+            if worker.process.exitcode not in (0, 1):
+                tail = worker.log.read_text("utf-8")[-2000:]
+                self.falls.append(f"{worker.log.name} exited {worker.process.exitcode}: {tail}")
+            worker.process.close()
+        self._workers = []
+
+    def _ask_where_it_hangs(self, worker: _Worker) -> None:
+        """Have it write its stacks, then end it."""
+        size, pid = worker.log.stat().st_size, worker.process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGUSR1)
+        until(lambda: worker.log.stat().st_size > size, seconds=10)
+        worker.process.kill()
+        worker.process.join()
+
+    def end_all(self) -> None:
+        """Leave no process behind."""
+        for worker in self._workers:
+            if worker.alive:
+                worker.process.kill()
+                worker.process.join()
+        self._workers = []

@@ -1,0 +1,90 @@
+"""A scratch project with items to make: prompts as JSON files, actors as folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagegen_pipeline_tests.chaos.variants import Variant
+from imagegen_pipeline_tests.conftest import make_project
+
+SHARED_EVERY = 10
+"""Every so many prompts one repeats the text of the one before it: they share one bill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Something that a picture is wanted for. ``mark`` is in its prompt, and in no other's but
+    those that share its bill; ``location`` is its file.
+    """
+
+    location: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Items that one batch is asked for, in a folder of their own."""
+
+    folder: Path
+    things: tuple[Thing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """A project's folder, and what its workers find in their environment."""
+
+    root: Path
+    variant: Variant
+    environment: Mapping[str, str]
+
+    @property
+    def results(self) -> Path:
+        """The data folder of simulated work."""
+        return self.root / "data" / "simulated"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.results / "imagegen.db"
+
+    @property
+    def pictures(self) -> Path:
+        """The folder below which every picture lies."""
+        name = "actors" if self.variant.service == "runpod" else "generated_images"
+        return self.results / name
+
+    def write_round(self, number: int, count: int) -> Round:
+        """Write ``count`` items that no round before has had."""
+        folder = self.root / "items" / f"round-{number}"
+        write = _write_actor if self.variant.service == "runpod" else _write_prompt
+        things = tuple(write(folder, number, place) for place in range(count))
+        return Round(folder, things)
+
+
+def make_scratch(root: Path, variant: Variant, simulator: str) -> Scratch:
+    """A project in ``root`` that works on the simulator at that address."""
+    root.mkdir(parents=True, exist_ok=True)
+    environment = {"IMAGEGEN_SIMULATOR": simulator, **variant.environment}
+    made = make_project(root, environment)
+    return Scratch(made.root, variant, made.environment)
+
+
+def _write_prompt(folder: Path, number: int, place: int) -> Thing:
+    repeats = place % SHARED_EVERY == SHARED_EVERY - 1
+    mark = f"boat {number}-{place - repeats}."
+    file = folder / f"boat {number} {place}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"image_prompt": f"a red {mark}"}), encoding="utf-8")
+    return Thing(str(file), mark)
+
+
+def _write_actor(folder: Path, number: int, place: int) -> Thing:
+    mark = f"scarf {number}-{place}."
+    file = folder / f"{number:02}{place:04}_sailor" / "actor.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"description": f"an old sailor with {mark}", "width": 64, "height": 96}
+    file.write_text(json.dumps(facts), encoding="utf-8")
+    return Thing(str(file), mark)

@@ -1,0 +1,44 @@
+"""The runs as a Markdown table."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+
+from imagegen_pipeline_tests.chaos.harness import Run
+
+_COLUMNS = (
+    *("variant", "items", "kills", "rounds", "pictures", "held", "unknown attempts", "billed"),
+    *("billed twice outside the window", "lost", "corrupt", "events missing", "seconds", "seed"),
+)
+
+
+def machine() -> str:
+    """What the numbers were taken on, without naming the machine."""
+    system = f"{platform.system()} {platform.release().split('-')[0]}"
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {system}"
+
+
+def table(runs: Sequence[Run]) -> str:
+    """A heading that names the machine, and a row for each run."""
+    lines = [
+        f"Measured on {machine()}.",
+        "",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"| --- |{' ---: |' * (len(_COLUMNS) - 1)}",
+        *(f"| {' | '.join(_cells(run))} |" for run in runs),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(run: Run) -> list[str]:
+    books, broken = run.books, run.broken
+    items = len(books.finish.things)
+    numbers = (
+        *(items, run.kills, run.rounds, books.pictures, items - books.pictures),
+        *(len(books.unknown_rows), books.billed.total(), len(broken["billed twice"])),
+        *(len(broken["lost"]), len(broken["corrupt"]), len(broken["events"])),
+        *(round(run.seconds), run.plan.seed),
+    )
+    return [run.plan.variant.title, *(str(number) for number in numbers)]
