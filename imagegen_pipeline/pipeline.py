@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.errors import DecisionError
+from imagegen_pipeline.domain.errors import DecisionError, StoreError
 from imagegen_pipeline.domain.generation import (
     Attempt,
     GenerationRequest,
@@ -69,6 +69,17 @@ class Pipeline:
         self.store = LocalStore(self.settings.data_dir)
         self._clients: dict[ServiceName, ImageService] = {}
         self._opening = threading.Lock()
+
+    def in_a_hurry(self, seconds: float) -> Pipeline:
+        """The same pipeline, on the same ledger, that waits no longer for any answer."""
+        given = self.settings
+        waits = {
+            name: min(getattr(given, name), seconds)
+            for name in ("timeout_connect", "timeout_read", "timeout_download")
+        }
+        hurried = Pipeline(given.model_copy(update=waits))
+        hurried.ledger = self.ledger
+        return hurried
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -155,7 +166,8 @@ class Pipeline:
             deadlines=Deadlines(
                 queue=given.timeout_queue,
                 run=given.timeout_run,
-                answer=given.timeout_connect + given.timeout_read,
+                # Headers and body have the read time-out each; the rest is for a busy machine.
+                answer=given.timeout_connect + 2 * given.timeout_read + 10,
             ),
             on_unknown=given.on_unknown,
             as_sent=self._as_sent,
@@ -240,7 +252,7 @@ class Pipeline:
         self.service("duomi")
         parse_size(parameters.image_size)
         folder = self.store.relative(self.settings.output_dir)
-        self.store.check_writable(folder)
+        self._check_folder(folder)
         wanted = (self._wanted_image(prompt, parameters, folder) for prompt in prompts)
         return generate(self.workshop, wanted, order)
 
@@ -271,11 +283,23 @@ class Pipeline:
         """
         self.service("runpod")
         _ = self.workflow  # a graph that cannot be bound is found before the first item
-        self.store.check_writable(self.store.relative(self.settings.base_images_dir))
+        self._check_folder(self.store.relative(self.settings.base_images_dir))
         wanted = (
             self._wanted_base_image(actor, own, self.base_image_request(actor)) for actor in actors
         )
         return generate(self.workshop, wanted, order)
+
+    def _check_folder(self, folder: str) -> None:
+        """A folder that takes no pictures, or has gone with all that it had, ends it here."""
+        kept = (
+            0 if self.store.absolute(folder).exists() else self.ledger.attempts.pictures_in(folder)
+        )
+        if kept:
+            raise StoreError(
+                f"{self.store.absolute(folder)} is not there, and {kept} pictures were kept in it.",
+                remedy="Mount it, or put it back; to have them all made anew, make the folder.",
+            )
+        self.store.check_writable(folder)
 
     def base_image_request(self, actor: Actor) -> GenerationRequest:
         """The request for an actor's base image, with the workflow as it is now."""

@@ -117,8 +117,10 @@ class LocalStore:
                 continue
             try:
                 picture = decode_picture(target.read_bytes())
-            except (NotAPictureError, OSError):
+            except NotAPictureError:
                 return None
+            except OSError as error:  # it may be the paid picture: nothing is bought in its place
+                raise UnreadableError(f"{target} cannot be read: {error.strerror}.") from error
             self._remember(picture)
             return self._sidecar(picture, target, about)
         return None
@@ -193,7 +195,8 @@ class LocalStore:
 
     def check_room(self, folder: str) -> None:
         """See ``PictureStore.check_room``: the folder is there, and its disk has room."""
-        for place in (self._folder_as_begun(folder), self.root):
+        self._check_begun()
+        for place in (self._folder(folder), self.root):
             with _as_store_error(place, "written"):
                 free = shutil.disk_usage(place).free
                 if not os.access(place, os.W_OK):
@@ -205,19 +208,22 @@ class LocalStore:
                 )
 
     def check_writable(self, folder: str) -> None:
-        """Raise StoreError if ``folder`` takes no files: before the first one is bought."""
+        """Raise StoreError if ``folder`` takes no files: before the first one is bought.
+
+        From here on ``check_room`` sees when it vanishes.
+        """
         place = self._folder(folder)
+        with self._noticing:
+            self._begun.add(folder)
         with _as_store_error(place, "written"), tempfile.TemporaryFile(dir=place) as file:
             file.write(b"room?")
 
-    def _folder_as_begun(self, folder: str) -> Path:
-        """The folder, made if this is its first use; one that has vanished since is not."""
-        place = self.absolute(folder)
+    def _check_begun(self) -> None:
         with self._noticing:
-            if folder in self._begun and not place.is_dir():
+            begun = [self.absolute(folder) for folder in self._begun]
+        for place in begun:
+            if not place.is_dir():
                 raise StoreError(f"{place} has vanished since the work began.")
-            self._begun.add(folder)
-            return self._folder(folder)
 
     def note_job(self, attempt: Attempt, job_id: str, endpoint: str) -> None:
         """See ``PictureStore.note_job``."""
@@ -226,6 +232,7 @@ class LocalStore:
         with _as_store_error(file, "written"):
             file.parent.mkdir(parents=True, exist_ok=True)
             spare_file(file, text.encode()).replace(file)
+            _flush_folder(file.parent)
 
     def noted_job(self, attempt: Attempt) -> tuple[str, str] | None:
         """See ``PictureStore.noted_job``."""
@@ -298,14 +305,24 @@ class LocalStore:
                 try:
                     os.link(spare, target)  # unlike rename(), refuses a name that is taken
                 except FileExistsError:
-                    raise
+                    _require_same(target, data)
                 except OSError:
                     if target.exists():
-                        raise FileExistsError(f"{target} is there already") from None
-                    spare.replace(target)
+                        _require_same(target, data)
+                    else:
+                        spare.replace(target)
             finally:
                 spare.unlink(missing_ok=True)
             _flush_folder(target.parent)
+
+
+def _require_same(target: Path, data: bytes) -> None:
+    """What another process wrote under the same name is fine if it is the same."""
+    if target.read_bytes() != data:
+        raise UnreadableError(
+            f"{target} is there already, with something else in it.",
+            remedy="Move it away, then run again: nothing is overwritten.",
+        )
 
 
 def _flush_folder(folder: Path) -> None:

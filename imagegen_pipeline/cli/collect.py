@@ -28,6 +28,7 @@ def collect() -> None:
         open_log(pipeline.settings.log_dir)
         batch = pipeline.collect()
         with (
+            batch,
             DagsterTeller(pipeline) as dagster,
             interruptible(partial(batch.stop, leave_jobs=True)),
         ):

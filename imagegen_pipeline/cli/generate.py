@@ -103,7 +103,8 @@ def generate(source: str, text: str | None, input_dir: Path | None, **options: A
     """Generate pictures from prompts, many at once.
 
     What is made already, with the same parameters, is reused at no cost. A run that was
-    stopped or failed in part is repeated as it was: it goes on where it stood.
+    stopped or failed in part is repeated as it was: it goes on where it stood. (Not so with
+    --regenerate: each call buys its pictures anew.)
 
     \b
     imagegen generate --source sqlite --limit 5 --dry-run
@@ -248,11 +249,14 @@ def _cost_line(outcomes: list[Outcome]) -> str:
     from imagegen_pipeline.cli.progress import count
 
     known = sum(outcome.cost or 0.0 for outcome in outcomes)
-    unknown = sum(outcome.ok and outcome.cost is None for outcome in outcomes)
-    line = f"Cost {known:g}"
-    if unknown:
-        line += f", and {count(unknown, 'picture')} of unknown price (set IMAGEGEN_PRICES)"
-    return line + "."
+    unpriced = sum(outcome.ok and outcome.cost is None for outcome in outcomes)
+    unsure = sum(not outcome.ok and outcome.cost is None for outcome in outcomes)
+    parts = [f"Cost {known:g}"]
+    if unpriced:
+        parts.append(f"and {count(unpriced, 'picture')} of unknown price (set IMAGEGEN_PRICES)")
+    if unsure:
+        parts.append(f"and {count(unsure, 'request')} without a picture that may be billed")
+    return ", ".join(parts) + "."
 
 
 def _dry_run(
@@ -271,10 +275,10 @@ def _dry_run(
         click.echo("The price is not known: set IMAGEGEN_PRICES to have it said here.")
     else:
         click.echo(f"Cost: {forecast.cost:g}.")
-    _say_budget(pipeline, forecast.cost)
+    _say_budget(pipeline, forecast.reserve)
 
 
-def _say_budget(pipeline: Pipeline, cost: float | None) -> None:
+def _say_budget(pipeline: Pipeline, reserve: float | None) -> None:
     budget = pipeline.settings.budget
     left = {}
     if budget.run is not None:
@@ -282,8 +286,8 @@ def _say_budget(pipeline: Pipeline, cost: float | None) -> None:
     if budget.day is not None:
         left["day"] = max(0.0, budget.day - pipeline.ledger.attempts.spent_today())
     for scope, money in left.items():
-        stops = cost is not None and cost > money
+        stops = reserve is not None and reserve > money
         ending = "; the batch stops there." if stops else "."
         click.echo(f"The {scope}'s budget has {money:g} left{ending}")
-    if left and cost is None:
+    if left and reserve is None:
         click.echo("With a budget, what has no price is not sent.")

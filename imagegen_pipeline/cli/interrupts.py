@@ -13,7 +13,7 @@ STOPPING = (
     "left there, and the next run collects it. Again to leave at once: a picture under way may "
     "then be billed and lost.\n"
 )
-LEFT = "\nLeft at once. The next run goes on with what was sent, within a minute.\n"
+LEFT = "\nLeft at once. The next run, or `imagegen collect`, goes on with what was sent.\n"
 
 
 def interruptible(stop: Callable[[], None]) -> Interrupts:

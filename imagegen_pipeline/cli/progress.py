@@ -25,7 +25,7 @@ def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool
     leaves at once, and what was sent is collected by the next run.
     """
     show = _Progress(total)
-    with interruptible(partial(batch.stop, leave_jobs=True)) as interrupts:
+    with batch, interruptible(partial(batch.stop, leave_jobs=True)) as interrupts:
         try:
             for outcome in batch:
                 each(outcome)

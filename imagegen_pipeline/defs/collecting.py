@@ -3,6 +3,7 @@
 It is on by default, since it sends nothing and costs nothing.
 """
 
+import threading
 import time
 from collections import Counter
 
@@ -16,8 +17,8 @@ from imagegen_pipeline.pipeline import Pipeline
 SECONDS_BETWEEN_TICKS = 60
 CHUNK = 200
 """Attempts that one tick looks at; the next tick goes on behind them."""
-_TICK_SECONDS = 40.0
-"""A tick has 60 s; what is left is for what is under way then."""
+_TICK_SECONDS, _PATIENCE_SECONDS = 30.0, 10.0
+"""A tick has 60 s: after 30 nothing more is begun, and no answer is waited for longer than 10."""
 _REPORT_AFTER_SECONDS = 300.0
 """A run reports its own pictures; what it has not reported for so long, it will not."""
 
@@ -32,12 +33,12 @@ def collect_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
 ) -> dg.SensorResult:
     """Brings home jobs that were sent and are done; reports what was not reported."""
-    work = pipeline.get()
+    work = pipeline.get().in_a_hurry(_PATIENCE_SECONDS)
     reporter = RunlessReporter(context.instance, work)
+    missed = reporter.report_missed(before=time.time() - _REPORT_AFTER_SECONDS)
     after = int(context.cursor or 0)
     unfinished = work.ledger.attempts.unfinished(after=after, limit=CHUNK)
     outcomes = _collect(work, reporter, after) if unfinished else []
-    missed = reporter.report_missed(before=time.time() - _REPORT_AFTER_SECONDS)
     for outcome in outcomes:
         context.log.info(f"{outcome.item_key} {outcome.status}: {outcome.path or outcome.reason}")
     last = unfinished[-1].id if len(unfinished) == CHUNK else 0
@@ -46,13 +47,15 @@ def collect_sensor(
 
 def _collect(work: Pipeline, reporter: RunlessReporter, after: int) -> list[Outcome]:
     outcomes = []
-    deadline = time.monotonic() + _TICK_SECONDS
-    batch = work.collect(after=after, limit=CHUNK)
-    for outcome in batch:
-        reporter.report(outcome)
-        outcomes.append(outcome)
-        if time.monotonic() > deadline:
-            batch.stop(leave_jobs=True)
+    with work.collect(after=after, limit=CHUNK) as batch:
+        alarm = threading.Timer(_TICK_SECONDS, batch.stop)
+        alarm.start()
+        try:
+            for outcome in batch:
+                reporter.report(outcome)
+                outcomes.append(outcome)
+        finally:
+            alarm.cancel()
     return outcomes
 
 

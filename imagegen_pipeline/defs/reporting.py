@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
+from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
 
@@ -38,7 +39,7 @@ def _picture_metadata(
     pipeline: Pipeline, outcome: Outcome, attempt: Attempt
 ) -> Mapping[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {}
-    preview = pipeline.store.preview(attempt.digest or "")
+    preview = _preview(pipeline, attempt)
     if preview is not None:
         data = base64.b64encode(preview).decode()
         metadata["preview"] = dg.MetadataValue.md(
@@ -63,6 +64,13 @@ def _picture_metadata(
     if outcome.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in outcome.warnings))
     return metadata
+
+
+def _preview(pipeline: Pipeline, attempt: Attempt) -> bytes | None:
+    try:
+        return pipeline.store.preview(attempt.digest or "")
+    except StoreError:  # the picture itself is reported; its preview can be made again
+        return None
 
 
 def _seconds(outcome: Outcome, attempt: Attempt) -> float:

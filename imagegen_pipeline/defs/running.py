@@ -1,5 +1,6 @@
 """A batch inside a Dagster step: each partition's event as it finishes, failures at the end."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ from imagegen_pipeline.results import result_rows, summary, write_results
 
 LISTED = 50
 """Failed partitions that are listed in the failure itself; all are in the results."""
-_GROUP = 25
+_GROUP, _GROUP_SECONDS = 25, 30.0
+"""Reported pictures that the ledger is told of at once; before the collector would report them."""
 
 
 @contextmanager
@@ -90,6 +92,7 @@ class PartitionLog:
         self._pipeline = pipeline
         self._asset = asset
         self._told: list[int] = []
+        self._flushed_at = time.monotonic()
         self.tally = Tally()
 
     def run(self, batch: Batch) -> None:
@@ -98,7 +101,8 @@ class PartitionLog:
         Dagster would raise into the middle of whatever line is running; here the batch is told
         to stop instead, and the interrupt is raised when all it was at has been reported.
         """
-        with Interrupts(partial(batch.stop, leave_jobs=True), again=_interrupt) as interrupts:
+        stop = partial(batch.stop, leave_jobs=True)
+        with batch, Interrupts(stop, again=_interrupt) as interrupts:
             try:
                 for outcome in batch:
                     self.report(outcome)
@@ -153,10 +157,11 @@ class PartitionLog:
             self.tally.failed.append(outcome)
             self.context.log.error(f"{outcome.item_key} {outcome.status}: {outcome.reason}")
             self.context.log_event(failure_observation(self._asset, outcome))
-        if len(self._told) >= _GROUP:
+        if len(self._told) >= _GROUP or time.monotonic() - self._flushed_at > _GROUP_SECONDS:
             self._flush()
 
     def _flush(self) -> None:
+        self._flushed_at = time.monotonic()
         if self._told:
             self._pipeline.ledger.attempts.reported(self._told)
             self._told = []

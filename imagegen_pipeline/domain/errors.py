@@ -199,7 +199,10 @@ class StillRunningError(ServiceError):
     """A job is past its deadline and could not be cancelled: it may yet be billed."""
 
     kind = "job_timeout"
-    remedy = "Run again later: the job is collected then, not bought again."
+    remedy = (
+        "Run again later: the job is collected then, not bought again. If it never ends, "
+        "`imagegen resolve` its item with --resubmit or --give-up."
+    )
 
 
 class JobElsewhereError(ServiceError):

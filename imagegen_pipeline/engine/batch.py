@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import replace
+from types import TracebackType
 
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
@@ -17,11 +17,13 @@ from imagegen_pipeline.domain.errors import (
     ImagegenError,
     InternalFaultError,
     JobElsewhereError,
+    JobFailedError,
     LeaseLostError,
     LedgerError,
     NotAPictureError,
     SpendingError,
     StoppedError,
+    StoreError,
 )
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.engine.gate import Gate
@@ -31,9 +33,11 @@ from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
 from imagegen_pipeline.ledger.owners import new_owner
 
 _log = logging.getLogger(__name__)
-MOST_UNUSABLE = 3
-"""So many paid answers in a row that are no pictures stop the batch."""
-_UNUSABLE = (NotAPictureError.kind, BadAnswerError.kind)
+_MOST_IN_VAIN = {
+    (NotAPictureError.kind, BadAnswerError.kind): 3,
+    (JobFailedError.kind,): 10,
+}
+"""So many in a row that were paid for and brought no picture stop the batch, by kind."""
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 
 
@@ -47,7 +51,9 @@ def generate(workshop: Workshop, wanted: Iterable[Wanted], order: Order) -> Batc
 
 
 class Batch(Iterator[Outcome]):
-    """A batch under way. Outcomes come in the order in which they finish.
+    """A batch under way. As a ``with`` it sends nothing more once an exception leaves it.
+
+    Outcomes come in the order in which they finish.
 
     It is no generator, on purpose: after an exception that the caller's thread was sent
     (Ctrl-C, Dagster's *terminate*), ``stop()`` and a further loop still bring the outcomes
@@ -65,7 +71,8 @@ class Batch(Iterator[Outcome]):
         self._reason: ImagegenError | None = None
         self._owner = new_owner()
         self._gate = Gate(workshop, order, self._stops)
-        self._unusable = 0
+        self._watching = threading.Lock()
+        self._in_vain: Counter[tuple[str, ...]] = Counter()
         self._pool = ThreadPoolExecutor(order.concurrency, thread_name_prefix="imagegen")
         self._pending: set[Future[Outcome]] = set()
         self._ready: deque[Outcome] = deque()
@@ -74,6 +81,18 @@ class Batch(Iterator[Outcome]):
 
     def __iter__(self) -> Batch:
         return self
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.stop(leave_jobs=True)
 
     def __next__(self) -> Outcome:
         while not self._ready:
@@ -97,7 +116,7 @@ class Batch(Iterator[Outcome]):
             self._stops.waits.set()
 
     def _fill(self) -> None:
-        if not self._heart.is_alive() and not self._ended.is_set():
+        if self._heart.ident is None:
             self._heart.start()
         while len(self._pending) < self._order.concurrency * 2:
             try:
@@ -111,56 +130,65 @@ class Batch(Iterator[Outcome]):
         self._pool.shutdown()
 
     def _one(self, wanted: Wanted) -> Outcome:
-        outcome = self._outcome(wanted)
-        self._watch(outcome)
+        maker = self._maker(wanted)
+        outcome = self._outcome(wanted, maker)
+        if maker.has_sent:
+            self._watch(outcome)
         level = logging.INFO if outcome.ok else logging.ERROR
         what = outcome.path if outcome.ok else outcome.reason
         _log.log(level, "%s %s: %s", outcome.item_key, outcome.status, what)
         return outcome
 
     def _watch(self, outcome: Outcome) -> None:
-        """Stop when what is paid for cannot be used, one after another."""
-        if outcome.status is Status.MADE:
-            self._unusable = 0
-        elif outcome.error_kind in _UNUSABLE:
-            self._unusable += 1
-            if self._unusable >= MOST_UNUSABLE:
-                self.stop(
-                    BrokenPicturesError(
-                        f"{self._unusable} answers in a row held no usable picture; the last: "
-                        f"{outcome.error}"
-                    )
-                )
+        """Stop when what this batch pays for cannot be used, one after another."""
+        with self._watching:
+            if outcome.ok:
+                self._in_vain.clear()
+            for kinds, most in _MOST_IN_VAIN.items():
+                if outcome.error_kind in kinds:
+                    self._in_vain[kinds] += 1
+                    if self._in_vain[kinds] >= most:
+                        self.stop(
+                            BrokenPicturesError(
+                                f"{most} pictures in a row were paid for in vain; the last: "
+                                f"{outcome.error}"
+                            )
+                        )
 
-    def _outcome(self, wanted: Wanted) -> Outcome:
+    def _outcome(self, wanted: Wanted, maker: ItemMaker) -> Outcome:
         if self._reason is not None:
             return _without_picture(wanted, Status.SKIPPED, self._reason)
         try:
-            return self._settle(wanted)
+            return self._settle(maker)
         except SpendingError as error:
             self.stop(error)
             return _without_picture(wanted, Status.SKIPPED, error)
         except StoppedError as error:
-            if error.sent:
-                return replace(_without_picture(wanted, Status.SKIPPED, error), cost=None)
-            return _without_picture(wanted, Status.SKIPPED, self._reason or error)
+            if not error.sent:
+                return _without_picture(wanted, Status.SKIPPED, self._reason or error)
+            return _without_picture(wanted, Status.SKIPPED, error, cost=None)
         except ImagegenError as error:
-            if error.stops_batch:
+            if self._stops_all(error):
                 self.stop(error)
-            return _without_picture(wanted, Status.FAILED, error)
+            cost = None if maker.has_sent else 0.0
+            return _without_picture(wanted, Status.FAILED, error, cost=cost)
         except Exception as error:  # noqa: BLE001 - one item's bug must not cost the others
             _log.exception("imagegen: a fault of this program at item %s", wanted.key)
             fault = InternalFaultError(
                 f"A fault of this program: {type(error).__name__}.",
                 remedy="Please report it with the log; the other items went on.",
             )
-            return _without_picture(wanted, Status.FAILED, fault)
+            return _without_picture(wanted, Status.FAILED, fault, cost=None)
 
-    def _settle(self, wanted: Wanted) -> Outcome:
-        maker = self._maker(wanted)
+    def _stops_all(self, error: ImagegenError) -> bool:
+        if self._order.collect_only:  # another item's service, key or address may be in order
+            return isinstance(error, StoreError | LedgerError) and error.stops_batch
+        return error.stops_batch
+
+    def _settle(self, maker: ItemMaker) -> Outcome:
         if self._order.collect_only:
-            with self._leased(maker.lease_names):
-                return maker.collect()
+            with self._leased(maker.lease_names) as lease:
+                return maker.collect(lease)
         reused = maker.reuse()
         if reused is not None:
             return reused
@@ -171,7 +199,7 @@ class Batch(Iterator[Outcome]):
                     try:
                         return maker.settle(lease)
                     except LeaseLostError as error:  # nothing was sent: see what others made of it
-                        _log.warning("%s: %s", wanted.key, error)
+                        _log.warning("imagegen: %s", error)
             for twin in twins:
                 self._bring_home(twin)
 
@@ -184,8 +212,8 @@ class Batch(Iterator[Outcome]):
         if wanted is None:
             raise JobElsewhereError(f"Attempt {twin.id} of {twin.item_key} is of no known item.")
         maker = self._maker(wanted)
-        with self._leased(maker.lease_names):
-            maker.collect()
+        with self._leased(maker.lease_names) as lease:
+            maker.collect(lease)
 
     @contextmanager
     def _leased(self, names: list[str]) -> Iterator[Lease]:
@@ -194,7 +222,7 @@ class Batch(Iterator[Outcome]):
         book, pause = self._shop.ledger.leases, _FIRST_LOOK
         while (lease := book.acquire(names, owner)) is None:
             if self._shop.clock.wait(self._stops.submits, pause):
-                raise StoppedError("The batch was stopped while another was at this item.")
+                raise StoppedError("Another process is at this item; it was not waited for.")
             pause = min(pause * 2, _LONGEST_LOOK)
         try:
             yield lease
@@ -208,7 +236,7 @@ class Batch(Iterator[Outcome]):
         while not self._ended.wait(LEASE_SECONDS / 4):
             try:
                 self._shop.ledger.leases.renew(self._owner)
-            except ImagegenError as error:
+            except Exception as error:  # noqa: BLE001 - the heart beats on, whatever ails it
                 _log.warning("imagegen: the leases could not be renewed: %s", error)
 
 
@@ -220,11 +248,13 @@ def _sent_ones_first(workshop: Workshop, wanted: Iterable[Wanted]) -> Iterable[W
     return sorted(wanted, key=lambda item: item.key not in unfinished)
 
 
-def _without_picture(wanted: Wanted, status: Status, error: ImagegenError | None) -> Outcome:
+def _without_picture(
+    wanted: Wanted, status: Status, error: ImagegenError | None, *, cost: float | None = 0.0
+) -> Outcome:
     return Outcome(
         wanted.key,
         status,
-        cost=0.0 if status is Status.SKIPPED else None,
+        cost=cost,
         error_kind=error.kind if error else None,
         error=str(error) if error else None,
         remedy=error.remedy if error else None,

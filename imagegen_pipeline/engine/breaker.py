@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import (
+    BadAnswerError,
     OutcomeUnknownError,
+    RateLimitedError,
     ServiceBusyError,
     ServiceDownError,
     ServiceError,
@@ -20,14 +22,16 @@ FAILURES = 5
 """Failed submits in a row, of whatever items, after which submits pause."""
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 120.0
 """Seconds of the first pause and of the longest; each is twice the one before."""
+LONGEST_REST = 600.0
+"""Seconds that a service may ask all of a batch to wait; beyond, its item alone fails."""
 PROBES = 5
 """Submits let through one by one, a pause before each; when all have failed, it is over."""
-_COUNTED = (UnreachableError, ServiceBusyError, OutcomeUnknownError)
+_COUNTED = (UnreachableError, ServiceBusyError, RateLimitedError, OutcomeUnknownError)
 _LOOK_SECONDS = 0.5
 
 
 class Breaker:
-    """Shared by all items of a batch: every submit is made ``through`` it."""
+    """Shared by all items of a batch."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -37,31 +41,12 @@ class Breaker:
         self._probe_is_out = False
         self._closed_until = 0.0
 
-    @contextmanager
-    def through(self, stop: threading.Event) -> Iterator[None]:
-        """Wait until a submit may be tried, and learn from what it raises.
+    def enter(self, stop: threading.Event) -> bool:
+        """Wait until a submit may be tried; returns whether it is a probe.
 
         Raises StoppedError when ``stop`` is set meanwhile, and ServiceDownError when the
-        probes have failed.
+        probes have failed. Each ``enter`` is followed by one ``watch`` or one ``leave``.
         """
-        is_probe = self._enter(stop)
-        try:
-            yield
-        except _COUNTED as error:
-            self._failed(error, is_probe=is_probe)
-            raise
-        except StoppedError:
-            raise
-        except ServiceError as error:
-            self._answered(error)
-            raise
-        else:
-            self._answered(None)
-        finally:
-            if is_probe:
-                self._probe_is_out = False
-
-    def _enter(self, stop: threading.Event) -> bool:
         while True:
             with self._lock:
                 pause = self._pause()
@@ -70,6 +55,29 @@ class Breaker:
                     return self._probe_is_out
             if self._clock.wait(stop, pause):
                 raise StoppedError("The batch was stopped while the service was given a rest.")
+
+    def leave(self, *, probe: bool) -> None:
+        """The submit was not tried after all."""
+        if probe:
+            self._probe_is_out = False
+
+    @contextmanager
+    def watch(self, *, probe: bool) -> Iterator[None]:
+        """Learn from how the submit within the ``with`` goes."""
+        try:
+            yield
+        except _COUNTED as error:
+            self._failed(error, is_probe=probe)
+            raise
+        except (StoppedError, BadAnswerError):
+            raise
+        except ServiceError as error:
+            self._answered(error)
+            raise
+        else:
+            self._answered(None)
+        finally:
+            self.leave(probe=probe)
 
     def _pause(self) -> float | None:
         if self._failed_probes >= PROBES:
@@ -97,7 +105,7 @@ class Breaker:
     def _rest(self, error: ServiceError | None) -> None:
         """What one item was asked to wait holds for all of them, within reason."""
         seconds = getattr(error, "retry_after", None) or 0.0
-        if seconds <= LONGEST_PAUSE:
+        if seconds <= LONGEST_REST:
             self._close(seconds)
 
     def _close(self, seconds: float) -> None:

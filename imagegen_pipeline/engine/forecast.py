@@ -6,18 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from imagegen_pipeline.domain.generation import Attempt, State
-from imagegen_pipeline.engine.holding import waits_for_a_person
+from imagegen_pipeline.engine.holding import why_it_waits
 from imagegen_pipeline.engine.workshop import Wanted, Workshop
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """``make``, ``reuse``, ``share``, ``collect`` or ``hold`` for each key, and what the
-    pictures to make would cost; None when a price is not known.
+    """``make``, ``reuse``, ``share``, ``collect`` or ``hold`` for each key, what the pictures to
+    make would cost, and what a budget would set aside for them; None when a price is not known.
     """
 
     fates: dict[str, str]
     cost: float | None
+    reserve: float | None
 
 
 def foresee(workshop: Workshop, wanted: Iterable[Wanted], *, regenerate: bool) -> Forecast:
@@ -25,6 +26,7 @@ def foresee(workshop: Workshop, wanted: Iterable[Wanted], *, regenerate: bool) -
     fates: dict[str, str] = {}
     made: set[str] = set()
     cost: float | None = 0.0
+    reserve: float | None = 0.0
     for item in wanted:
         fate = "make" if regenerate else _fate(workshop, item, made)
         fates[item.key] = fate
@@ -32,9 +34,13 @@ def foresee(workshop: Workshop, wanted: Iterable[Wanted], *, regenerate: bool) -
             made.add(item.request.fingerprint)
         if fate != "make":
             continue
-        price = workshop.prices.cost(item.request, None)
-        cost = None if cost is None or price is None else cost + price
-    return Forecast(fates, cost)
+        cost = _sum(cost, workshop.prices.cost(item.request, None))
+        reserve = _sum(reserve, workshop.longest_cost(item.request))
+    return Forecast(fates, cost, reserve)
+
+
+def _sum(total: float | None, price: float | None) -> float | None:
+    return None if total is None or price is None else total + price
 
 
 def _fate(workshop: Workshop, item: Wanted, made: set[str]) -> str:
@@ -46,7 +52,7 @@ def _fate(workshop: Workshop, item: Wanted, made: set[str]) -> str:
     unfinished = [one for one in book.open(item.key) if one.fingerprint == fingerprint]
     if any(_is_collectable(workshop, attempt) for attempt in unfinished):
         return "collect"
-    last = book.last(item.key, fingerprint)
+    last = book.last_that_left(item.key, fingerprint)
     if last and _holds(workshop, last):
         return "hold"
     return "share" if _is_shared(workshop, item, made) else "make"
@@ -60,7 +66,7 @@ def _is_collectable(workshop: Workshop, attempt: Attempt) -> bool:
 
 def _holds(workshop: Workshop, last: Attempt) -> bool:
     if last.state in (State.SUBMITTING, State.UNKNOWN):
-        return waits_for_a_person(workshop, last)
+        return why_it_waits(workshop, last) is not None
     return last.state is State.HELD
 
 

@@ -36,10 +36,9 @@ class Gate:
         Nothing is written, and ``call`` is not made, when one of these is raised: StoppedError,
         ServiceDownError, StoreError, SpendingError, LeaseLostError.
         """
-        with self._breaker.through(self._stops.submits):
-            self._pacer.wait(self._stops.submits)
-            self._shop.store.check_room(attempt.folder)
-            self._admit(attempt, self._terms(attempt, lease))
+        self._pacer.wait(self._stops.submits)
+        probe = self._admitted(attempt, self._terms(attempt, lease))
+        with self._breaker.watch(probe=probe):
             return call()
 
     def _terms(self, attempt: Attempt, lease: Lease) -> Terms:
@@ -53,21 +52,32 @@ class Gate:
             job_seconds=shop.deadlines.queue + shop.deadlines.run,
         )
 
-    def _admit(self, attempt: Attempt, terms: Terms) -> None:
-        if self._try(attempt, terms) is None:
-            return
+    def _admitted(self, attempt: Attempt, terms: Terms) -> bool:
+        """Wait until the attempt may leave; returns whether it is a probe of the breaker's."""
+        answer = self._try(attempt, terms)
+        if not isinstance(answer, NotYet):
+            return answer
         # One asks for all that wait: hundreds that ask the ledger would only hold each other up.
         with self._door:
-            while (wait := self._try(attempt, terms)) is not None:
-                self._say(f"{attempt.service}: {wait.reason}")
-                if self._shop.clock.wait(self._stops.submits, wait.seconds):
+            while isinstance(answer := self._try(attempt, terms), NotYet):
+                self._say(f"{attempt.service}: {answer.reason}")
+                if self._shop.clock.wait(self._stops.submits, answer.seconds):
                     raise StoppedError("The batch was stopped while this item waited for its turn.")
+            return answer
 
-    def _try(self, attempt: Attempt, terms: Terms) -> NotYet | None:
-        if self._stops.submits.is_set():
-            raise StoppedError("The batch was stopped before this item was sent.")
-        answer = self._shop.ledger.attempts.submitting(attempt, terms)
-        return answer if isinstance(answer, NotYet) else None
+    def _try(self, attempt: Attempt, terms: Terms) -> bool | NotYet:
+        probe = self._breaker.enter(self._stops.submits)
+        admitted = False
+        try:
+            if self._stops.submits.is_set():
+                raise StoppedError("The batch was stopped before this item was sent.")
+            self._shop.store.check_room(attempt.folder)
+            answer = self._shop.ledger.attempts.submitting(attempt, terms)
+            admitted = isinstance(answer, Attempt)
+            return answer if isinstance(answer, NotYet) else probe
+        finally:
+            if not admitted:
+                self._breaker.leave(probe=probe)
 
     def _say(self, reason: str) -> None:
         if reason != self._said:

@@ -9,14 +9,16 @@ MOST_UNKNOWN, UNKNOWN_SECONDS = 3, 600.0
 """So many requests without an answer, in so many seconds, and nothing is sent twice any more."""
 
 
-def waits_for_a_person(workshop: Workshop, last: Attempt) -> bool:
-    """Whether ``last``, whose answer never came, may not be sent again by itself: it was once,
-    the settings say so, or too much is unknown lately.
-    """
-    if last.possible_double_charge or workshop.on_unknown == "hold":
-        return True
-    since = workshop.clock.now() - UNKNOWN_SECONDS
-    return workshop.ledger.attempts.unknown_since(last.service, since) >= MOST_UNKNOWN
+def why_it_waits(workshop: Workshop, last: Attempt) -> str | None:
+    """Why ``last``, whose answer never came, may not be sent again by itself; None if it may."""
+    if last.possible_double_charge:
+        return "It was sent a second time already."
+    if workshop.on_unknown == "hold":
+        return "IMAGEGEN_ON_UNKNOWN is set to hold."
+    lately = workshop.ledger.attempts.unknown_lately(last.service, UNKNOWN_SECONDS)
+    if lately >= MOST_UNKNOWN:
+        return f"It is one of {lately} requests to {last.service} in ten minutes without an answer."
+    return None
 
 
 def decision_remedy(key: str) -> str:

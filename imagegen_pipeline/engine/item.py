@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from imagegen_pipeline.domain.errors import (
@@ -18,7 +19,7 @@ from imagegen_pipeline.domain.errors import (
 from imagegen_pipeline.domain.generation import Attempt, Outcome, State, Status, draw_seed
 from imagegen_pipeline.domain.parameters import file_time
 from imagegen_pipeline.engine.gate import Gate
-from imagegen_pipeline.engine.holding import decision_remedy, waits_for_a_person
+from imagegen_pipeline.engine.holding import decision_remedy, why_it_waits
 from imagegen_pipeline.engine.keeping import Keeper
 from imagegen_pipeline.engine.recovery import LEFT_OPEN, Recovery
 from imagegen_pipeline.engine.sending import NOT_ACCEPTED, Conversation
@@ -27,6 +28,8 @@ from imagegen_pipeline.ledger.attempts import Plan
 from imagegen_pipeline.ledger.leases import Lease
 from imagegen_pipeline.services.base import Submission
 from imagegen_pipeline.store import StoredPicture
+
+_log = logging.getLogger(__name__)
 
 
 class ItemMaker:
@@ -38,7 +41,12 @@ class ItemMaker:
         self._shop = workshop
         self._book = workshop.ledger.attempts
         self._keeper = Keeper(workshop, wanted)
-        self._recovery = Recovery(workshop, self._keeper, self._conversation)
+        self._talk = Conversation(
+            lambda: workshop.service(wanted.request.service), workshop.clock, stops
+        )
+        self._recovery = Recovery(workshop, self._keeper, self._talk, stops)
+        self.has_sent = False
+        """Whether the service has, or may have, taken a request on from here."""
         self._order = order
         self._wanted = wanted
         self._gate = gate
@@ -78,7 +86,7 @@ class ItemMaker:
 
     def settle(self, lease: Lease) -> Outcome:
         """The outcome, whatever it takes. ``lease`` is on this item's ``lease_names``."""
-        collected = self._collected()
+        collected = self._collected(lease)
         reused = self.reuse()
         if reused is not None:
             made = {attempt.id: attempt for attempt in collected}
@@ -95,15 +103,22 @@ class ItemMaker:
             return []
         return self._book.unfinished_twins(self._wanted.key, self._wanted.request.fingerprint)
 
-    def collect(self) -> Outcome:
+    def collect(self, lease: Lease) -> Outcome:
         """What was sent for this item and is ready now; nothing new is sent."""
-        collected = self._collected()
+        collected = self._collected(lease)
         if collected:
             return self._made_or_shared(collected[-1])
         held = self._held()
         if held is not None:
             return held
         last = self._last()
+        if last is None or last.state is State.STORED:
+            return replace(
+                self._failure(last), error="Another process has brought it home meanwhile."
+            )
+        return self._failure(last)
+
+    def _failure(self, last: Attempt | None) -> Outcome:
         return Outcome(
             self._wanted.key,
             Status.FAILED,
@@ -113,24 +128,46 @@ class ItemMaker:
             remedy=last.remedy if last else None,
         )
 
-    def _collected(self) -> list[Attempt]:
+    def _collected(self, lease: Lease) -> list[Attempt]:
         """The pictures of attempts that another process left open."""
-        unfinished = self._book.open(self._wanted.key)
-        found = [self._recovery.recover(attempt) for attempt in unfinished]
+        found = []
+        for attempt in self._book.open(self._wanted.key):
+            try:
+                found.append(self._recovery.recover(attempt, seized=lease.seized))
+            except ImagegenError as error:
+                # A picture that is asked for anew does not wait for an old one to come home.
+                if not self._order.regenerate or attempt.intent == self._order.intent:
+                    raise
+                _log.warning("%s: attempt %s is left: %s", self._wanted.key, attempt.id, error)
         return [attempt for attempt in found if attempt is not None]
 
+    @property
+    def _intent(self) -> str | None:
+        """Whose attempts count: for a regenerate those of the same intent, else all."""
+        return self._order.intent if self._order.regenerate else None
+
     def _last(self) -> Attempt | None:
-        """The newest attempt at the same thing; for a regenerate, of the same intent."""
-        intent = self._order.intent if self._order.regenerate else None
-        return self._book.last(self._wanted.key, self._wanted.item_fingerprint, intent=intent)
+        """The newest attempt at the same thing."""
+        key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
+        return self._book.last(key, fingerprint, intent=self._intent)
+
+    def _last_that_left(self) -> Attempt | None:
+        key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
+        return self._book.last_that_left(key, fingerprint, intent=self._intent)
+
+    def _hold(self, attempt: Attempt, why: str) -> Attempt:
+        error = f"{attempt.error or ''} {why}".strip()
+        return self._book.held(attempt, error=error, remedy=decision_remedy(attempt.item_key))
 
     def _held(self) -> Outcome | None:
         """An unknown outcome that may not be bought again without a person's word."""
-        last = self._last()
+        last = self._last_that_left()
         if last is None:
             return None
-        if last.state is State.UNKNOWN and waits_for_a_person(self._shop, last):
-            last = self._book.held(last, remedy=decision_remedy(self._wanted.key))
+        if last.state is State.UNKNOWN:
+            why = why_it_waits(self._shop, last)
+            if why is not None:
+                last = self._hold(last, why)
         if last.state is not State.HELD:
             return None
         return Outcome(
@@ -195,8 +232,8 @@ class ItemMaker:
         if now.state is not State.SUBMITTING:
             self._keeper.fail(attempt, error)
             return None
-        unknown = self._book.unknown(attempt, error)
-        self._book.held(unknown, remedy=decision_remedy(self._wanted.key))
+        why = "The same request would get the same answer."
+        self._hold(self._book.unknown(attempt, error), why)
         held = self._held()
         return None if held is None else replace(held, cost=None)
 
@@ -207,10 +244,11 @@ class ItemMaker:
         """
         request, last = self._wanted.request, self._last()
         retried = last if last is not None and last.state is not State.STORED else None
-        doubled = retried is not None and (
-            retried.state is State.UNKNOWN
-            or retried.possible_double_charge
-            or retried.error_kind == OutcomeUnknownError.kind  # a person had it sent again
+        left = self._last_that_left()
+        doubled = left is not None and (
+            left.state is State.UNKNOWN
+            or left.error_kind == OutcomeUnknownError.kind  # a person had it sent again
+            or (left.possible_double_charge and left.state is not State.STORED)
         )
         draws = not request.seed_is_fixed or (self._order.regenerate and not self._order.seed_given)
         if not draws:
@@ -233,21 +271,21 @@ class ItemMaker:
         )
         return self._book.plan(plan, on_disk=self._shop.store.is_taken, shared_from=shared_from)
 
-    def _conversation(self) -> Conversation:
-        service = self._shop.service(self._wanted.request.service)
-        return Conversation(service, self._shop.clock, self._stops)
-
     def _buy(self, attempt: Attempt, lease: Lease) -> Attempt:
         service = self._shop.service(self._wanted.request.service)
-        talk = self._conversation()
-        request = attempt.sent_request
+        talk, request = self._talk, attempt.sent_request
 
         def send() -> Submission:
             try:
-                return service.submit(request)
+                submission = service.submit(request)
             except NOT_ACCEPTED:
                 self._book.not_accepted(attempt)
                 raise
+            except (OutcomeUnknownError, BadAnswerError):
+                self.has_sent = True
+                raise
+            self.has_sent = True
+            return submission
 
         submission = talk.submit(lambda: self._gate.submit(attempt, lease, send))
         report = submission.report

@@ -14,7 +14,6 @@ from imagegen_pipeline.domain.errors import (
     NotAPictureError,
     PictureError,
     RequestRefusedError,
-    ServiceError,
 )
 from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.engine.sending import Conversation
@@ -23,6 +22,8 @@ from imagegen_pipeline.services.base import JobReport, RemoteImage
 from imagegen_pipeline.store import StoredPicture
 
 _log = logging.getLogger(__name__)
+RESULT_URL_SECONDS = 3600
+"""How long a result's URL is tried again: about as long as the services keep it alive."""
 
 
 class Keeper:
@@ -37,32 +38,42 @@ class Keeper:
         """Write down the job that the service named, beside the pictures if it must be."""
         try:
             return self._book.submitted(attempt, job_id=job_id, endpoint=endpoint)
-        except AttemptMovedError:
-            raise
-        except LedgerError:
+        except LedgerError as error:
             _log.critical("%s: job %s at %s was sent", attempt.item_key, job_id, endpoint)
             self._shop.store.note_job(attempt, job_id, endpoint)
-            raise
+            raise type(error)(f"{error} Its job {job_id} was sent.") from error
 
     def fail(self, attempt: Attempt, error: ImagegenError) -> bool:
-        """Write the failure down, unless the job may still be collected; returns whether."""
+        """Write the failure down, unless the picture may still be collected; returns whether."""
         (now,) = self._book.get([attempt.id])
-        is_refused_poll = isinstance(error, ServiceError) and not isinstance(error, JobFailedError)
-        if now.job_id is not None and is_refused_poll:
-            return False  # only the job itself can say that it failed
-        cost = self._cost_of_failure(now, error)
-        self._book.failed(attempt, error, **({} if cost is None else {"cost": cost}))
+        if now.state in (State.SUBMITTED, State.COMPLETED) and not self._is_the_end(now, error):
+            return False
+        self._book.failed(attempt, error, **self._cost_of_failure(now, error))
         return True
 
-    def _cost_of_failure(self, attempt: Attempt, error: ImagegenError) -> float | None:
+    def _is_the_end(self, attempt: Attempt, error: ImagegenError) -> bool:
+        """Whether nothing can come any more of an attempt that the service has taken on: only
+        the job itself can say that it failed, and only a URL's end that its bytes stay bad.
+        """
+        if isinstance(error, NotAPictureError):
+            return attempt.result_url is None or self.age(attempt) > RESULT_URL_SECONDS
+        return isinstance(error, JobFailedError)
+
+    def age(self, attempt: Attempt) -> float:
+        """Seconds since an attempt was sent."""
+        return self._shop.clock.now() - (attempt.submitted_at or attempt.created_at)
+
+    def _cost_of_failure(self, attempt: Attempt, error: ImagegenError) -> dict[str, float | None]:
         """What a failure is known to have cost: nothing if refused, its time if that was said."""
         if attempt.state is State.SUBMITTING and isinstance(
             error, RequestRefusedError | AccountRefusedError
         ):
-            return 0.0
+            return {"cost": 0.0, "submitted_at": None, "reserved": None}  # it used nothing up
         if isinstance(error, JobFailedError) and error.run_seconds is not None:
-            return self._shop.prices.cost(attempt.sent_request, error.run_seconds)
-        return None
+            return {"cost": self._shop.prices.cost(attempt.sent_request, error.run_seconds)}
+        if isinstance(error, NotAPictureError) and attempt.cost is None:
+            return {"cost": self._shop.prices.cost(attempt.sent_request, attempt.run_seconds)}
+        return {}
 
     def complete(self, attempt: Attempt, report: JobReport, talk: Conversation) -> Attempt:
         """Write down that the service has the picture, then fetch and store it.
@@ -80,17 +91,21 @@ class Keeper:
             warnings.append(f"The service says that it used seed {report.seed}.")
         return self.store(attempt, report.images, talk, warnings, stored=stored)
 
+    def completed(self, attempt: Attempt, report: JobReport) -> Attempt:
+        """Write down that the service has made the picture, and what it took."""
+        return self._book.completed(
+            attempt,
+            result_url=report.images[0].url,
+            cost=self._shop.prices.cost(attempt.sent_request, report.run_seconds),
+            queue_seconds=report.queue_seconds,
+            run_seconds=report.run_seconds,
+        )
+
     def _completed(
         self, attempt: Attempt, report: JobReport, first: RemoteImage, talk: Conversation
     ) -> Attempt:
         try:
-            return self._book.completed(
-                attempt,
-                result_url=first.url,
-                cost=self._shop.prices.cost(attempt.sent_request, report.run_seconds),
-                queue_seconds=report.queue_seconds,
-                run_seconds=report.run_seconds,
-            )
+            return self.completed(attempt, report)
         except AttemptMovedError:
             raise
         except LedgerError:
@@ -126,17 +141,17 @@ class Keeper:
                 return self._shop.store.keep(data, attempt.folder, attempt.file_stem, about)
             # The way here may have spoilt it: the picture is asked for once more.
             data = talk.fetch(image, self._shop.downloader)
-        return self._keep(attempt, data, attempt.file_stem)
+        return self._keep(attempt, data, attempt.file_stem, by_url=image.url is not None)
 
-    def _keep(self, attempt: Attempt, data: bytes, stem: str) -> StoredPicture:
+    def _keep(
+        self, attempt: Attempt, data: bytes, stem: str, *, by_url: bool = False
+    ) -> StoredPicture:
         store = self._shop.store
         try:
             return store.keep(data, attempt.folder, stem, self._about(attempt))
         except NotAPictureError as error:
-            kept = store.quarantine(data, stem, error.sentence)
-            raise NotAPictureError(
-                str(error), remedy=f"The bytes are kept as {kept}; run again to make it anew."
-            ) from error
+            kept = store.quarantine(data, stem, str(error))
+            raise NotAPictureError(str(error), remedy=_remedy(kept, by_url=by_url)) from error
 
     def _keep_extra(
         self, attempt: Attempt, image: RemoteImage, number: int, talk: Conversation
@@ -170,7 +185,7 @@ class Keeper:
             )
         if self._wanted.publish:
             warnings += self._shop.store.publish(stored, self._wanted.publish)
-        facts = {} if attempt.shared_from is None else {"cost": 0.0}
+        facts = {} if attempt.cost is not None else {"cost": self._cost(attempt)}
         return self._book.stored(
             attempt,
             path=stored.path,
@@ -182,6 +197,11 @@ class Keeper:
             **facts,
         )
 
+    def _cost(self, attempt: Attempt) -> float | None:
+        if attempt.shared_from is not None:
+            return 0.0
+        return self._shop.prices.cost(attempt.sent_request, attempt.run_seconds)
+
     def _about(self, attempt: Attempt) -> dict[str, object]:
         return {
             "key": attempt.item_key,
@@ -190,3 +210,12 @@ class Keeper:
             "job_id": attempt.job_id,
             "simulated": attempt.simulated,
         }
+
+
+def _remedy(kept: str, *, by_url: bool) -> str:
+    if by_url:
+        return (
+            f"The bytes are kept as {kept}. Later runs fetch the picture again as long as its URL "
+            "lives (an hour); --regenerate buys a new one now."
+        )
+    return f"The bytes are kept as {kept}; run again to make it anew."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from imagegen_pipeline.domain.errors import (
     AccountRefusedError,
     DownloadError,
@@ -16,19 +14,17 @@ from imagegen_pipeline.domain.errors import (
     StoppedError,
     StoreError,
     UnreachableError,
-    UrlRefusedError,
+    UnreadableError,
 )
 from imagegen_pipeline.domain.generation import Attempt, State
-from imagegen_pipeline.engine.keeping import Keeper
+from imagegen_pipeline.engine.keeping import RESULT_URL_SECONDS, Keeper
 from imagegen_pipeline.engine.sending import Conversation
-from imagegen_pipeline.engine.workshop import Workshop
+from imagegen_pipeline.engine.workshop import Stops, Workshop
 from imagegen_pipeline.services.base import RemoteImage
 
-RESULT_URL_SECONDS = 3600
-"""How long a result's URL is tried again: about as long as the services keep it alive."""
 JOB_SECONDS = 24 * 3600
 """How long a job at an endpoint that is not ours any more is waited for."""
-LEFT_OPEN = (DownloadError, UrlRefusedError, StoppedError, StoreError, LedgerError)
+LEFT_OPEN = (DownloadError, StoppedError, StoreError, UnreadableError, LedgerError)
 """After these the attempt stays as it is in the ledger: a later run goes on with it."""
 
 
@@ -36,19 +32,23 @@ class Recovery:
     """Goes on with one item's attempts. Called with the item's lease in hand."""
 
     def __init__(
-        self, workshop: Workshop, keeper: Keeper, conversation: Callable[[], Conversation]
+        self, workshop: Workshop, keeper: Keeper, talk: Conversation, stops: Stops
     ) -> None:
         self._shop = workshop
         self._book = workshop.ledger.attempts
         self._keeper = keeper
-        self._conversation = conversation
+        self._talk = talk
+        self._stops = stops
 
-    def recover(self, attempt: Attempt) -> Attempt | None:
+    def recover(self, attempt: Attempt, *, seized: bool) -> Attempt | None:
         """Bring an attempt to its end; None when that is without a picture.
 
-        Raises what keeps the attempt open, so that nothing is bought in its place.
+        ``seized`` as in ``Lease``. Raises what keeps the attempt open, so that nothing is
+        bought in its place.
         """
         try:
+            if attempt.state is State.SUBMITTING and seized:
+                attempt = self._after_its_answer(attempt)
             if attempt.state is State.PLANNED and attempt.shared_from is None:
                 raise StoppedError("The process ended before anything was sent: nothing is billed.")
             return self._finish(attempt)
@@ -69,24 +69,29 @@ class Recovery:
         """From wherever a sent attempt stands to its picture on disk."""
         adopted = self._keeper.adopt(attempt)
         if adopted is not None:
-            return self._keeper.record(attempt, adopted, [])
+            return self._keeper.record(self._with_costs(attempt), adopted, [])
         if attempt.state is State.PLANNED:
             raise StoppedError("The process ended before the shared picture was written.")
         if attempt.state is State.SUBMITTING:
             attempt = self._with_noted_job(attempt)
-        talk = self._conversation()
+        talk = self._talk
         if attempt.state is State.COMPLETED and attempt.result_url:
             image = RemoteImage(url=attempt.result_url)
             try:
                 return self._keeper.store(attempt, (image,), talk, [])
             except DownloadError as error:
-                is_old = self._shop.clock.now() - attempt.created_at > RESULT_URL_SECONDS
+                is_old = self._keeper.age(attempt) > RESULT_URL_SECONDS
                 if not (is_old and error.is_gone):
                     raise
         if attempt.job_id is None:
             raise JobExpiredError(_lost(attempt), job_id="")
         try:
-            report = talk.await_job(attempt.job_id, attempt.endpoint or "", self._shop.deadlines)
+            report = talk.await_job(
+                attempt.job_id,
+                attempt.endpoint or "",
+                self._shop.deadlines,
+                age=self._keeper.age(attempt),
+            )
         except (AccountRefusedError, UnreachableError) as error:
             raise self._of_another_endpoint(attempt, error) from error
         return self._keeper.complete(attempt, report, talk)
@@ -99,19 +104,45 @@ class Recovery:
         job_id, endpoint = noted
         return self._book.submitted(attempt, job_id=job_id, endpoint=endpoint)
 
+    def _after_its_answer(self, attempt: Attempt) -> Attempt:
+        """The attempt once its own process, which may live, cannot get an answer any more."""
+        left = self._shop.deadlines.answer - self._keeper.age(attempt)
+        if left > 0 and self._shop.clock.wait(self._stops.submits, left):
+            raise StoppedError(
+                "A process that has not been heard of lately may still be waiting for the answer "
+                f"to its request; in {left:.0f} s it is looked at again.",
+                sent=True,
+            )
+        (now,) = self._book.get([attempt.id])
+        return now
+
+    def _with_costs(self, attempt: Attempt) -> Attempt:
+        """The attempt of an adopted picture with what its job took, if the service still says."""
+        if attempt.state is not State.SUBMITTED or attempt.job_id is None:
+            return attempt
+        try:
+            service = self._shop.service(attempt.service)
+            report = service.poll(attempt.job_id, attempt.endpoint or "")
+        except ImagegenError:  # the picture is there; only its price stays unknown
+            return attempt
+        return self._keeper.completed(attempt, report) if report.images else attempt
+
     def _of_another_endpoint(
         self, attempt: Attempt, error: AccountRefusedError | UnreachableError
     ) -> ServiceError:
         """What it means that an endpoint does not answer for a job that was sent there.
 
-        One that the settings no longer name must not stop the work of today's: the job is
-        given up when no service would have it any more, and until then only its item fails.
+        An endpoint or a key that is not set any more must not stop the work of today's: the
+        job is given up when no service would have it any more, and until then only its item
+        fails.
         """
-        if attempt.endpoint == self._shop.service(attempt.service).endpoint:
+        is_ours = attempt.endpoint == self._shop.service(attempt.service).endpoint
+        if is_ours and isinstance(error, UnreachableError):
             return error
-        job = f"Job {attempt.job_id} was sent to {attempt.endpoint}, which is not set now"
-        age = self._shop.clock.now() - attempt.created_at
-        if attempt.simulated or age > JOB_SECONDS:
+        reason = "which refuses it to this key" if is_ours else "which is not set now"
+        job = f"Job {attempt.job_id} was sent to {attempt.endpoint}, {reason}"
+        is_simulated_elsewhere = attempt.simulated and not is_ours
+        if is_simulated_elsewhere or self._keeper.age(attempt) > JOB_SECONDS:
             return JobExpiredError(f"{job}: {error}", job_id=attempt.job_id or "")
         return JobElsewhereError(f"{job}: {error}")
 

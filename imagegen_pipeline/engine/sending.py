@@ -18,6 +18,7 @@ from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
     DownloadError,
+    JobExpiredError,
     JobFailedError,
     JobTimeoutError,
     RateLimitedError,
@@ -28,6 +29,7 @@ from imagegen_pipeline.domain.errors import (
     UnreachableError,
     UrlRefusedError,
 )
+from imagegen_pipeline.engine.breaker import LONGEST_REST
 from imagegen_pipeline.engine.workshop import Deadlines, Stops
 from imagegen_pipeline.services.base import ImageService, JobReport, JobState, RemoteImage
 from imagegen_pipeline.services.download import Downloader
@@ -35,8 +37,10 @@ from imagegen_pipeline.services.download import Downloader
 SUBMIT_TRIES = 6
 DOWNLOAD_TRIES = 4
 FIRST_POLL, POLL_GROWTH, LONGEST_POLL = 0.25, 1.5, 5.0
-LONGEST_RETRY_AFTER = 600.0
-"""Seconds a service may ask us to wait; beyond, the item fails and a later run tries again."""
+LEAST_RETENTION = 1800.0
+"""Seconds that a job is known at its service at least: RunPod keeps a result for half an hour,
+and a job's ttl is longer.
+"""
 POLL_ERRORS = 10
 """Errors in a row, while polling, after which the job is left to be collected later."""
 NOT_ACCEPTED = (RateLimitedError, ServiceBusyError, UnreachableError)
@@ -47,8 +51,8 @@ _T = TypeVar("_T")
 class Conversation:
     """One item's talk with its service. Every wait ends when its stop is set."""
 
-    def __init__(self, service: ImageService, clock: Clock, stops: Stops) -> None:
-        self._service = service
+    def __init__(self, service: Callable[[], ImageService], clock: Clock, stops: Stops) -> None:
+        self._service = service  # a download needs none, and so no key
         self._clock = clock
         self._stops = stops
 
@@ -69,18 +73,20 @@ class Conversation:
         )
         return retrying(call)
 
-    def await_job(self, job_id: str, endpoint: str, deadlines: Deadlines) -> JobReport:
-        """Poll until the job is done; raises what the job failed of.
+    def await_job(
+        self, job_id: str, endpoint: str, deadlines: Deadlines, *, age: float = 0.0
+    ) -> JobReport:
+        """Poll until the job, sent ``age`` seconds ago, is done; raises what it failed of.
 
         After a deadline the job is cancelled. After too many errors in a row, a stop, or a
         cancel that has no effect, it is left at the service, where a later run collects it.
         """
         interval, errors = FIRST_POLL, 0
-        queued_since = self._clock.monotonic()
+        queued_since = self._clock.monotonic() - age
         running_since: float | None = None
         while True:
             try:
-                report = self._service.poll(job_id, endpoint)
+                report = self._poll(job_id, endpoint, self._clock.monotonic() - queued_since)
                 errors = 0
             except (*NOT_ACCEPTED, BadAnswerError):
                 errors += 1
@@ -100,14 +106,27 @@ class Conversation:
                 raise StoppedError(f"Job {job_id} was left at the service.", sent=True)
             interval = min(interval * POLL_GROWTH, LONGEST_POLL)
 
+    def _poll(self, job_id: str, endpoint: str, age: float) -> JobReport:
+        try:
+            return self._service().poll(job_id, endpoint)
+        except JobExpiredError as error:
+            if age >= LEAST_RETENTION:
+                raise
+            # No service forgets so soon: it may not know the job yet, or its gateway is ill.
+            raise BadAnswerError(
+                f"{error} It was sent {age:.0f} s ago, too lately to be given up.",
+                remedy="Run again: the job is asked for again, and not bought again before "
+                f"{LEAST_RETENTION / 60:.0f} minutes have passed.",
+            ) from error
+
     def _give_up(self, job_id: str, endpoint: str, sentence: str) -> JobReport:
         """Cancel the job and ask once more: it may be done after all, or not let itself be
         cancelled. Only a job that has ended is written off.
         """
         health = self._ask_health()
         try:
-            self._service.cancel(job_id, endpoint)
-            report = self._service.poll(job_id, endpoint)
+            self._service().cancel(job_id, endpoint)
+            report = self._service().poll(job_id, endpoint)
         except JobFailedError:
             raise JobTimeoutError(
                 f"{sentence}, and was cancelled.{health}", job_id=job_id
@@ -122,7 +141,7 @@ class Conversation:
 
     def _ask_health(self) -> str:
         try:
-            health = self._service.health()
+            health = self._service().health()
         except ServiceError:
             return ""
         return f" The service says: {health}." if health else ""
@@ -137,10 +156,12 @@ class Conversation:
             if self._clock.wait(self._stops.waits, seconds):
                 raise StoppedError("The picture was left at the service.", sent=True)
 
+        tried = stop_after_attempt(DOWNLOAD_TRIES)
+
         retrying = Retrying(
             retry=retry_if_exception_type(DownloadError)
             & retry_if_not_exception_type(UrlRefusedError),
-            stop=stop_after_attempt(DOWNLOAD_TRIES),
+            stop=lambda state: tried(state) or self._stops.waits.is_set(),
             wait=_backoff,
             sleep=pause,
             reraise=True,
@@ -167,7 +188,7 @@ def _retry_after(state: RetryCallState) -> float:
 
 
 def _asks_too_long(state: RetryCallState) -> bool:
-    return _retry_after(state) > LONGEST_RETRY_AFTER
+    return _retry_after(state) > LONGEST_REST
 
 
 def _backoff(state: RetryCallState) -> float:

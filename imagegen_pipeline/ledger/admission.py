@@ -91,7 +91,7 @@ def _within_budget(
     for scope, limit, rows in scopes:
         if limit is None:
             continue
-        spent, aside = _money(connection, rows, _in_flight(now, terms))
+        spent, aside = _money(connection, rows, _in_flight(now, terms), terms.reserve)
         if spent + terms.reserve > limit + _ROUNDING:
             raise BudgetReachedError(
                 f"The budget of the {scope} is {limit:g}: {spent:g} of it is spent, and the next "
@@ -107,13 +107,17 @@ def _within_budget(
 
 
 def _money(
-    connection: Connection, rows: ColumnElement[bool], in_flight: ColumnElement[bool]
+    connection: Connection,
+    rows: ColumnElement[bool],
+    in_flight: ColumnElement[bool],
+    otherwise: float,
 ) -> tuple[float, float]:
     """What is spent for good, and what is set aside for requests in flight.
 
-    An ended attempt of unknown cost counts with what was set aside for it.
+    An ended attempt of unknown cost counts with what was set aside for it, and one that was
+    sent before there was a price with ``otherwise``.
     """
-    money = func.coalesce(attempts.c.cost, attempts.c.reserved, 0.0)
+    money = func.coalesce(attempts.c.cost, attempts.c.reserved, otherwise)
     query = select(
         func.coalesce(func.sum(case((in_flight, 0.0), else_=money)), 0.0),
         func.coalesce(func.sum(case((in_flight, money), else_=0.0)), 0.0),
@@ -125,7 +129,7 @@ def _money(
 def money_of_today(connection: Connection, now: float) -> float:
     """What today's (UTC) requests cost or may cost, those in flight too."""
     today = attempts.c.submitted_at >= now - now % _DAY
-    return sum(_money(connection, today, attempts.c.state == State.SUBMITTED))
+    return sum(_money(connection, today, attempts.c.state == State.SUBMITTED, 0.0))
 
 
 def _within_rates(

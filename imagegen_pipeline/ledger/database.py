@@ -117,7 +117,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DB
     # SQLAlchemy's begin event starts the transactions; the driver must not start its own.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    (mode,) = cursor.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise LedgerError(
+            f"SQLite cannot keep the ledger in WAL mode here (it says {mode!r}).",
+            remedy="Name a file on an ordinary disk of this machine in IMAGEGEN_LEDGER_URL.",
+        )
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

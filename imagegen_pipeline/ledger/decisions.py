@@ -26,6 +26,8 @@ class Decision(StrEnum):
     LIFT = "lift"
 
 
+_DECIDABLE = (State.HELD, State.UNKNOWN, State.SUBMITTED, State.COMPLETED)
+"""What a person may decide on: what is held, and what was sent and does not come home."""
 _WORDS = {
     Decision.RESUBMIT: "A person had it sent again.",
     Decision.GIVE_UP: "A person gave it up.",
@@ -63,7 +65,8 @@ class DecisionBook:
             ]
 
     def decide(self, key: str, decision: Decision) -> int:
-        """Apply ``decision`` to what is held of an item; returns how many attempts it was.
+        """Apply ``decision`` to what is held of an item, or was sent and does not come home;
+        returns how many attempts it was.
 
         Raises DecisionError when the item has nothing that it could apply to. Nothing is
         sent: what may be made again is made by the next run that asks for it.
@@ -72,7 +75,7 @@ class DecisionBook:
         with self._database.write() as connection:
             rows = connection.execute(
                 select(attempts.c.id, attempts.c.error_kind, attempts.c.error).where(
-                    attempts.c.item_key == key, attempts.c.state == State.HELD
+                    attempts.c.item_key == key, attempts.c.state.in_(_DECIDABLE)
                 )
             ).all()
             meant = [row for row in rows if (row.error_kind == GIVEN_UP) == is_final]
@@ -88,7 +91,7 @@ class DecisionBook:
 def _outcome(key: str, decision: Decision) -> dict[str, str]:
     if decision is Decision.GIVE_UP:
         remedy = f"To have it made after all: imagegen resolve {key} --lift."
-        return {"error_kind": GIVEN_UP, "remedy": remedy}
+        return {"state": State.HELD, "error_kind": GIVEN_UP, "remedy": remedy}
     # The kind stays ``unknown``: the next attempt is marked as a possible double charge.
     remedy = "The next run that asks for it makes it anew."
     return {"state": State.FAILED, "error_kind": "unknown", "remedy": remedy}
@@ -99,4 +102,4 @@ def _nothing(key: str, kinds: list[str | None], decision: Decision) -> str:
         return f"{key} is not given up: there is nothing to lift."
     if GIVEN_UP in kinds:
         return f"{key} is given up already; --lift has it made again."
-    return f"{key} is not held: there is nothing to decide."
+    return f"{key} is not held, and nothing that was sent for it is outstanding."

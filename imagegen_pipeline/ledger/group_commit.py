@@ -31,7 +31,27 @@ class _Group:
     @property
     def stands(self) -> bool:
         """Whether the transaction is still open: a full disk makes SQLite roll it back."""
-        return bool(getattr(self.connection.connection.driver_connection, "in_transaction", True))
+        try:
+            driver = self.connection.connection.driver_connection
+        except SQLAlchemyError:
+            return False
+        return bool(getattr(driver, "in_transaction", True))
+
+
+class _Place:
+    """A thread's place in the queue, left once."""
+
+    def __init__(self, queue: GroupCommit) -> None:
+        self._queue: GroupCommit | None = queue
+        with queue.counting:
+            queue.waiting += 1
+            self.refused = queue.refused
+
+    def leave(self) -> None:
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            with queue.counting:
+                queue.waiting -= 1
 
 
 class GroupCommit:
@@ -40,10 +60,10 @@ class GroupCommit:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._turn = threading.Lock()
-        self._counting = threading.Lock()
-        self._waiting = 0
+        self.counting = threading.Lock()
+        self.waiting = 0
         self._group: _Group | None = None
-        self._refused = 0
+        self.refused = 0
         self._refusal: SQLAlchemyError | None = None
 
     @contextmanager
@@ -52,48 +72,40 @@ class GroupCommit:
 
         An exception in the block undoes its own changes only.
         """
-        self._take_turn()
+        place = _Place(self)
         try:
-            group = self._group or self._begin()
-            try:
-                with group.connection.begin_nested():
-                    yield group.connection
-            finally:
-                group.size += 1
-                if self._is_last(group):
-                    self._end(group)
+            # As a statement of its own: an interrupt cannot come between taking and giving back.
+            with self._turn:
+                place.leave()
+                group = self._group or self._begin(place)
+                try:
+                    with group.connection.begin_nested():
+                        yield group.connection
+                finally:
+                    group.size += 1
+                    if self._is_last(group):
+                        self._end(group)
         finally:
-            self._turn.release()
+            place.leave()
         self._await(group)
 
-    def _take_turn(self) -> None:
-        with self._counting:
-            self._waiting += 1
-            before = self._refused
-        try:
-            self._turn.acquire()
-        finally:
-            with self._counting:
-                self._waiting -= 1
-        if self._refused > before and self._refusal is not None:
+    def _begin(self, place: _Place) -> _Group:
+        if self.refused > place.refused and self._refusal is not None:
             # The database was locked for as long as one waits: hundreds do not wait in a row.
-            self._turn.release()
             raise self._refusal
-
-    def _begin(self) -> _Group:
         connection = self._engine.connect().execution_options(imagegen_writes=True)
         try:
             connection.begin()
         except BaseException as error:
             connection.close()
             if isinstance(error, SQLAlchemyError):
-                self._refused, self._refusal = self._refused + 1, error
+                self.refused, self._refusal = self.refused + 1, error
             raise
         self._group = _Group(connection)
         return self._group
 
     def _is_last(self, group: _Group) -> bool:
-        return not group.stands or not self._waiting or group.size >= LARGEST_GROUP
+        return not group.stands or not self.waiting or group.size >= LARGEST_GROUP
 
     def _end(self, group: _Group) -> None:
         self._group = None
@@ -103,6 +115,9 @@ class GroupCommit:
             group.connection.commit()
         except SQLAlchemyError as error:
             group.error = error
+        except BaseException:
+            group.error = InvalidRequestError("the commit was interrupted")
+            raise
         finally:
             group.connection.close()
             group.done.set()

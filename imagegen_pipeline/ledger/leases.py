@@ -16,20 +16,26 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from imagegen_pipeline.domain.errors import LeaseLostError
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.owners import is_dead
-from imagegen_pipeline.ledger.schema import about, leases
+from imagegen_pipeline.ledger.schema import EPOCH_ROW, about, leases
 
-LEASE_SECONDS = 60.0
-"""A process that has not said for so long that it lives has lost its leases."""
-_EPOCH = "lease_epoch"
+LEASE_SECONDS = 90.0
+"""A process that has not said for so long that it lives has lost its leases: longer than any
+wait for a locked ledger, which would keep it from saying so.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What one acquisition gave: the names, all held under one epoch."""
+    """What one acquisition gave: the names, all held under one epoch.
+
+    ``seized`` says that another owner's lease had ended and nobody knows that he is dead: he
+    may yet be waiting for an answer.
+    """
 
     names: tuple[str, ...]
     owner: str
     epoch: int
+    seized: bool = False
 
 
 class LeaseBook:
@@ -45,24 +51,29 @@ class LeaseBook:
         """
         now = self._database.now()
         with self._database.write() as connection:
-            others = connection.scalars(
-                select(leases.c.owner)
-                .where(leases.c.name.in_(names), leases.c.owner != owner, leases.c.until > now)
-                .distinct()
-            )
-            if not all(is_dead(other) for other in others):
+            epoch = _next_epoch(connection)
+            others = connection.execute(
+                select(leases.c.owner, (leases.c.until > now).label("holds")).where(
+                    leases.c.name.in_(names), leases.c.owner != owner
+                )
+            ).all()
+            alive = [other for other in others if not is_dead(other.owner)]
+            if any(other.holds for other in alive):
                 return None
             connection.execute(delete(leases).where(leases.c.name.in_(names)))
-            epoch = _next_epoch(connection)
             until = now + LEASE_SECONDS
             for name in names:
                 connection.execute(
                     insert(leases).values(name=name, owner=owner, epoch=epoch, until=until)
                 )
-            return Lease(tuple(names), owner, epoch)
+            return Lease(tuple(names), owner, epoch, seized=bool(alive))
 
     def check(self, connection: Connection, lease: Lease) -> None:
-        """Raise LeaseLostError unless the whole lease is held and alive in this transaction."""
+        """Raise LeaseLostError unless the whole lease is held and alive in this transaction.
+
+        Nobody else is in such a transaction at the same time.
+        """
+        _lock(connection)
         held = connection.scalar(
             select(func.count())
             .select_from(leases)
@@ -95,11 +106,12 @@ class LeaseBook:
 
 def _next_epoch(connection: Connection) -> int:
     """One more than any lease has had, also of those that were given back."""
-    row = about.c.name == _EPOCH
-    last = connection.scalar(select(about.c.value).where(row).with_for_update())
-    epoch = int(last or 0) + 1
-    if last is None:
-        connection.execute(insert(about).values(name=_EPOCH, value=str(epoch)))
-    else:
-        connection.execute(update(about).where(row).values(value=str(epoch)))
+    epoch = _lock(connection) + 1
+    connection.execute(update(about).where(about.c.name == EPOCH_ROW).values(value=str(epoch)))
     return epoch
+
+
+def _lock(connection: Connection) -> int:
+    """Keep every other process out until this transaction ends; SQLite does so anyway."""
+    row = select(about.c.value).where(about.c.name == EPOCH_ROW).with_for_update()
+    return int(connection.scalar(row) or 0)

@@ -25,12 +25,16 @@ def is_dead(owner: str) -> bool:
     number, _, _ = rest.partition("/")
     if machine != _machine() or not number.isdecimal():
         return False
+    try:
+        os.kill(int(number), 0)  # asks only; unlike /proc it shows other users' processes too
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
     import psutil
 
     try:
         return bool(psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
     except psutil.Error:
         return False
 

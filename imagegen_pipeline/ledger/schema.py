@@ -18,6 +18,8 @@ from sqlalchemy import (
 )
 
 VERSION = "2"
+EPOCH_ROW = "lease_epoch"
+"""The row of ``about`` that counts the leases."""
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite

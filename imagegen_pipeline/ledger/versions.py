@@ -34,7 +34,9 @@ def create_or_upgrade(connection: Connection, shown: str) -> None:
     schema.metadata.create_all(connection)
     if known is None:
         connection.execute(insert(schema.about).values(name="version", value=schema.VERSION))
-    elif known != schema.VERSION:
+    if known in (None, "1"):
+        connection.execute(insert(schema.about).values(name=schema.EPOCH_ROW, value="0"))
+    if known not in (None, schema.VERSION):
         for table in schema.metadata.tables.values():
             for index in table.indexes:
                 index.create(connection, checkfirst=True)

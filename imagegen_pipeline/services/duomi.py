@@ -89,9 +89,11 @@ class DuomiClient:
     def poll(self, job_id: str, endpoint: str) -> JobReport:
         """See ``ImageService.poll``."""
         answer = self._http.send("GET", f"{endpoint}/v1/tasks/{job_id}", creates=False)
-        if answer.status == 404 or _code_and_message(answer)[0] == 404:
+        if _code_and_message(answer)[0] == 404 or (
+            answer.status == 404 and isinstance(answer.body, dict)
+        ):
             raise JobExpiredError(f"Duomi no longer has task {job_id}.", job_id=job_id)
-        if answer.status >= 500:
+        if answer.status >= 500 or answer.status == 404:  # one without JSON is a gateway's
             raise ServiceBusyError(_status_sentence(answer), retry_after=answer.retry_after)
         _raise_refusal(answer, creates=False)
         body = require_object(answer, service="Duomi")
@@ -162,7 +164,7 @@ def _task_id(answer: Answer) -> str:
     task = body.get("id") if isinstance(body, dict) else None
     if not isinstance(task, str | int) or not str(task):
         # The request was accepted with 200: a task may run that has no name for us.
-        raise OutcomeUnknownError(f"Duomi accepted the task but named none: {answer.excerpt!r}.")
+        raise BadAnswerError(f"Duomi accepted the task but named none: {answer.excerpt!r}.")
     return str(task)
 
 

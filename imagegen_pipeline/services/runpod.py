@@ -86,9 +86,7 @@ class RunPodClient:
         body = answer.body
         job_id = body.get("id") if isinstance(body, dict) else None
         if not isinstance(job_id, str) or not job_id:
-            raise OutcomeUnknownError(
-                f"RunPod accepted the job but named none: {answer.excerpt!r}."
-            )
+            raise BadAnswerError(f"RunPod accepted the job but named none: {answer.excerpt!r}.")
         return Submission(job_id=job_id)
 
     def _graph(self, request: GenerationRequest) -> dict[str, Any]:
@@ -110,6 +108,8 @@ class RunPodClient:
     def poll(self, job_id: str, endpoint: str) -> JobReport:
         """See ``ImageService.poll``; raises JobFailedError for every way a job can fail."""
         answer = self._http.send("GET", f"{endpoint}/status/{job_id}", creates=False)
+        if answer.status == 404 and not isinstance(answer.body, dict):
+            raise ServiceBusyError(f"RunPod's gateway answered with 404: {answer.excerpt}.")
         if answer.status == 404 and not _says_no_endpoint(answer):
             raise JobExpiredError(
                 f"RunPod no longer has job {job_id} ({answer.excerpt}): its result is kept for "

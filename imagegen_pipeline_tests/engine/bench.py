@@ -159,6 +159,15 @@ class Bench:
         """From here on nothing goes wrong any more."""
         requests.delete(f"{self.simulator.url}/_sim/faults", timeout=10).raise_for_status()
 
+    def age(self, seconds: float) -> None:
+        """As if every attempt had been planned and sent so much earlier."""
+        with sqlite3.connect(self.pipeline.settings.data_dir / "imagegen.db") as connection:
+            connection.execute(
+                "UPDATE attempts SET submitted_at = submitted_at - ?, created_at = created_at - ?",
+                (seconds, seconds),
+            )
+        connection.close()
+
     def expire_leases(self) -> None:
         """As if a minute had passed since a process died."""
         with sqlite3.connect(self.pipeline.settings.data_dir / "imagegen.db") as connection:

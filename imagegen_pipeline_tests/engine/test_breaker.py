@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from imagegen_pipeline.domain.errors import (
+    RateLimitedError,
     RequestRefusedError,
     ServiceBusyError,
     ServiceDownError,
@@ -18,16 +21,23 @@ from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, FakeClock, count
 GO = threading.Event()
 
 
+@contextmanager
+def through(breaker: Breaker, stop: threading.Event = GO) -> Iterator[None]:
+    """One submit."""
+    with breaker.watch(probe=breaker.enter(stop)):
+        yield
+
+
 def fail(breaker: Breaker, error: Exception | None = None) -> None:
     """One submit that the service is too busy for."""
     error = error or ServiceBusyError("Busy.")
-    with pytest.raises(type(error)), breaker.through(GO):
+    with pytest.raises(type(error)), through(breaker):
         raise error
 
 
 def answer(breaker: Breaker) -> None:
     """One submit that is answered."""
-    with breaker.through(GO):
+    with through(breaker):
         pass
 
 
@@ -66,7 +76,7 @@ def test_failures_in_a_row_pause_longer_and_longer() -> None:
     for _ in range(PROBES):
         fail(breaker)
     assert clock.waits == [15, 30, 60, 120, 120]
-    with pytest.raises(ServiceDownError) as caught, breaker.through(GO):
+    with pytest.raises(ServiceDownError) as caught, through(breaker):
         pass
     assert caught.value.stops_batch
     assert "10 times in a row" in str(caught.value)
@@ -125,5 +135,26 @@ def test_a_stop_ends_the_pause() -> None:
         fail(breaker)
     stopped = threading.Event()
     stopped.set()
-    with pytest.raises(StoppedError), breaker.through(stopped):
+    with pytest.raises(StoppedError), through(breaker, stopped):
         pass
+
+
+def test_too_many_requests_are_a_reason_to_pause_too() -> None:
+    """A 429 without a Retry-After says that it is too much: after five the batch pauses."""
+    clock = FakeClock()
+    breaker = Breaker(clock)
+    for _ in range(FAILURES):
+        fail(breaker, RateLimitedError("Too many."))
+    answer(breaker)
+    assert clock.waits == [15]
+
+
+def test_a_submit_that_was_not_tried_counts_as_nothing() -> None:
+    """Who gives his turn back, a probe too, changes nothing for the others."""
+    clock = FakeClock()
+    breaker = Breaker(clock)
+    for _ in range(FAILURES):
+        fail(breaker)
+    breaker.leave(probe=breaker.enter(GO))
+    fail(breaker)
+    assert clock.waits == [15]

@@ -79,6 +79,7 @@ def test_a_job_that_the_service_forgot_is_expired_and_made_anew(bench: Bench) ->
     attempt = plan_base(bench, actor)
     endpoint = bench.pipeline.service("runpod").endpoint
     bench.pipeline.ledger.attempts.submitted(attempt, job_id="long-gone-u1", endpoint=endpoint)
+    bench.age(HOUR)
     outcome = bench.make_base(actor)
 
     assert outcome.status is Status.MADE
@@ -169,7 +170,7 @@ def test_a_job_that_is_done_at_its_deadline_is_taken(bench: Bench) -> None:
     actor = bench.actor()
     submitted(bench, actor)
     until(lambda: bench.simulator.billed("runpod"))
-    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=2)
+    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=1)
     outcome = make_base(bench, actor, bench.on_fake_clock(deadlines=Deadlines(queue=0, run=30)))
 
     assert outcome.status is Status.MADE

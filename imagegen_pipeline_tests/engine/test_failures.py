@@ -14,7 +14,7 @@ from imagegen_pipeline.domain.generation import GenerationRequest, State, Status
 from imagegen_pipeline.services.base import ImageService, JobReport, RemoteImage, Submission
 from imagegen_pipeline.services.duomi import DuomiClient
 from imagegen_pipeline.store import LocalStore, StoredPicture
-from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, counts, picture
+from imagegen_pipeline_tests.engine.bench import HOUR, SUBMIT, Bench, counts, picture
 
 THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
 
@@ -24,8 +24,6 @@ THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
     [
         ({"fault": "status", "status": 400}, "bad_request"),
         ({"fault": "code_in_200"}, "bad_request"),
-        ({"fault": "truncated_picture"}, "not_a_picture"),
-        ({"fault": "bomb"}, "not_a_picture"),
     ],
     ids=lambda value: str(value["fault"]) if isinstance(value, dict) else "",
 )
@@ -43,6 +41,43 @@ def test_a_failure_stops_only_its_item(bench: Bench, fault: dict[str, Any], kind
     (attempt,) = bench.attempts(prompts[1].key)
     assert (attempt.state, attempt.error_kind) == (State.FAILED, kind)
     assert counts(bench.make(prompts)) == {"reused": 2, "made": 1}
+
+
+@pytest.mark.parametrize("fault", ["truncated_picture", "bomb"])
+def test_a_picture_that_stays_bad_is_fetched_again_while_its_url_lives(
+    bench: Bench, fault: str
+) -> None:
+    """For an hour later runs fetch it again and pay nothing; a *regenerate* buys a new one at
+    once, and after the hour any run does.
+    """
+    prompts = bench.prompts(**THREE)
+    bench.simulator.fault(service="duomi", operation="submit", match="boat b", fault=fault)
+    outcomes = bench.make(prompts)
+
+    assert counts(outcomes) == {"made": 2, "failed": 1}
+    failed = outcomes[prompts[1].key]
+    assert failed.error_kind == "not_a_picture"
+    assert "--regenerate" in failed.reason
+    assert bench.states(prompts[1].key) == [State.COMPLETED]
+    assert list((bench.project.results / "quarantine").glob("*.bin"))
+    assert bench.make_one(prompts[1]).error_kind == "not_a_picture"
+    assert bench.simulator.billed() == 3
+
+    anew = bench.make_one(prompts[1], regenerate=True)
+    assert anew.status is Status.MADE
+    assert bench.simulator.billed() == 4
+    assert bench.make_one(prompts[1]).ok
+
+
+def test_a_picture_that_stays_bad_for_an_hour_is_bought_anew(bench: Bench) -> None:
+    """Once no URL lives any more, the attempt is closed and the item made."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="truncated_picture")
+    assert bench.make_one(prompt).error_kind == "not_a_picture"
+    bench.age(2 * HOUR)
+    assert bench.make_one(prompt).status is Status.MADE
+    assert bench.states() == [State.FAILED, State.STORED]
+    assert bench.simulator.billed() == 2
 
 
 @pytest.mark.parametrize("fault", ["html_200", "broken_json", "empty_images", "broken_base64"])

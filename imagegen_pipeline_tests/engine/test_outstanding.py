@@ -8,6 +8,7 @@ from imagegen_pipeline.domain.generation import Outcome, State, Status
 from imagegen_pipeline_tests.conftest import until
 from imagegen_pipeline_tests.engine.bench import (
     GPT,
+    HOUR,
     PARAMETERS,
     RUN,
     SUBMIT,
@@ -106,16 +107,21 @@ def test_an_item_that_somebody_is_at_is_left_to_him(bench: Bench) -> None:
     bench.pipeline.ledger.leases.acquire([f"item:{actor.key}"], "a batch")
     outcome = collect(bench)[actor.key]
     assert outcome.status is Status.SKIPPED
-    assert "another was at this item" in outcome.reason
+    assert "Another process is at this item" in outcome.reason
     assert bench.states() == [State.SUBMITTED]
 
 
 def test_a_job_past_its_retention_is_expired(bench: Bench) -> None:
-    """What the service no longer has is written down as billed and lost."""
+    """What the service no longer has is written down as billed and lost; not while it must
+    have it still, whatever a gateway says.
+    """
     actor = bench.actor()
     attempt = plan_base(bench, actor)
     endpoint = bench.pipeline.service("runpod").endpoint
     bench.pipeline.ledger.attempts.submitted(attempt, job_id="long-gone", endpoint=endpoint)
+    early = collect(bench)[actor.key]
+    assert (early.status, bench.states()) == (Status.SKIPPED, [State.SUBMITTED])
+    bench.age(HOUR)
     outcome = collect(bench)[actor.key]
     assert (outcome.status, outcome.error_kind) == (Status.FAILED, "job_expired")
     assert bench.states() == [State.EXPIRED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import pytest
 import requests
 
+from imagegen_pipeline.domain.errors import MissingKeyError, OutcomeUnknownError
 from imagegen_pipeline.domain.generation import Attempt, State, Status
 from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.engine import Order
+from imagegen_pipeline.ledger import Decision
+from imagegen_pipeline.services.base import ImageService
 from imagegen_pipeline_tests.engine.bench import (
     DRAWN,
     HOUR,
@@ -19,6 +24,8 @@ from imagegen_pipeline_tests.engine.bench import (
     Bench,
     FakeClock,
     picture,
+    plan_base,
+    submitted,
 )
 from imagegen_pipeline_tests.ledger.things import submitting
 
@@ -218,3 +225,76 @@ def test_a_valid_picture_is_reused_whatever_is_open(bench: Bench, state: str) ->
 
     assert (again.status, again.path) == (Status.REUSED, made.path)
     assert bench.simulator.billed() == 1
+
+
+def test_without_its_key_a_job_is_left_and_not_written_off(bench: Bench) -> None:
+    """A process that has no key for a service cannot collect, and must not give up, what was
+    sent there; a picture whose URL is known needs no key.
+    """
+    actor, prompt = bench.actor(), bench.prompt()
+    submitted(bench, actor)
+    bench.simulator.fault(
+        service="files", operation="download", fault="status", status=500, times=4
+    )
+    bench.make_one(prompt, shop=bench.on_fake_clock())
+
+    def no_key(name: str) -> ImageService:
+        raise MissingKeyError(f"{name}'s key")
+
+    bench.pipeline.__dict__["workshop"] = replace(bench.pipeline.workshop, service=no_key)
+    outcomes = {outcome.item_key: outcome for outcome in bench.pipeline.collect()}
+    assert outcomes[actor.key].error_kind == "missing_key"
+    assert outcomes[prompt.key].status is Status.MADE
+    assert bench.states(actor.key) == [State.SUBMITTED]
+
+
+def test_a_live_process_that_was_not_heard_of_is_waited_for(bench: Bench) -> None:
+    """A lease that ended while nobody knows that its owner is dead: his request is not called
+    unknown before his answer would have come, and not sent again.
+    """
+    prompt = bench.prompt()
+    names = [f"item:{prompt.key}"]
+    bench.pipeline.ledger.leases.acquire(names, "another machine/1/a")
+    attempt = submitting(bench.pipeline.ledger, bench.plan(prompt))
+    bench.expire_leases()
+
+    class Clock(FakeClock):
+        def wait(self, stop: threading.Event, seconds: float) -> bool:
+            """The other's answer comes meanwhile."""
+            if not self.waits:
+                bench.pipeline.ledger.attempts.completed(
+                    attempt, result_url=paid_url(bench, attempt)
+                )
+            return super().wait(stop, seconds)
+
+    clock = Clock()
+    outcome = bench.make_one(prompt, shop=bench.on_fake_clock(clock=clock))
+    assert outcome.status is Status.MADE
+    assert clock.waits[0] > 60
+    assert bench.states() == [State.STORED]
+    assert bench.simulator.billed() == 1
+
+
+def test_a_late_job_is_noted_when_a_person_had_it_sent_again(bench: Bench) -> None:
+    """A sleeper's answer that comes after the decision brings its job back into the ledger."""
+    actor = bench.actor()
+    attempt = plan_base(bench, actor)
+    book = bench.pipeline.ledger.attempts
+    book.unknown(attempt, OutcomeUnknownError("Silence."))
+    bench.pipeline.resolve(actor.key, Decision.RESUBMIT)
+    late = book.submitted(attempt, job_id="late-1", endpoint="https://e")
+    assert (late.state, late.job_id) == (State.SUBMITTED, "late-1")
+
+
+def test_a_refused_poll_stops_no_other_item(bench: Bench) -> None:
+    """A job that an old key sent and the new one may not see fails its own item only."""
+    actor, other = bench.actor("0100_a"), bench.actor("0100_b")
+    submitted(bench, actor)
+    bench.simulator.fault(service="runpod", operation="status", fault="status", status=401)
+    outcomes = {
+        one.item_key: one
+        for one in bench.pipeline.generate_base_images([actor, other], Order(concurrency=1))
+    }
+    assert outcomes[actor.key].error_kind == "job_elsewhere"
+    assert outcomes[other.key].status is Status.MADE
+    assert bench.states(actor.key) == [State.SUBMITTED]

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from imagegen_pipeline.domain.errors import OutcomeUnknownError, RateLimitedError
 from imagegen_pipeline.domain.generation import State, Status
 from imagegen_pipeline_tests.conftest import Project, Simulator
-from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, counts
+from imagegen_pipeline_tests.engine.bench import GPT, PARAMETERS, SUBMIT, Bench, counts
 from imagegen_pipeline_tests.ledger.things import submitting
 
 
@@ -155,3 +156,44 @@ def test_a_refused_resubmit_does_not_forget_the_first(bench: Bench) -> None:
     assert (failed.status, held.status) == (Status.FAILED, Status.HELD)
     assert [a.possible_double_charge for a in bench.attempts()] == [False, True, True]
     assert bench.requests(SUBMIT) == 3
+
+
+def test_from_the_third_in_ten_minutes_on_nothing_is_sent_twice(bench: Bench) -> None:
+    """Of five items whose answers are lost the first two are sent again, the others are held;
+    what was lost longer ago does not count.
+    """
+    prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(5)})
+    for number in range(5):
+        lose_answers(bench, times=1, match=f"boat {number}")
+    outcomes = bench.make(prompts, shop=bench.on_fake_clock(), concurrency=1)
+    assert counts(outcomes) == {"made": 2, "held": 3}
+    assert bench.simulator.billed() == 7
+    held = [outcome for outcome in outcomes.values() if not outcome.ok]
+    assert "in ten minutes" in held[0].reason
+
+    bench.age(11 * 60)
+    later = bench.prompt("a later boat", stem="later")
+    lose_answers(bench, times=1, match="later")
+    assert bench.make_one(later, shop=bench.on_fake_clock()).status is Status.MADE
+
+
+def test_a_second_try_that_never_left_uses_nothing_up(holding: Bench) -> None:
+    """A lost answer, then a refusal: with ``hold`` nothing is sent, however often it is asked."""
+    prompt = holding.prompt()
+    book = holding.pipeline.ledger.attempts
+    lost = submitting(holding.pipeline.ledger, holding.plan(prompt))
+    book.unknown(lost, OutcomeUnknownError("Silence."))
+    again = holding.plan(prompt, possible_double_charge=True, file_stem="again")
+    book.failed(again, RateLimitedError("Too many."))
+
+    assert holding.make_one(prompt).status is Status.HELD
+    assert holding.requests(SUBMIT) == 0
+
+
+def test_a_task_without_a_name_is_held(bench: Bench) -> None:
+    """A 200 to a task's submit that names none may have begun one: it is not sent again."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="html_200", work=True)
+    outcome = bench.make_one(prompt, GPT)
+    assert (outcome.status, outcome.error_kind) == (Status.HELD, "bad_answer")
+    assert bench.requests(SUBMIT) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 
 import pytest
@@ -80,3 +81,47 @@ def test_a_file_in_the_folders_place_is_found_before_anything_is_bought(bench: B
         bench.make_one(prompt)
     assert bench.requests(SUBMIT) == 0
     assert State.SUBMITTING not in bench.states()
+
+
+def test_items_held_from_before_stop_no_later_batch(bench: Bench) -> None:
+    """Only what a batch pays for itself in vain counts: what earlier ones left held does not."""
+    prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(9)})
+    bench.simulator.fault(service="duomi", operation="submit", fault="empty_images", times=3)
+    first = bench.make(prompts, concurrency=1)
+    assert counts(first) == {"held": 3, "skipped": 6}
+    assert counts(bench.make(prompts, concurrency=1)) == {"held": 3, "made": 6}
+
+
+def test_jobs_that_fail_one_after_another_stop_the_batch(bench: Bench) -> None:
+    """Ten jobs in a row that the service took on and failed: the eleventh is not bought."""
+    actors = [bench.actor(f"actor_{n:02}") for n in range(20)]
+    bench.simulator.fault(service="runpod", operation="submit", fault="no_output", times=-1)
+    batch = bench.pipeline.generate_base_images(actors, Order(concurrency=1))
+    outcomes = {outcome.item_key: outcome for outcome in batch}
+    assert counts(outcomes) == {"failed": 10, "skipped": 10}
+    assert bench.simulator.billed("runpod") == 10
+
+
+def test_a_library_that_is_not_mounted_is_not_bought_anew(bench: Bench) -> None:
+    """The folder of all pictures is missing at the start: nothing is bought, and the error says
+    how many pictures were in it; who makes the folder has them made anew.
+    """
+    prompts = bench.prompts(a="boat a", b="boat b")
+    bench.make(prompts)
+    shutil.rmtree(bench.project.results / "generated_images")
+    with pytest.raises(StoreError, match="2 pictures were kept in it"):
+        bench.make(prompts)
+    assert bench.simulator.billed() == 2
+    (bench.project.results / "generated_images").mkdir()
+    assert counts(bench.make(prompts)) == {"made": 2}
+
+
+def test_a_batch_that_its_caller_leaves_buys_nothing_more(bench: Bench) -> None:
+    """An exception in who takes the outcomes ends the buying too."""
+    prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(12)})
+    batch = bench.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=1))
+    with contextlib.suppress(RuntimeError), batch:
+        for _outcome in batch:
+            raise RuntimeError
+    list(batch)
+    assert bench.simulator.billed() <= 2

@@ -36,7 +36,9 @@ STEPS: dict[str, Step] = {
     "unknown": lambda ledger, attempt: ledger.attempts.unknown(
         attempt, OutcomeUnknownError("Silence.")
     ),
-    "held": lambda ledger, attempt: ledger.attempts.held(attempt, remedy="Decide."),
+    "held": lambda ledger, attempt: ledger.attempts.held(
+        attempt, error="Silence.", remedy="Decide."
+    ),
     "expired": lambda ledger, attempt: ledger.attempts.expired(
         attempt, JobExpiredError("Gone.", job_id="j")
     ),

@@ -32,7 +32,7 @@ def test_a_reader_is_not_held_up_by_a_writer(url: str) -> None:
     with closing(Database(url)) as database, database.write() as writer:
         writer.exec_driver_sql("INSERT INTO about VALUES ('x', 'y')")
         with database.read() as reader:
-            assert reader.exec_driver_sql("SELECT count(*) FROM about").scalar() == 1
+            assert reader.exec_driver_sql("SELECT count(*) FROM about").scalar() == 2
 
 
 def test_what_fails_midway_did_not_happen(url: str) -> None:
@@ -47,7 +47,7 @@ def test_what_fails_midway_did_not_happen(url: str) -> None:
         with pytest.raises(RuntimeError):
             broken_off(database)
         with database.read() as connection:
-            assert connection.exec_driver_sql("SELECT count(*) FROM about").scalar() == 1
+            assert connection.exec_driver_sql("SELECT count(*) FROM about").scalar() == 2
 
 
 def test_the_clock_is_the_databases_own(url: str) -> None:

@@ -61,7 +61,7 @@ def write_at_once(
         futures = [pool.submit(begin, work) for work in works]
         for _ in works:
             started.acquire()
-        until(lambda: database._group is not None and database._group._waiting == len(works) - 1)
+        until(lambda: database._group is not None and database._group.waiting == len(works) - 1)
         other.release()
     return futures, len(commits)
 
@@ -115,13 +115,13 @@ def test_a_commit_that_its_thread_never_made_is_made_by_another(url: str) -> Non
     with closing(Database(url)) as database:
         group = database._group
         assert group is not None
-        group._waiting = 1  # as if a thread had been interrupted while it queued
+        group.waiting = 1  # as if a thread had been interrupted while it queued
         writer = threading.Thread(target=insert, args=(database, "left"))
         writer.start()
         writer.join(timeout=30)
         assert not writer.is_alive()
         assert "left" in names(url)
-        group._waiting = 0
+        group.waiting = 0
 
 
 def test_a_lost_transaction_is_told_to_everyone_in_it(url: str) -> None:

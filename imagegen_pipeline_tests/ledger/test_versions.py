@@ -18,6 +18,7 @@ def downgrade(url: str) -> None:
             connection.execute(f"DROP INDEX {index}")
         connection.execute("ALTER TABLE attempts DROP COLUMN reserved")
         connection.execute("ALTER TABLE leases DROP COLUMN epoch")
+        connection.execute("DELETE FROM about WHERE name = 'lease_epoch'")
         connection.execute("UPDATE about SET value = '1' WHERE name = 'version'")
 
 

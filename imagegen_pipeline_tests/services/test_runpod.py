@@ -218,7 +218,7 @@ def test_a_page_in_place_of_a_job_cannot_be_understood(
         simulator.fault(service="runpod", operation=operation, fault=fault)
     with pytest.raises(BadAnswerError, match="not a JSON object"):
         runpod.poll("j", runpod.endpoint)
-    with pytest.raises(OutcomeUnknownError, match="named none"):
+    with pytest.raises(BadAnswerError, match="named none"):
         runpod.submit(flux())
 
 

@@ -1,0 +1,227 @@
+"""What the ledger knows of attempts: reading only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import func, or_, select
+
+from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, State
+from imagegen_pipeline.ledger.admission import money_of_today
+from imagegen_pipeline.ledger.database import Database
+from imagegen_pipeline.ledger.schema import attempts, items
+
+COLUMNS = list(attempts.c)
+
+
+class AttemptQueries:
+    """Questions to the ``attempts`` table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def current(self, item_key: str) -> Attempt | None:
+        """The attempt that made the item's current picture."""
+        query = (
+            select(*COLUMNS)
+            .join(items, items.c.current_attempt == attempts.c.id)
+            .where(items.c.key == item_key)
+        )
+        return self._first(query)
+
+    def open(self, item_key: str) -> list[Attempt]:
+        """The item's attempts that have not ended, oldest first."""
+        query = (
+            select(*COLUMNS)
+            .where(attempts.c.item_key == item_key, attempts.c.state.in_(OPEN_STATES))
+            .order_by(attempts.c.id)
+        )
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
+    def unfinished(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
+        """Attempts of all items that have not ended, oldest first, from ``after`` (an id) on."""
+        query = (
+            select(*COLUMNS)
+            .where(attempts.c.state.in_(OPEN_STATES), attempts.c.id > after)
+            .order_by(attempts.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
+    def unfinished_twins(self, item_key: str, sent_fingerprint: str) -> list[Attempt]:
+        """Attempts of other items at the same picture, seed and all, that have not ended."""
+        query = (
+            select(*COLUMNS)
+            .where(
+                attempts.c.sent_fingerprint == sent_fingerprint,
+                attempts.c.item_key != item_key,
+                attempts.c.regenerate.is_(False),
+                attempts.c.state.in_(OPEN_STATES),
+            )
+            .order_by(attempts.c.id)
+        )
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
+    def unfinished_keys(self) -> set[str]:
+        """The items that have attempts which have not ended."""
+        query = select(attempts.c.item_key).where(attempts.c.state.in_(OPEN_STATES)).distinct()
+        with self._database.read() as connection:
+            return set(connection.scalars(query))
+
+    def unknown_lately(self, service: str, seconds: float) -> int:
+        """How many requests that left in the last ``seconds`` got no answer from a service."""
+        query = (
+            select(func.count())
+            .select_from(attempts)
+            .where(
+                attempts.c.service == service,
+                attempts.c.state.in_((State.UNKNOWN, State.HELD)),
+                attempts.c.submitted_at >= self._database.now() - seconds,
+            )
+        )
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def spent_today(self) -> float:
+        """Money of the day (UTC): costs, and what is set aside where they are not known yet."""
+        with self._database.read() as connection:
+            now = float(connection.scalar(select(self._database.now())) or 0.0)
+            return money_of_today(connection, now)
+
+    def of_intent(self, item_key: str, intent: str) -> Attempt | None:
+        """The newest picture that was made for this item by a *regenerate* of this intent."""
+        query = (
+            select(*COLUMNS)
+            .where(
+                attempts.c.item_key == item_key,
+                attempts.c.intent == intent,
+                attempts.c.regenerate.is_(True),
+                attempts.c.state == State.STORED,
+            )
+            .order_by(attempts.c.id.desc())
+        )
+        return self._first(query)
+
+    def last(self, item_key: str, fingerprint: str, *, intent: str | None = None) -> Attempt | None:
+        """The item's newest attempt at this request (of this intent), however it ended."""
+        query = (
+            select(*COLUMNS)
+            .where(attempts.c.item_key == item_key, attempts.c.fingerprint == fingerprint)
+            .order_by(attempts.c.id.desc())
+        )
+        if intent is not None:
+            query = query.where(attempts.c.intent == intent)
+        return self._first(query)
+
+    def last_that_left(
+        self, item_key: str, fingerprint: str, *, intent: str | None = None
+    ) -> Attempt | None:
+        """As ``last``, without those that ended before the service had taken anything on."""
+        query = (
+            select(*COLUMNS)
+            .where(
+                attempts.c.item_key == item_key,
+                attempts.c.fingerprint == fingerprint,
+                or_(attempts.c.state != State.FAILED, attempts.c.submitted_at.is_not(None)),
+            )
+            .order_by(attempts.c.id.desc())
+        )
+        if intent is not None:
+            query = query.where(attempts.c.intent == intent)
+        return self._first(query)
+
+    def pictures_in(self, folder: str) -> int:
+        """How many current pictures lie in ``folder`` or below it, as the ledger writes it."""
+        query = (
+            select(func.count())
+            .select_from(attempts)
+            .join(items, items.c.current_attempt == attempts.c.id)
+            .where(
+                or_(
+                    attempts.c.folder == folder,
+                    attempts.c.folder.startswith(f"{folder}/", autoescape=True),
+                )
+            )
+        )
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def same_picture(self, sent_fingerprint: str) -> list[Attempt]:
+        """Stored pictures of the same request, seed and all, newest first: the likeliest to
+        be on disk still.
+        """
+        query = (
+            select(*COLUMNS)
+            .where(
+                attempts.c.sent_fingerprint == sent_fingerprint,
+                attempts.c.state == State.STORED,
+            )
+            .order_by(attempts.c.id.desc())
+            .limit(10)
+        )
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
+    def get(self, attempt_ids: Sequence[int]) -> list[Attempt]:
+        """Attempts by their ids."""
+        query = select(*COLUMNS).where(attempts.c.id.in_(attempt_ids)).order_by(attempts.c.id)
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
+    def is_reserved(self, folder: str, stem: str) -> bool:
+        """Whether an attempt has this name, written or not."""
+        query = select(attempts.c.id).where(
+            attempts.c.folder == folder, attempts.c.file_stem == stem
+        )
+        with self._database.read() as connection:
+            return connection.scalar(query.limit(1)) is not None
+
+    def unreported(self, *, before: float | None = None, limit: int = 1000) -> list[Attempt]:
+        """Current pictures that Dagster has not heard of (and that were stored ``before``)."""
+        query = (
+            select(*COLUMNS)
+            .join(items, items.c.current_attempt == attempts.c.id)
+            .where(attempts.c.reported.is_(False), attempts.c.state == State.STORED)
+            .order_by(attempts.c.id)
+            .limit(limit)
+        )
+        if before is not None:
+            query = query.where(attempts.c.finished_at < before)
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
+    def rows(self) -> Iterator[tuple[Attempt, Any]]:
+        """Every attempt with its item's row, oldest first: what the results are made of."""
+        query = (
+            select(
+                *COLUMNS,
+                items.c.source.label("item_source"),
+                items.c.location.label("item_location"),
+                items.c.gone.label("item_gone"),
+                items.c.kind.label("item_kind"),
+                items.c.current_attempt.label("item_current_attempt"),
+            )
+            .join(items, items.c.key == attempts.c.item_key)
+            .order_by(attempts.c.id)
+        )
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                yield to_attempt(row), row
+
+    def _first(self, query: Any) -> Attempt | None:  # noqa: ANN401 - SQLAlchemy's select
+        with self._database.read() as connection:
+            row = connection.execute(query.limit(1)).one_or_none()
+        return None if row is None else to_attempt(row)
+
+
+def to_attempt(row: Any) -> Attempt:  # noqa: ANN401 - SQLAlchemy rows have no static columns
+    """A row of the table as an attempt."""
+    values = {column.name: getattr(row, column.name) for column in COLUMNS}
+    values["seed"] = int(values["seed"])
+    values["state"] = State(values["state"])
+    values["warnings"] = tuple(values["warnings"])
+    return Attempt(**values)
