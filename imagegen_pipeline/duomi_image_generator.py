@@ -10,6 +10,7 @@ from typing import Any
 
 from imagegen_pipeline.domain.errors import (
     ImagegenError,
+    NameTakenError,
     RequestRefusedError,
     SetupError,
     SourceError,
@@ -106,10 +107,8 @@ class DuomiImageGenerator:
                 continue
             try:
                 stored = store.share(store.relative(Path(path)), folder, stem, about)
-            except StoreError:
-                if store.is_taken(folder, stem):  # another was quicker: the next name
-                    continue
-                raise
+            except NameTakenError:  # another was quicker: the next name
+                continue
             return str(store.absolute(stored.path))
         raise StoreError(f"{wish}_2 to {wish}_9999 are all taken in {work.settings.output_dir}.")
 

@@ -22,7 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from imagegen_pipeline.domain.errors import NotAPictureError, StoreError, UnreadableError
+from imagegen_pipeline.domain.errors import (
+    NameTakenError,
+    NotAPictureError,
+    StoreError,
+    UnreadableError,
+)
 from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.domain.images import SUFFIXES, Picture, decode_picture, to_png
 from imagegen_pipeline.whole_files import spare_file
@@ -105,7 +110,7 @@ class LocalStore:
         picture = decode_picture(data)
         place = self._folder(folder)
         target = place / f"{stem}{picture.suffix}"
-        self._write_new(target, data)
+        self._write_new(target, data, same_is_fine=True)
         self._remember(picture)
         return self._sidecar(picture, target, about)
 
@@ -296,33 +301,25 @@ class LocalStore:
             place.mkdir(parents=True, exist_ok=True)
         return place
 
-    def _write_new(self, target: Path, data: bytes) -> None:
-        """Write whole and durable, or leave nothing; an existing file is never overwritten."""
+    def _write_new(self, target: Path, data: bytes, *, same_is_fine: bool = False) -> None:
+        """Write whole and durable, or leave nothing; an existing file is never overwritten.
+
+        One that another process has written with the same bytes may be what is wanted.
+        """
         with _as_store_error(target, "written"):
             target.parent.mkdir(parents=True, exist_ok=True)
             spare = spare_file(target, data)
             try:
                 try:
                     os.link(spare, target)  # unlike rename(), refuses a name that is taken
-                except FileExistsError:
-                    _require_same(target, data)
                 except OSError:
-                    if target.exists():
-                        _require_same(target, data)
-                    else:
-                        spare.replace(target)
+                    if not target.exists():
+                        spare.replace(target)  # a file system without hard links
+                    elif not (same_is_fine and target.read_bytes() == data):
+                        raise NameTakenError(f"{target} is there already.") from None
             finally:
                 spare.unlink(missing_ok=True)
             _flush_folder(target.parent)
-
-
-def _require_same(target: Path, data: bytes) -> None:
-    """What another process wrote under the same name is fine if it is the same."""
-    if target.read_bytes() != data:
-        raise UnreadableError(
-            f"{target} is there already, with something else in it.",
-            remedy="Move it away, then run again: nothing is overwritten.",
-        )
 
 
 def _flush_folder(folder: Path) -> None:

@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imagegen_pipeline.domain.errors import NotAPictureError, StoreError, UnreadableError
+from imagegen_pipeline.domain.errors import (
+    NameTakenError,
+    NotAPictureError,
+    StoreError,
+)
 from imagegen_pipeline.domain.keys import safe_file_stem
 from imagegen_pipeline.simulator.damaged_pictures import render
 from imagegen_pipeline.simulator.faults import Fault
@@ -117,7 +121,7 @@ def test_nothing_is_ever_overwritten(
         request.getfixturevalue("no_links")
     first = store.keep(picture("red"), "images", "fox", ABOUT)
     before = files_in(store.root / "images")
-    with pytest.raises(UnreadableError, match=r"fox\.png is there already"):
+    with pytest.raises(NameTakenError, match=r"fox\.png is there already"):
         store.keep(picture("blue"), "images", "fox", {"key": "other"})
     assert store.matches(first.path, first.digest)
     assert files_in(store.root / "images") == before
@@ -129,7 +133,7 @@ def test_of_many_writers_of_one_name_one_wins(store: LocalStore) -> None:
     """Writers that race for a name leave one whole picture, and every other one is told."""
     colours = ["red", "green", "blue", "white", "black", "yellow"]
     won: list[StoredPicture] = []
-    lost: list[UnreadableError] = []
+    lost: list[NameTakenError] = []
     together = threading.Barrier(len(colours))
 
     def write(colour: str) -> None:
@@ -137,7 +141,7 @@ def test_of_many_writers_of_one_name_one_wins(store: LocalStore) -> None:
         together.wait(10)
         try:
             won.append(store.keep(data, "images", "fox", ABOUT))
-        except UnreadableError as error:
+        except NameTakenError as error:
             lost.append(error)
 
     threads = [threading.Thread(target=write, args=(colour,)) for colour in colours]
@@ -257,7 +261,7 @@ def test_sharing_never_overwrites(store: LocalStore) -> None:
     """A taken name is refused to a sharer too; a picture that is gone cannot be shared."""
     first = store.keep(picture("red"), "images", "fox", ABOUT)
     taken = store.keep(picture("blue"), "images", "wolf", ABOUT)
-    with pytest.raises(UnreadableError, match=r"wolf\.png is there already"):
+    with pytest.raises(NameTakenError, match=r"wolf\.png is there already"):
         store.share(first.path, "images", "wolf", ABOUT)
     assert store.matches(taken.path, taken.digest)
     with pytest.raises(StoreError, match="cannot be read"):

@@ -25,6 +25,7 @@ ImagegenError                 kind                 stops     what happened
 ├── PictureError              picture              the item  what arrived is not a usable picture
 │   ├── NotAPictureError      not_a_picture        the item  bytes that do not decode
 │   ├── UnreadableError       unreadable_picture   the item  a file of ours that cannot be read
+│   ├── NameTakenError        name_taken           the item  another file has the settled name
 │   └── DownloadError         download             the item  the picture's URL did not deliver
 │       └── UrlRefusedError   url_refused          the batch an address that we do not fetch from
 ├── BrokenPicturesError       broken_pictures      the batch paid answers, none of them usable
@@ -327,6 +328,13 @@ class DayLimitError(SpendingError):
 
     kind = "day_limit"
     remedy = "Run again tomorrow (UTC), or raise IMAGEGEN_RATE_PER_DAY: what is made is reused."
+
+
+class NameTakenError(PictureError):
+    """A file with other content lies where a picture was to be written: it is left alone."""
+
+    kind = "name_taken"
+    remedy = "Move that file away, then run again: nothing is overwritten."
 
 
 class StoreError(ImagegenError):

@@ -9,6 +9,7 @@ from imagegen_pipeline.domain.errors import (
     JobElsewhereError,
     JobExpiredError,
     LedgerError,
+    NameTakenError,
     OutcomeUnknownError,
     ServiceError,
     StoppedError,
@@ -24,7 +25,14 @@ from imagegen_pipeline.services.base import RemoteImage
 
 JOB_SECONDS = 24 * 3600
 """How long a job at an endpoint that is not ours any more is waited for."""
-LEFT_OPEN = (DownloadError, StoppedError, StoreError, UnreadableError, LedgerError)
+LEFT_OPEN = (
+    DownloadError,
+    StoppedError,
+    StoreError,
+    UnreadableError,
+    NameTakenError,
+    LedgerError,
+)
 """After these the attempt stays as it is in the ledger: a later run goes on with it."""
 
 
