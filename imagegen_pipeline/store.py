@@ -79,6 +79,12 @@ class PictureStore(Protocol):
     def noted_job(self, attempt: Attempt) -> tuple[str, str] | None:
         """The job id and endpoint that were noted for this attempt."""
 
+    def rescue(self, attempt: Attempt, data: bytes) -> None:
+        """Keep the only copy of a picture that its folder could not take; raises StoreError."""
+
+    def rescued(self, attempt: Attempt) -> bytes | None:
+        """What was rescued for this attempt; raises StoreError."""
+
     def quarantine(self, data: bytes, stem: str, reason: str) -> str:
         """Keep bytes that were paid for and do not decode; returns where."""
 
@@ -108,6 +114,7 @@ class LocalStore:
     def keep(self, data: bytes, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
         """See ``PictureStore.keep``. The file keeps the suffix of its real format."""
         picture = decode_picture(data)
+        self._check_begun()
         place = self._folder(folder)
         target = place / f"{stem}{picture.suffix}"
         self._write_new(target, data, same_is_fine=True)
@@ -232,25 +239,38 @@ class LocalStore:
 
     def note_job(self, attempt: Attempt, job_id: str, endpoint: str) -> None:
         """See ``PictureStore.note_job``."""
-        file = self._note_path(attempt)
         text = json.dumps({"job_id": job_id, "endpoint": endpoint}) + "\n"
-        with _as_store_error(file, "written"):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            spare_file(file, text.encode()).replace(file)
-            _flush_folder(file.parent)
+        self._write_aside(self._aside(attempt, ".json"), text.encode())
 
     def noted_job(self, attempt: Attempt) -> tuple[str, str] | None:
         """See ``PictureStore.noted_job``."""
-        file = self._note_path(attempt)
+        file = self._aside(attempt, ".json")
         with _as_store_error(file, "read"):
             if not file.is_file():
                 return None
             note = json.loads(file.read_text("utf-8"))
         return str(note["job_id"]), str(note["endpoint"])
 
-    def _note_path(self, attempt: Attempt) -> Path:
-        name = f"{attempt.id}-{attempt.sent_fingerprint[:16]}.json"
-        return self.root / HIDDEN / "jobs" / name
+    def rescue(self, attempt: Attempt, data: bytes) -> None:
+        """See ``PictureStore.rescue``."""
+        self._write_aside(self._aside(attempt, ".picture"), data)
+
+    def rescued(self, attempt: Attempt) -> bytes | None:
+        """See ``PictureStore.rescued``."""
+        file = self._aside(attempt, ".picture")
+        with _as_store_error(file, "read"):
+            return file.read_bytes() if file.is_file() else None
+
+    def _aside(self, attempt: Attempt, suffix: str) -> Path:
+        """Where what belongs to an attempt is kept when its own place fails."""
+        name = f"{attempt.id}-{attempt.sent_fingerprint[:16]}{suffix}"
+        return self.root / HIDDEN / "aside" / name
+
+    def _write_aside(self, file: Path, data: bytes) -> None:
+        with _as_store_error(file, "written"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            spare_file(file, data).replace(file)
+            _flush_folder(file.parent)
 
     def quarantine(self, data: bytes, stem: str, reason: str) -> str:
         """See ``PictureStore.quarantine``: ``{root}/quarantine``, the reason beside it."""

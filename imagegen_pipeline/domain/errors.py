@@ -16,6 +16,7 @@ ImagegenError                 kind                 stops     what happened
 │   ├── OutcomeUnknownError   unknown              the item  sent, no answer: maybe billed
 │   ├── ServiceDownError      service_down         the batch it failed again and again
 │   ├── BadAnswerError        bad_answer           the item  an answer that cannot be understood
+│   │   └── RedirectedError   bad_answer           the item  a wrong address: not carried out
 │   ├── StoppedError          stopped              the item  the batch was stopped meanwhile
 │   ├── StillRunningError     job_timeout          the item  past its deadline, not cancelled
 │   ├── JobElsewhereError     job_elsewhere        the item  a job at an endpoint not ours now
@@ -176,10 +177,23 @@ class ServiceDownError(ServiceError):
 
 
 class BadAnswerError(ServiceError):
-    """The service answered with something that cannot be understood."""
+    """The service answered with something that cannot be understood.
+
+    ``raw`` is what came, where it may be a picture that was paid for.
+    """
 
     kind = "bad_answer"
     remedy = "Run again; if it stays, the service's API has changed: please report it."
+
+    def __init__(self, message: str, *, remedy: str | None = None, raw: bytes = b"") -> None:
+        super().__init__(message, remedy=remedy)
+        self.raw = raw
+
+
+class RedirectedError(BadAnswerError):
+    """The address redirects: the request was not carried out, and a key is not sent on."""
+
+    remedy = "Verify the service's base URL, then run again."
 
 
 class StoppedError(ServiceError):
@@ -264,7 +278,8 @@ class NotAPictureError(PictureError):
 class DownloadError(PictureError):
     """The picture exists at the service, but its URL did not deliver it.
 
-    ``is_gone``: the host says that it has it no more (403, 404, 410).
+    ``is_gone``: the host says that it has it no more (403, 404, 410). ``retry_after`` in
+    seconds, when the host said.
     """
 
     kind = "download"
@@ -272,9 +287,17 @@ class DownloadError(PictureError):
         "Run again soon: the picture is downloaded again, not bought again, while its URL lives."
     )
 
-    def __init__(self, message: str, *, remedy: str | None = None, is_gone: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        is_gone: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.is_gone = is_gone
+        self.retry_after = retry_after
 
 
 class UrlRefusedError(DownloadError):

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagegen_pipeline.domain.errors import NotAPictureError
+from imagegen_pipeline.domain.picture_layout import Layout, check_inflation, looks, read_layout
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 LARGEST_BYTES = 64 * 1024 * 1024
 LARGEST_PIXELS = 100_000_000
 PREVIEW_SIZE = (144, 256)
 """A WebP of this size takes 2 to 5 KB, small enough to stand in Dagster's metadata."""
+_LARGE = 16_000_000
+"""Pixels from which on pictures are decoded one at a time: each takes a gigabyte at the limit."""
+_large_turn = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +51,31 @@ class Picture:
 def decode_picture(data: bytes) -> Picture:
     """Decode ``data`` once, whole; the bytes themselves are kept as they came.
 
+    Of an animation the first frame is decoded and shown; the others are kept unseen.
     Raises NotAPictureError for anything that is not a whole PNG, JPEG or WebP within the
-    limits. Nothing is encoded again: that would cost time and lose what is written in them.
+    limits, with nothing behind its end. Nothing is encoded again: that would cost time and
+    lose what is written in them.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if len(data) > LARGEST_BYTES:
         raise NotAPictureError(
             f"The picture has {len(data):,} bytes; the limit is {LARGEST_BYTES:,}."
         )
+    layout = read_layout(data)
+    if layout is None:
+        raise NotAPictureError(f"The bytes are not a picture: {looks(data)}.")
+    _check_pixels(layout.width, layout.height)
+    check_inflation(data, layout)
     try:
-        with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
-            _check_pixels(image)
+        with _turn(layout), _opened(data, layout) as image:
+            _check_pixels(image.width, image.height)
             image.load()
             return Picture(
                 data=data,
-                format=str(image.format),
+                format=layout.format,
                 width=image.width,
                 height=image.height,
                 preview=_preview(image),
             )
-    except UnidentifiedImageError:
-        raise NotAPictureError(
-            f"The bytes are not a picture: {_what_it_looks_like(data)}."
-        ) from None
     except NotAPictureError:
         raise
     except Exception as error:
@@ -83,12 +92,37 @@ def to_png(data: bytes) -> bytes:
         return out.getvalue()
 
 
-def _check_pixels(image: Image) -> None:
-    pixels = image.width * image.height
-    if pixels > LARGEST_PIXELS:
+def _opened(data: bytes, layout: Layout) -> ImageFile:
+    """The picture, opened as the one format that it is.
+
+    ``Image.open`` would make of a JPEG whatever its markers ask for (MPO, with a format of
+    its own), and warn of sizes that are within our limit.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    opening: dict[str, Callable[[io.BytesIO], ImageFile]] = {
+        "PNG": PngImageFile,
+        "JPEG": JpegImageFile,
+        "WEBP": WebPImageFile,
+    }
+    return opening[layout.format](io.BytesIO(data))
+
+
+@contextmanager
+def _turn(layout: Layout) -> Iterator[None]:
+    if layout.width * layout.height < _LARGE:
+        yield
+        return
+    with _large_turn:
+        yield
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > LARGEST_PIXELS:
         raise NotAPictureError(
-            f"The picture claims {image.width}x{image.height} pixels; "
-            f"the limit is {LARGEST_PIXELS:,} pixels."
+            f"The picture claims {width}x{height} pixels; the limit is {LARGEST_PIXELS:,} pixels."
         )
 
 
@@ -98,16 +132,3 @@ def _preview(image: Image) -> bytes:
     out = io.BytesIO()
     small.save(out, format="WEBP", quality=70)
     return out.getvalue()
-
-
-def _what_it_looks_like(data: bytes) -> str:
-    head = data[:200].lstrip().lower()
-    if not data:
-        return "there are none"
-    if head.startswith((b"<!doctype", b"<html")):
-        return "they look like a web page"
-    if head.startswith((b"<svg", b"<?xml")):
-        return "they look like SVG or XML"
-    if head.startswith((b"{", b"[")):
-        return "they look like JSON"
-    return f"they begin with {data[:8].hex(' ')}"

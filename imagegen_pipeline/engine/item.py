@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from imagegen_pipeline.domain.errors import (
@@ -12,8 +15,10 @@ from imagegen_pipeline.domain.errors import (
     LedgerError,
     NotAPictureError,
     OutcomeUnknownError,
+    RedirectedError,
     ServiceDownError,
     SpendingError,
+    StoppedError,
     StoreError,
 )
 from imagegen_pipeline.domain.generation import Attempt, Outcome, State, Status, draw_seed
@@ -86,6 +91,10 @@ class ItemMaker:
 
     def settle(self, lease: Lease) -> Outcome:
         """The outcome, whatever it takes. ``lease`` is on this item's ``lease_names``."""
+        with self._noting():
+            return self._settle(lease)
+
+    def _settle(self, lease: Lease) -> Outcome:
         collected = self._collected(lease)
         reused = self.reuse()
         if reused is not None:
@@ -105,7 +114,8 @@ class ItemMaker:
 
     def collect(self, lease: Lease) -> Outcome:
         """What was sent for this item and is ready now; nothing new is sent."""
-        collected = self._collected(lease)
+        with self._noting():
+            collected = self._collected(lease)
         if collected:
             return self._made_or_shared(collected[-1])
         held = self._held()
@@ -117,6 +127,18 @@ class ItemMaker:
                 self._failure(last), error="Another process has brought it home meanwhile."
             )
         return self._failure(last)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """What stays open says in the table of results, too, why it could not go on."""
+        try:
+            yield
+        except (LedgerError, StoppedError):
+            raise
+        except ImagegenError as error:
+            with contextlib.suppress(LedgerError):
+                self._book.note(self._wanted.key, error)
+            raise
 
     def _failure(self, last: Attempt | None) -> Outcome:
         return Outcome(
@@ -228,11 +250,13 @@ class ItemMaker:
         """An answer to a submit that cannot be read: a picture may be billed, and the same
         request would get the same answer, so it is not sent again by itself.
         """
+        kept = self._keeper.quarantined(attempt, error)
         (now,) = self._book.get([attempt.id])
-        if now.state is not State.SUBMITTING:
+        # A redirected request was not carried out, so nothing is billed.
+        if now.state is not State.SUBMITTING or isinstance(error, RedirectedError):
             self._keeper.fail(attempt, error)
             return None
-        why = "The same request would get the same answer."
+        why = f"{kept} The same request would get the same answer.".strip()
         self._hold(self._book.unknown(attempt, error), why)
         held = self._held()
         return None if held is None else replace(held, cost=None)

@@ -8,12 +8,15 @@ import logging
 from imagegen_pipeline.domain.errors import (
     AccountRefusedError,
     AttemptMovedError,
+    BadAnswerError,
     ImagegenError,
     JobFailedError,
     LedgerError,
     NotAPictureError,
     PictureError,
+    RedirectedError,
     RequestRefusedError,
+    StoreError,
 )
 from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.engine.sending import Conversation
@@ -66,7 +69,7 @@ class Keeper:
     def _cost_of_failure(self, attempt: Attempt, error: ImagegenError) -> dict[str, float | None]:
         """What a failure is known to have cost: nothing if refused, its time if that was said."""
         if attempt.state is State.SUBMITTING and isinstance(
-            error, RequestRefusedError | AccountRefusedError
+            error, RequestRefusedError | AccountRefusedError | RedirectedError
         ):
             return {"cost": 0.0, "submitted_at": None, "reserved": None}  # it used nothing up
         if isinstance(error, JobFailedError) and error.run_seconds is not None:
@@ -83,13 +86,20 @@ class Keeper:
         first = report.images[0]
         stored = None
         if first.data is not None:
-            stored = self._keep(attempt, first.data, attempt.file_stem)
+            stored = self._keep_only_copy(attempt, first.data)
         if attempt.state is not State.COMPLETED:
             attempt = self._completed(attempt, report, first, talk)
         warnings = list(report.warnings)
         if report.seed is not None and report.seed != attempt.seed:
             warnings.append(f"The service says that it used seed {report.seed}.")
         return self.store(attempt, report.images, talk, warnings, stored=stored)
+
+    def _keep_only_copy(self, attempt: Attempt, data: bytes) -> StoredPicture:
+        try:
+            return self._keep(attempt, data, attempt.file_stem)
+        except StoreError:
+            self._shop.store.rescue(attempt, data)
+            raise
 
     def completed(self, attempt: Attempt, report: JobReport) -> Attempt:
         """Write down that the service has made the picture, and what it took."""
@@ -153,6 +163,16 @@ class Keeper:
             kept = store.quarantine(data, stem, str(error))
             raise NotAPictureError(str(error), remedy=_remedy(kept, by_url=by_url)) from error
 
+    def quarantined(self, attempt: Attempt, error: BadAnswerError) -> str:
+        """Keep what came in place of a picture; returns a sentence that says where."""
+        if not error.raw:
+            return ""
+        try:
+            kept = self._shop.store.quarantine(error.raw, attempt.file_stem, str(error))
+        except StoreError as failed:
+            return f"What came could not be kept: {failed}"
+        return f"What came is kept as {kept}."
+
     def _keep_extra(
         self, attempt: Attempt, image: RemoteImage, number: int, talk: Conversation
     ) -> str:
@@ -166,8 +186,11 @@ class Keeper:
 
     def adopt(self, attempt: Attempt) -> StoredPicture | None:
         """The attempt's own file, if an earlier process wrote it whole."""
-        about = self._about(attempt)
-        return self._shop.store.adopt(attempt.folder, attempt.file_stem, about)
+        store, about = self._shop.store, self._about(attempt)
+        adopted = store.adopt(attempt.folder, attempt.file_stem, about)
+        if adopted is None and (data := store.rescued(attempt)) is not None:
+            return self._keep(attempt, data, attempt.file_stem)
+        return adopted
 
     def share(self, attempt: Attempt, source: Attempt) -> Attempt:
         """Give ``attempt`` the bytes of ``source``'s picture, at no cost."""

@@ -89,7 +89,8 @@ class Recovery:
                 return self._keeper.store(attempt, (image,), talk, [])
             except DownloadError as error:
                 is_old = self._keeper.age(attempt) > RESULT_URL_SECONDS
-                if not (is_old and error.is_gone):
+                # A job may name another URL, and is kept for less long than its URL lives.
+                if not (error.is_gone and (is_old or attempt.job_id)):
                     raise
         if attempt.job_id is None:
             raise JobExpiredError(_lost(attempt), job_id="")

@@ -81,16 +81,16 @@ class Conversation:
         After a deadline the job is cancelled. After too many errors in a row, a stop, or a
         cancel that has no effect, it is left at the service, where a later run collects it.
         """
-        interval, errors = FIRST_POLL, 0
+        interval, errors, rest = FIRST_POLL, 0, 0.0
         queued_since = self._clock.monotonic() - age
         running_since: float | None = None
         while True:
             try:
                 report = self._poll(job_id, endpoint, self._clock.monotonic() - queued_since)
-                errors = 0
-            except (*NOT_ACCEPTED, BadAnswerError):
-                errors += 1
-                if errors >= POLL_ERRORS:
+                errors, rest = 0, 0.0
+            except (*NOT_ACCEPTED, BadAnswerError) as error:
+                errors, rest = errors + 1, _asked_to_wait(error)
+                if errors >= POLL_ERRORS or rest > LONGEST_REST:
                     raise
             else:
                 if report.state is JobState.COMPLETED:
@@ -102,7 +102,8 @@ class Conversation:
                 if late is not None:
                     return self._give_up(job_id, endpoint, f"Job {job_id} {late}")
             # The jitter only spreads the polls of many jobs.
-            if self._clock.wait(self._stops.waits, interval * random.uniform(0.75, 1.25)):  # noqa: S311
+            pause = rest + interval * random.uniform(0.75, 1.25)  # noqa: S311
+            if self._clock.wait(self._stops.waits, pause):
                 raise StoppedError(f"Job {job_id} was left at the service.", sent=True)
             interval = min(interval * POLL_GROWTH, LONGEST_POLL)
 
@@ -161,7 +162,7 @@ class Conversation:
         retrying = Retrying(
             retry=retry_if_exception_type(DownloadError)
             & retry_if_not_exception_type(UrlRefusedError),
-            stop=lambda state: tried(state) or self._stops.waits.is_set(),
+            stop=lambda state: tried(state) or _asks_too_long(state) or self._stops.waits.is_set(),
             wait=_backoff,
             sleep=pause,
             reraise=True,
@@ -182,9 +183,12 @@ def _lateness(
     return f"{phase} for {passed:.0f} s, past the {limit:g} s allowed"
 
 
-def _retry_after(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
+def _asked_to_wait(error: BaseException | None) -> float:
     return float(getattr(error, "retry_after", None) or 0.0)
+
+
+def _retry_after(state: RetryCallState) -> float:
+    return _asked_to_wait(state.outcome.exception() if state.outcome else None)
 
 
 def _asks_too_long(state: RetryCallState) -> bool:

@@ -142,6 +142,15 @@ class AttemptBook(AttemptQueries):
         """Charged, but the service no longer has the result."""
         return self._end(attempt, State.EXPIRED, error)
 
+    def note(self, item_key: str, error: ImagegenError) -> None:
+        """Say of what stays open of an item why it could not go on; its state stays as it is."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(attempts)
+                .where(attempts.c.item_key == item_key, attempts.c.state.in_(OPEN_STATES))
+                .values(error_kind=error.kind, error=str(error), remedy=error.remedy)
+            )
+
     def _end(
         self,
         attempt: Attempt,

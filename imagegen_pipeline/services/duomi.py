@@ -15,6 +15,7 @@ from imagegen_pipeline.domain.errors import (
     JobFailedError,
     OutcomeUnknownError,
     RateLimitedError,
+    RedirectedError,
     RequestRefusedError,
     ServiceBusyError,
     ServiceError,
@@ -95,7 +96,10 @@ class DuomiClient:
             raise JobExpiredError(f"Duomi no longer has task {job_id}.", job_id=job_id)
         if answer.status >= 500 or answer.status == 404:  # one without JSON is a gateway's
             raise ServiceBusyError(_status_sentence(answer), retry_after=answer.retry_after)
-        _raise_refusal(answer, creates=False)
+        try:
+            _raise_refusal(answer, creates=False)
+        except RequestRefusedError as error:  # the task was accepted: asking went wrong
+            raise BadAnswerError(str(error)) from None
         body = require_object(answer, service="Duomi")
         state = body.get("state")
         if isinstance(state, str) and state in _WAITING:
@@ -217,7 +221,7 @@ def _by_status(status: int, *, creates: bool) -> type[ServiceError]:
     if status >= 500:
         return OutcomeUnknownError if creates else ServiceBusyError
     if 300 <= status < 400:
-        return BadAnswerError
+        return RedirectedError
     return RequestRefusedError
 
 

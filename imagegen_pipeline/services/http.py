@@ -8,19 +8,20 @@ after that, a picture may have been billed (OutcomeUnknownError).
 from __future__ import annotations
 
 import email.utils
+import html
 import json
 import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Literal
+from urllib.parse import quote
 
 import requests
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import (
-    DecodeError,
     HTTPError,
     LocationValueError,
     NameResolutionError,
@@ -36,11 +37,16 @@ from imagegen_pipeline.domain.errors import (
     SetupError,
     UnreachableError,
 )
+from imagegen_pipeline.services.connections import LimitedAdapter
+from imagegen_pipeline.services.inflating import ACCEPTED, inflated
+from imagegen_pipeline.services.wire import one_line, read_json
 
 LARGEST_ANSWER = 100 * 1024 * 1024
 """Bytes of JSON, base64 pictures included."""
 EXCERPT = 300
+_KEPT_TEXT = 20 * EXCERPT
 _PART = 256 * 1024
+_LONGEST_NUMBER = 20
 _SHORTEST_SECRET = 8
 """A shorter "key" is a placeholder, and striking it out could hurt a picture's base64."""
 _BEFORE_REQUEST = frozenset(
@@ -58,7 +64,7 @@ _BEFORE_REQUEST = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, between two reads, and for one whole download."""
+    """Seconds: to connect, for an answer's headers and each part of it, for a whole download."""
 
     connect: float = 10
     read: float = 120
@@ -66,11 +72,16 @@ class Timeouts:
 
 
 class OneStepSession(requests.Session):
-    """A session that leaves redirects alone.
+    """A session that leaves redirects alone and keeps no cookies.
 
     Even when told not to follow one, requests prepares the next step: it reads the whole
     body, whatever its size, and fails on a Location that is no address.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.headers["Accept-Encoding"] = ACCEPTED
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         """None: there is no next step."""
@@ -93,7 +104,10 @@ class KeyAuth(AuthBase):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer: status, JSON body (None when it is not JSON) and its text."""
+    """A complete HTTP answer: status, JSON body (None when it is none) and how its text begins.
+
+    JSON beyond the limits of ``read_json`` counts as none.
+    """
 
     status: int
     body: Any
@@ -103,7 +117,7 @@ class Answer:
     @property
     def excerpt(self) -> str:
         """The beginning of the text, on one line, for an error's sentence."""
-        line = " ".join(self.text.split())
+        line = " ".join(one_line(self.text).split())
         return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
 
 
@@ -121,10 +135,11 @@ class HttpClient:
                 remedy="Copy the key again from the service's page, without quotes or blanks.",
             )
         self._key = SecretStr(key)
+        self._spellings = _spellings(key)
         self._timeouts = timeouts
         self._session = OneStepSession()
         self._session.auth = KeyAuth(header_value)
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=512, max_retries=0)
+        adapter = LimitedAdapter()
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
@@ -167,13 +182,13 @@ class HttpClient:
 
     def _read(self, response: requests.Response) -> bytes:
         deadline = time.monotonic() + self._timeouts.read
+        if announced_length(response) > LARGEST_ANSWER:
+            raise _too_long()
         parts, size = [], 0
         for part in arriving(response):
             size += len(part)
             if size > LARGEST_ANSWER:
-                raise requests.exceptions.ContentDecodingError(
-                    f"the answer is longer than {LARGEST_ANSWER:,} bytes"
-                )
+                raise _too_long()
             if time.monotonic() > deadline:
                 raise requests.exceptions.ReadTimeout(
                     f"the answer was not complete after {self._timeouts.read:g} s"
@@ -193,11 +208,12 @@ class HttpClient:
 
     def without_key(self, text: str) -> str:
         """``text`` with the key struck out, should a service have repeated it."""
-        key = self._key.get_secret_value()
-        return text.replace(key, "***") if key else text
+        for spelling in self._spellings:
+            text = text.replace(spelling.get_secret_value(), "***")
+        return text
 
     def _answer(self, response: requests.Response, raw: str) -> Answer:
-        body, text = _parse(raw), raw
+        body, text = read_json(raw), raw
         if len(self._key) >= _SHORTEST_SECRET:
             clean = self._struck(body)
             if clean != body:
@@ -205,8 +221,8 @@ class HttpClient:
         return Answer(
             status=response.status_code,
             body=body,
-            text=self.without_key(text),
-            retry_after=_retry_after(response.headers.get("Retry-After")),
+            text=self.without_key(text)[:_KEPT_TEXT],
+            retry_after=retry_after_seconds(response.headers.get("Retry-After")),
         )
 
     def _struck(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -218,21 +234,31 @@ class HttpClient:
 
 
 def arriving(response: requests.Response) -> Iterator[bytes]:
-    """The body's parts as they arrive, for a caller that watches the time.
+    """The body's parts as they arrive, for a caller that watches time and size; some are empty.
 
     ``iter_content`` would wait until each part is full: a server that sends byte by byte
     holds it for hours, because every byte starts the read time-out afresh.
     Raises requests' own errors.
     """
     try:
-        while part := response.raw.read1(_PART, decode_content=True):
-            yield part
+        yield from inflated(_raw_parts(response), response.headers.get("Content-Encoding", ""))
     except ReadTimeoutError as error:
         raise requests.ReadTimeout(error) from None
-    except DecodeError as error:
-        raise requests.exceptions.ContentDecodingError(error) from None
     except HTTPError as error:
         raise requests.exceptions.ChunkedEncodingError(error) from None
+    except ValueError as error:
+        raise requests.exceptions.ContentDecodingError(str(error)) from None
+
+
+def _raw_parts(response: requests.Response) -> Iterator[bytes]:
+    while part := response.raw.read1(_PART, decode_content=False):
+        yield part
+
+
+def announced_length(response: requests.Response) -> int:
+    """The bytes that an answer says it will have; 0 when it does not say."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and len(length) < _LONGEST_NUMBER else 0
 
 
 def require_object(answer: Answer, *, service: str) -> dict[str, Any]:
@@ -240,9 +266,24 @@ def require_object(answer: Answer, *, service: str) -> dict[str, Any]:
     if not isinstance(answer.body, dict):
         raise BadAnswerError(
             f"{service} answered {answer.status} with something that is not a JSON object: "
-            f"{answer.excerpt!r}."
+            f"{answer.excerpt!r}.",
+            raw=answer.text.encode("utf-8", "replace"),
         )
     return answer.body
+
+
+def _too_long() -> requests.RequestException:
+    return requests.exceptions.ContentDecodingError(
+        f"the answer is longer than {LARGEST_ANSWER:,} bytes"
+    )
+
+
+def _spellings(key: str) -> list[SecretStr]:
+    """The key, as a text, JSON, HTML and a URL write it."""
+    in_json = json.dumps(key)[1:-1]
+    spelt = [key, in_json, in_json.replace("/", "\\/"), html.escape(key)]
+    spelt += [quote(key), quote(key, safe="")]
+    return [SecretStr(text) for text in dict.fromkeys(spelt) if text]
 
 
 def _never_connected(error: OSError | LocationValueError) -> bool:
@@ -265,14 +306,7 @@ def _never_connected(error: OSError | LocationValueError) -> bool:
     return isinstance(reason, NewConnectionError | NameResolutionError)
 
 
-def _parse(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _retry_after(value: str | None) -> float | None:
+def retry_after_seconds(value: str | None) -> float | None:
     """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
     if not value:
         return None

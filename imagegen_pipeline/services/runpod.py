@@ -18,6 +18,7 @@ from imagegen_pipeline.domain.errors import (
     JobTimeoutError,
     OutcomeUnknownError,
     RateLimitedError,
+    RedirectedError,
     RequestRefusedError,
     ServiceBusyError,
     ServiceError,
@@ -160,7 +161,9 @@ def _says_no_endpoint(answer: Answer) -> bool:
 def _other_refusal(status: int) -> type[ServiceError]:
     if status >= 500:
         return OutcomeUnknownError
-    return BadAnswerError if status < 400 else RequestRefusedError
+    if status >= 400:
+        return RequestRefusedError
+    return RedirectedError if status >= 300 else BadAnswerError
 
 
 def read_job(body: dict[str, Any], job_id: str) -> JobReport:

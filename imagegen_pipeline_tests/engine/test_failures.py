@@ -93,6 +93,9 @@ def test_an_answer_that_cannot_be_read_is_not_bought_again(bench: Bench, fault: 
     held = outcomes[prompts[1].key]
     assert held.cost is None
     assert f"imagegen resolve {held.item_key} --resubmit" in (held.remedy or "")
+    if fault != "empty_images":
+        (kept,) = (bench.project.results / "quarantine").glob("*.bin")
+        assert str(kept) in held.reason
     assert counts(bench.make(prompts)) == {"reused": 2, "held": 1}
     assert bench.requests(SUBMIT) == 3
     assert bench.make_one(prompts[1], regenerate=True).status is Status.MADE

@@ -9,9 +9,9 @@ import pytest
 
 from imagegen_pipeline.domain.errors import (
     AccountRefusedError,
-    BadAnswerError,
     OutcomeUnknownError,
     RateLimitedError,
+    RedirectedError,
     RequestRefusedError,
     ServiceBusyError,
     ServiceError,
@@ -76,7 +76,7 @@ TABLE: list[tuple[int, object, type[ServiceError], str, bool, tuple[str, ...]]] 
     (502, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
     (504, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs", "what is to be done")),
     (524, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
-    (302, "", BadAnswerError, "bad_answer", False, ("Run again",)),
+    (302, "", RedirectedError, "bad_answer", False, ("base URL", "run again")),
 ]  # fmt: skip
 
 

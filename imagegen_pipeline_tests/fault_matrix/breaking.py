@@ -1,0 +1,222 @@
+"""Ways to break the machine under a batch, as real as they can be, and to mend it again.
+
+Each is called with the four items before anything is made. It makes the first item, gets
+ready, and returns how the batch with the fault is run and how the fault is taken away.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from imagegen_pipeline_tests.fault_matrix.child import run_in_child
+from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, nothing
+from imagegen_pipeline_tests.fault_matrix.small_disk import SmallDisk, mounted
+
+MB = 2**20
+
+
+@dataclass(frozen=True)
+class Broken:
+    """How the batch with the fault is run, and how the fault is taken away."""
+
+    run: Callable[[], Run]
+    mend: Callable[[], object] = nothing
+
+
+Break = Callable[[FourItems, ExitStack, pytest.MonkeyPatch], Broken]
+
+
+def full_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+    """The pictures' file system has no byte left."""
+    disk = _disk_of_pictures(items, stack)
+    items.run(count=1)
+    disk.leave(0)
+    return Broken(items.run, disk.empty)
+
+
+def little_room(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+    """The pictures' file system has some room, and not enough for all that is in flight."""
+    disk = _disk_of_pictures(items, stack)
+    items.run(count=1)
+    disk.leave(64 * MB)
+    return Broken(items.run, disk.empty)
+
+
+def disk_that_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+    """The pictures' file system fills up when the request has been answered."""
+    disk = _disk_of_pictures(items, stack)
+    items.run(count=1)
+    return Broken(partial(items.run, meanwhile=partial(disk.leave, 0)), disk.empty)
+
+
+def everything_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+    """The file system of ledger and pictures fills up when the request has been answered."""
+    disk = stack.enter_context(mounted(items.project.results))
+    items.run(count=1)
+
+    def mend() -> None:
+        disk.empty()
+        _expire_leases(_ledger(items))
+
+    return Broken(partial(items.run, meanwhile=partial(disk.leave, 0)), mend)
+
+
+def read_only_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+    """The pictures' file system is mounted read-only."""
+    disk = _disk_of_pictures(items, stack)
+    items.run(count=1)
+    disk.read_only()
+    return Broken(items.run, disk.writable)
+
+
+def disk_that_becomes_read_only(
+    items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch
+) -> Broken:
+    """The pictures' file system becomes read-only when the request has been answered."""
+    disk = _disk_of_pictures(items, stack)
+    items.run(count=1)
+    return Broken(partial(items.run, meanwhile=disk.read_only), disk.writable)
+
+
+def _disk_of_pictures(items: FourItems, stack: ExitStack) -> SmallDisk:
+    return stack.enter_context(mounted(items.pictures))
+
+
+def files_that_cannot_grow(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+    """A process of its own that the system lets write no more once the picture is there."""
+    items.run(count=1)
+    return Broken(partial(run_in_child, items, "limited"))
+
+
+def file_in_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+    """The folder of the pictures is a file."""
+    items.run(count=1)
+    aside = _put_file_in_place(items)
+    return Broken(items.run, partial(_put_back, aside, items.pictures))
+
+
+def file_takes_the_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+    """The folder of the pictures becomes a file when the request has been answered."""
+    items.run(count=1)
+    aside = _aside(items)
+    put = partial(_put_file_in_place, items)
+    return Broken(partial(items.run, meanwhile=put), partial(_put_back, aside, items.pictures))
+
+
+def folder_gone(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+    """The folder of the pictures is not there, as when its disk is not mounted."""
+    items.run(count=1)
+    aside = items.pictures.rename(_aside(items))
+    return Broken(items.run, partial(_put_back, aside, items.pictures))
+
+
+def folder_that_vanishes(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+    """The folder of the pictures goes away when the request has been answered."""
+    items.run(count=1)
+    aside = _aside(items)
+    return Broken(
+        partial(items.run, meanwhile=partial(items.pictures.rename, aside)),
+        partial(_put_back, aside, items.pictures),
+    )
+
+
+def _aside(items: FourItems) -> Path:
+    return items.pictures.with_name("aside")
+
+
+def _put_file_in_place(items: FourItems) -> Path:
+    aside = items.pictures.rename(_aside(items))
+    items.pictures.write_text("a file", encoding="utf-8")
+    return aside
+
+
+def _put_back(aside: Path, place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    aside.rename(place)
+
+
+def foreign_folder(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+    """A process that is not root, and may read the folder of the pictures only."""
+    items.run(count=1)
+    items.pictures.chmod(0o555)
+    return Broken(partial(run_in_child, items, "nobody"), partial(items.pictures.chmod, 0o755))
+
+
+def locked_ledger(items: FourItems, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Broken:
+    """Another process holds SQLite's lock from before the first item on."""
+    items.run(count=1)
+    locker = _Locker(items, stack, monkeypatch)
+    return Broken(partial(items.run, before=locker.lock), locker.unlock)
+
+
+def ledger_that_is_locked(
+    items: FourItems, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> Broken:
+    """Another process takes SQLite's lock when the request has been answered."""
+    items.run(count=1)
+    locker = _Locker(items, stack, monkeypatch)
+    return Broken(partial(items.run, meanwhile=locker.lock), locker.unlock)
+
+
+class _Locker:
+    """Another process that holds the ledger for longer than anybody waits."""
+
+    _SCRIPT = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "c.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); sys.stdin.read()"
+    )
+
+    def __init__(self, items: FourItems, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("imagegen_pipeline.ledger.database.BUSY_SECONDS", 0.2)
+        self._ledger = _ledger(items)
+        self._process: subprocess.Popen[bytes] | None = None
+        stack.callback(self.unlock)
+
+    def lock(self) -> None:
+        """Return once the lock is held."""
+        command = [sys.executable, "-I", "-S", "-c", self._SCRIPT, str(self._ledger)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"locked\n"
+
+    def unlock(self) -> None:
+        """End the process."""
+        if self._process is None:
+            return
+        self._process.communicate(timeout=20)
+        self._process = None
+        _expire_leases(self._ledger)
+
+
+def _ledger(items: FourItems) -> Path:
+    return items.project.results / "imagegen.db"
+
+
+def _expire_leases(ledger: Path) -> None:
+    """As if a minute had passed for those that could not be given back."""
+    with closing(sqlite3.connect(ledger)) as connection, connection:
+        connection.execute("UPDATE leases SET until = 0")
+
+
+def killed_writer(state: str) -> Break:
+    """A process that is killed in the transaction that writes ``state``."""
+
+    def broken(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+        items.run(count=1)
+        return Broken(partial(run_in_child, items, f"killed:{state}"))
+
+    return broken

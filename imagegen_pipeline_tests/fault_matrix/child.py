@@ -1,0 +1,146 @@
+"""A batch in a process of its own, which is not root, cannot write any more, or is killed.
+
+``python -m imagegen_pipeline_tests.fault_matrix.child SERVICE HOW`` in a project's folder
+prints its outcomes, or why the batch was refused, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, replace
+from typing import Any
+
+from PIL import Image
+from sqlalchemy import Engine, event
+
+from imagegen_pipeline.domain.errors import ImagegenError
+from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline_tests.conftest import ROOT
+from imagegen_pipeline_tests.engine.bench import FakeClock
+from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, make_all, nothing
+
+NOBODY = 65534
+SMALL_FILE = 512
+
+
+def run_in_child(items: FourItems, how: str) -> Run:
+    """The batch in a process of its own, and the books after it."""
+    if how == "nobody":
+        _give_away(items)
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, items.service, how],
+        cwd=items.project.root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    expected = -signal.SIGKILL if how.startswith("killed") else 0
+    assert done.returncode == expected, done.stderr
+    said = json.loads(done.stdout or "{}")
+    outcomes = tuple(_outcome(facts) for facts in said.get("outcomes", ()))
+    refused = _RefusedError(**said["refused"]) if "refused" in said else None
+    with items.opened() as (pipeline, _):
+        return Run(outcomes, items.books(pipeline), refused=refused)
+
+
+class _RefusedError(ImagegenError):
+    """What another process was refused with."""
+
+    def __init__(self, kind: str, error: str, remedy: str) -> None:
+        super().__init__(error, remedy=remedy)
+        self.kind = kind  # type: ignore[misc]
+
+
+def _give_away(items: FourItems) -> None:
+    """Let nobody have everything but the folder of the pictures."""
+    if os.geteuid() != 0:
+        return  # this process is not root: the folder's mode holds for it
+    root = items.project.root
+    for path in (root, *root.rglob("*")):
+        shutil.chown(path, NOBODY, NOBODY)
+    shutil.chown(items.pictures, 0, 0)
+
+
+def _outcome(facts: dict[str, Any]) -> Outcome:
+    return Outcome(**{**facts, "status": Status(facts["status"]), "warnings": ()})
+
+
+def main(service: str, how: str) -> None:
+    """Make the batch of this folder."""
+    Image.init()  # nobody may not be allowed to read what is imported later
+    with closing(Pipeline()) as pipeline:
+        pipeline.workshop = replace(pipeline.workshop, clock=FakeClock())
+        before: Callable[[], object] = nothing
+        if how == "nobody":
+            before = become_nobody
+        elif how == "limited":
+            stop_growing_after_download(pipeline)
+        else:
+            die_when_writing(how.partition(":")[2])
+        print(json.dumps(_said(pipeline, service, before)))  # noqa: T201
+
+
+def _said(pipeline: Pipeline, service: str, before: Callable[[], object]) -> dict[str, Any]:
+    try:
+        outcomes = make_all(pipeline, service, before=before)
+    except ImagegenError as error:
+        facts = {"kind": error.kind, "error": str(error), "remedy": error.remedy}
+        return {"refused": facts}
+    return {"outcomes": [_plain(outcome) for outcome in outcomes]}
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    return asdict(replace(outcome, attempt=None))
+
+
+def become_nobody() -> None:
+    """Stop being root."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
+class _LastDownload:
+    """A downloader; after its second picture no file may grow."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def fetch(self, url: str) -> bytes:
+        """The picture; then the limit falls."""
+        data: bytes = self._inner.fetch(url)
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_FILE, hard))
+        return data
+
+
+def stop_growing_after_download(pipeline: Pipeline) -> None:
+    """Have the system refuse every longer file once a picture has come."""
+    workshop = pipeline.workshop
+    pipeline.workshop = replace(workshop, downloader=_LastDownload(workshop.downloader))
+
+
+def die_when_writing(state: str) -> None:
+    """Be killed once the transaction that writes this state has made its change."""
+
+    def look(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        if statement.startswith("UPDATE attempts SET state") and state in tuple(parameters):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    event.listen(Engine, "after_cursor_execute", look)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,147 @@
+"""Faults that hit one item after another: the batch must not go on paying for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imagegen_pipeline_tests.fault_matrix.rows import ALL, FOREVER, slug
+
+FOUR = tuple(f"item-{number}" for number in range(1, 5))
+TWELVE = tuple(f"item-{number:02}" for number in range(1, 13))
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A fault that hits every item's submit, one after the other.
+
+    ``once`` scripts it once for each item; else it is one fault for all. ``statuses`` and
+    ``bills`` are the items' after the run with the fault, ``then`` and ``then_bills`` after
+    the next one without it. ``submits`` is how many requests the service gets in the first
+    run. ``kind`` is why the rest was skipped.
+    """
+
+    name: str
+    service: str
+    fault: Mapping[str, Any]
+    statuses: tuple[str, ...]
+    bills: tuple[int, ...]
+    then: tuple[str, ...]
+    then_bills: tuple[int, ...]
+    submits: int
+    kind: str = ""
+    once: bool = False
+    names: tuple[str, ...] = FOUR
+
+    @property
+    def id(self) -> str:
+        """The row's name in pytest's words."""
+        return slug(f"{self.service} {self.name}")
+
+
+def crowd_rows() -> list[Crowd]:
+    """All rows of this file."""
+    lost = {"fault": "reset_after_work"}
+    broken = {"fault": "truncated_picture", "times": FOREVER}
+    page = {"fault": "html_200", "work": True, "times": FOREVER}
+    busy = {"fault": "status", "status": 503, "times": FOREVER}
+    gateway = {"fault": "status", "status": 504, "work": True, "times": FOREVER}
+    found: list[Crowd] = []
+    for service in ALL:
+        inside = service == "runpod"  # nothing is left to fetch, so the next run buys it anew
+        found += [
+            Crowd(
+                "From the third lost answer in ten minutes on, nothing is sent twice.",
+                service,
+                lost,
+                statuses=("made", "made", "held", "held"),
+                bills=(2, 2, 1, 1),
+                then=("reused", "reused", "held", "held"),
+                then_bills=(2, 2, 1, 1),
+                submits=6,
+                once=True,
+            ),
+            Crowd(
+                "Three truncated pictures in a row stop the batch.",
+                service,
+                broken,
+                statuses=("failed", "failed", "failed", "skipped"),
+                bills=(1, 1, 1, 0),
+                then=("made",) * 4 if inside else ("failed", "failed", "failed", "made"),
+                then_bills=(2, 2, 2, 1) if inside else (1, 1, 1, 1),
+                submits=3,
+                kind="broken_pictures",
+            ),
+            Crowd(
+                "503 every time: after five failures and five probes the batch stops.",
+                service,
+                busy,
+                statuses=("failed", "failed", *("skipped",) * 10),
+                bills=(0,) * 12,
+                then=("made",) * 12,
+                then_bills=(1,) * 12,
+                submits=10,
+                kind="service_down",
+                names=TWELVE,
+            ),
+            Crowd(
+                "503 seven times: the service is given a rest, and the batch goes on.",
+                service,
+                {**busy, "times": 7},
+                statuses=("failed", *("made",) * 3),
+                bills=(0, 1, 1, 1),
+                then=("made", "reused", "reused", "reused"),
+                then_bills=(1, 1, 1, 1),
+                submits=10,
+            ),
+        ]
+    return [
+        *found,
+        Crowd(
+            "Three unreadable answers in a row stop the batch.",
+            "duomi",
+            page,
+            statuses=("held", "held", "held", "skipped"),
+            bills=(1, 1, 1, 0),
+            then=("held", "held", "held", "made"),
+            then_bills=(1, 1, 1, 1),
+            submits=3,
+            kind="broken_pictures",
+        ),
+        Crowd(
+            "Three jobs in a row have an empty list of pictures.",
+            "duomi-async",
+            {"fault": "empty_images", "times": FOREVER},
+            statuses=("failed", "failed", "failed", "skipped"),
+            bills=(1, 1, 1, 0),
+            then=("failed", "failed", "failed", "made"),
+            then_bills=(1, 1, 1, 1),
+            submits=3,
+            kind="broken_pictures",
+        ),
+        Crowd(
+            "Ten jobs in a row fail.",
+            "runpod",
+            {"fault": "job_failed", "times": FOREVER},
+            statuses=(*("failed",) * 10, "skipped", "skipped"),
+            bills=(0,) * 12,
+            then=("made",) * 12,
+            then_bills=(1,) * 12,
+            submits=10,
+            kind="broken_pictures",
+            names=TWELVE,
+        ),
+        Crowd(
+            "504 every time, after the work: after five failures and five probes the batch stops.",
+            "duomi",
+            gateway,
+            statuses=(*("held",) * 9, "failed", "skipped", "skipped"),
+            bills=(2, *(1,) * 8, 0, 0, 0),
+            then=(*("held",) * 9, *("made",) * 3),
+            then_bills=(2, *(1,) * 11),
+            submits=10,
+            kind="service_down",
+            names=TWELVE,
+        ),
+    ]

@@ -1,0 +1,165 @@
+"""Faults of the machine: its disks, its folders, its ledger, and a process that is killed.
+
+The first item has its picture before the fault; the second one is hit.
+"""
+
+from __future__ import annotations
+
+from imagegen_pipeline_tests.fault_matrix import breaking
+from imagegen_pipeline_tests.fault_matrix.breaking import Break
+from imagegen_pipeline_tests.fault_matrix.rows import (
+    ALL,
+    Batch,
+    End,
+    Fate,
+    Row,
+    left_open,
+    written_off,
+)
+
+DISK, FOLDER, LEDGER, PROCESS = "the disk", "the folder", "the ledger", "the process"
+
+REFUSED = Fate(End("refused", (), 0, "store"), End("made", ("stored",), 1))
+LOST_ANSWER = End("made", ("unknown", "stored"), 2)
+"""The answer could not be written down anywhere: it is sent once more, and the ledger says so."""
+
+
+def machine_rows() -> list[tuple[Row, Break]]:
+    """All rows of this file, each with what breaks the machine for it."""
+    return [*_disks(), *_folders(), *_ledger(), *_killed()]
+
+
+def _row(
+    at: str, name: str, fate: Fate, how: Break, service: str = "duomi", batch: Batch = "stops"
+) -> tuple[Row, Break]:
+    return Row(name, service, at, fate, batch=batch), how
+
+
+def _disks() -> list[tuple[Row, Break]]:
+    fetched_later = left_open("store", "completed")
+    polled_later = left_open("store", "submitted")
+    kept_aside = left_open("store", "submitting")
+    lost = Fate(End("failed", ("submitting",), 1, "store"), LOST_ANSWER)
+    fills = "The disk of the pictures fills up while the item is made."
+    return [
+        _row(
+            DISK,
+            "The disk of the pictures is full.",
+            REFUSED,
+            breaking.full_disk,
+            batch="never begins",
+        ),
+        _row(
+            DISK,
+            "The disk of the pictures has less room than a batch may need.",
+            written_off("store"),
+            breaking.little_room,
+        ),
+        _row(DISK, fills, fetched_later, breaking.disk_that_fills),
+        _row(DISK, fills, polled_later, breaking.disk_that_fills, "runpod"),
+        _row(DISK, fills, kept_aside, breaking.disk_that_fills, "duomi-b64"),
+        _row(
+            DISK,
+            "No file can grow any more once the picture has come (RLIMIT_FSIZE).",
+            fetched_later,
+            breaking.files_that_cannot_grow,
+        ),
+        _row(
+            DISK,
+            "The disk of the ledger and the pictures fills up while the item is made.",
+            lost,
+            breaking.everything_fills,
+        ),
+        _row(
+            DISK,
+            "The disk of the pictures is read-only.",
+            REFUSED,
+            breaking.read_only_disk,
+            batch="never begins",
+        ),
+        _row(
+            DISK,
+            "The disk of the pictures becomes read-only while the item is made.",
+            fetched_later,
+            breaking.disk_that_becomes_read_only,
+        ),
+    ]
+
+
+def _folders() -> list[tuple[Row, Break]]:
+    fetched_later = left_open("store", "completed")
+    return [
+        _row(
+            FOLDER,
+            "A file lies where the folder of the pictures was.",
+            REFUSED,
+            breaking.file_in_place,
+            batch="never begins",
+        ),
+        _row(
+            FOLDER,
+            "A file takes the place of the folder while the item is made.",
+            fetched_later,
+            breaking.file_takes_the_place,
+        ),
+        _row(
+            FOLDER,
+            "The folder of the pictures belongs to somebody else.",
+            REFUSED,
+            breaking.foreign_folder,
+            batch="never begins",
+        ),
+        _row(
+            FOLDER,
+            "The folder of the pictures has gone since the last run.",
+            REFUSED,
+            breaking.folder_gone,
+            batch="never begins",
+        ),
+        _row(
+            FOLDER,
+            "The folder of the pictures vanishes while the item is made.",
+            fetched_later,
+            breaking.folder_that_vanishes,
+        ),
+    ]
+
+
+def _ledger() -> list[tuple[Row, Break]]:
+    unsent = Fate(End("failed", (), 0, "ledger"), End("made", ("stored",), 1))
+    brought_home = Fate(End("failed", ("submitting",), 1, "ledger"), End("made", ("stored",), 1))
+    locked = "Another process locks the ledger while the item is made."
+    return [
+        _row(LEDGER, "Another process has locked the ledger.", unsent, breaking.locked_ledger),
+        *[_row(LEDGER, locked, brought_home, breaking.ledger_that_is_locked, s) for s in ALL],
+    ]
+
+
+def _killed() -> list[tuple[Row, Break]]:
+    def killed(state: str, bill: int, then: End) -> Fate:
+        return Fate(End("killed", (state,), bill), then)
+
+    unsent = killed("planned", 0, End("made", ("failed", "stored"), 1))
+    unknown = killed("submitting", 1, LOST_ANSWER)
+    collected = killed("submitted", 1, End("made", ("stored",), 1))
+    adopted = killed("completed", 1, End("made", ("stored",), 1))
+    found = [
+        ("submitting", "duomi", unsent),
+        ("submitted", "runpod", unknown),
+        ("completed", "duomi", unknown),
+        ("completed", "duomi-async", collected),
+        ("completed", "runpod", collected),
+        ("stored", "duomi", adopted),
+        ("stored", "runpod", adopted),
+    ]
+    return [
+        _row(
+            PROCESS,
+            f"The writer is killed in the transaction that writes {state}.",
+            fate,
+            breaking.killed_writer(state),
+            service,
+            batch="dies",
+        )
+        for state, service, fate in found
+    ]

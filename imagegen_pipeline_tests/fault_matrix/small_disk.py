@@ -1,0 +1,59 @@
+"""A file system of one's own, in memory, that can be full or read-only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+_ROOMY = 8 * 2**30
+"""A limit only: a file system in memory takes what its files take."""
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A tmpfs at ``place``."""
+
+    place: Path
+
+    def leave(self, free: int) -> None:
+        """Make it so small that ``free`` bytes are left."""
+        facts = os.statvfs(self.place)
+        used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+        self._remount(f"size={used + free}")
+
+    def empty(self) -> None:
+        """Give it room again."""
+        self._remount(f"size={_ROOMY}")
+
+    def read_only(self) -> None:
+        """Take no more files."""
+        self._remount("ro")
+
+    def writable(self) -> None:
+        """Take files again."""
+        self._remount("rw")
+
+    def _remount(self, option: str) -> None:
+        command = ["mount", "-o", f"remount,{option}", str(self.place)]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+
+@contextmanager
+def mounted(place: Path) -> Iterator[SmallDisk]:
+    """A roomy one at ``place``; skips the test where this process may not mount."""
+    place.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_ROOMY}", "imagegen-test", str(place)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may mount; the row with RLIMIT_FSIZE shows a full disk too")
+    try:
+        yield SmallDisk(place)
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=20)

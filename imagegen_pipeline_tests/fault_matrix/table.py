@@ -1,0 +1,72 @@
+"""All rows in their order, and the table that people read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from imagegen_pipeline_tests.fault_matrix.asking_rows import asking_rows
+from imagegen_pipeline_tests.fault_matrix.crowd_rows import Crowd, crowd_rows
+from imagegen_pipeline_tests.fault_matrix.job_rows import job_rows
+from imagegen_pipeline_tests.fault_matrix.machine_rows import machine_rows
+from imagegen_pipeline_tests.fault_matrix.rows import SHOWN, End, Row
+from imagegen_pipeline_tests.fault_matrix.submit_rows import submit_rows
+
+SERVICE_ROWS: tuple[Row, ...] = (*submit_rows(), *job_rows(), *asking_rows())
+_HEAD = ("fault", "where", "item", "batch", "bill", "next run")
+
+
+def as_markdown() -> str:
+    """The whole matrix: a line for each fault and fate, with the services that share it."""
+    lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
+    rows = [*SERVICE_ROWS, *(row for row, _ in machine_rows())]
+    lines += _merged((row.service, _cells(row)) for row in rows)
+    lines += _merged((crowd.service, _crowd_cells(crowd)) for crowd in crowd_rows())
+    return "\n".join(lines) + "\n"
+
+
+def _merged(lines: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
+    services: dict[tuple[str, ...], list[str]] = {}
+    for service, cells in lines:
+        services.setdefault(cells, []).append(SHOWN[service])
+    return [
+        _line([fault, f"{at}: {', '.join(shared)}", *rest])
+        for (fault, at, *rest), shared in services.items()
+    ]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    now, then = row.fate.now, row.fate.then
+    return (
+        row.name,
+        row.at,
+        _item(now),
+        row.batch,
+        str(now.bill),
+        f"{_item(then)}; bill {then.bill}",
+    )
+
+
+def _item(end: End) -> str:
+    why = f" (`{end.kind}`)" if end.kind else ""
+    attempts = ", ".join(f"`{state}`" for state in end.states)
+    return f"{end.status}{why}; {attempts or 'no attempt'}"
+
+
+def _crowd_cells(crowd: Crowd) -> tuple[str, ...]:
+    return (
+        crowd.name,
+        f"all {len(crowd.names)} submits",
+        _counted(crowd.statuses),
+        f"stops (`{crowd.kind}`)" if crowd.kind else "goes on",
+        str(sum(crowd.bills)),
+        f"{_counted(crowd.then)}; bill {sum(crowd.then_bills)}",
+    )
+
+
+def _counted(statuses: Iterable[str]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in Counter(statuses).items())
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

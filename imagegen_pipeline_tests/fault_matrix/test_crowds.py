@@ -1,0 +1,37 @@
+"""One item after another is hit: the batch stops before much is paid for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from imagegen_pipeline_tests.fault_matrix.crowd_rows import Crowd, crowd_rows
+from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run
+
+
+@pytest.mark.parametrize("row", crowd_rows(), ids=lambda row: row.id)
+def test_a_fault_that_hits_one_after_another(row: Crowd, four: Callable[..., FourItems]) -> None:
+    """What the row says of every item, the bills, the requests and the next run is so."""
+    items = four(row.service, names=row.names)
+    for name in row.names if row.once else (None,):
+        items.script("submit", name=name, **row.fault)
+    first = items.run()
+    assert statuses(first) == row.statuses
+    assert tuple(first.books.bills) == row.bills
+    assert items.submits() == row.submits
+    kinds = {one.error_kind for one in first.outcomes if one.status == "skipped"}
+    assert kinds == ({row.kind} if row.kind else set())
+    for outcome in first.outcomes:
+        assert outcome.ok or (outcome.error and outcome.remedy)
+
+    requests.delete(f"{items.simulator.url}/_sim/faults", timeout=10).raise_for_status()
+    second = items.run()
+    assert statuses(second) == row.then
+    assert tuple(second.books.bills) == row.then_bills
+
+
+def statuses(run: Run) -> tuple[str, ...]:
+    """How each item came out."""
+    return tuple(str(outcome.status) for outcome in run.outcomes)
