@@ -80,7 +80,7 @@ class DuomiClient:
             answer = self._post(_async_body(request), {"async": "true"})
             return Submission(job_id=_task_id(answer))
         answer = self._post(_sync_body(request), None)
-        body = require_object(answer, service="Duomi")
+        body = require_object(answer, service="Duomi", paid=True)
         return Submission(report=_report(body, images=_images(body)))
 
     def is_async(self, model: str) -> bool:

@@ -44,7 +44,8 @@ from imagegen_pipeline.services.wire import one_line, read_json
 LARGEST_ANSWER = 100 * 1024 * 1024
 """Bytes of JSON, base64 pictures included."""
 EXCERPT = 300
-_KEPT_TEXT = 20 * EXCERPT
+_LOOKED_AT = 20 * EXCERPT
+"""Characters of a text that are looked at for an excerpt, however long it is."""
 _PART = 256 * 1024
 _LONGEST_NUMBER = 20
 _SHORTEST_SECRET = 8
@@ -104,7 +105,7 @@ class KeyAuth(AuthBase):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer: status, JSON body (None when it is none) and how its text begins.
+    """A complete HTTP answer: status, JSON body (None when it is none) and its text.
 
     JSON beyond the limits of ``read_json`` counts as none.
     """
@@ -117,7 +118,7 @@ class Answer:
     @property
     def excerpt(self) -> str:
         """The beginning of the text, on one line, for an error's sentence."""
-        line = " ".join(one_line(self.text).split())
+        line = " ".join(one_line(self.text[:_LOOKED_AT]).split())
         return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
 
 
@@ -221,7 +222,7 @@ class HttpClient:
         return Answer(
             status=response.status_code,
             body=body,
-            text=self.without_key(text)[:_KEPT_TEXT],
+            text=self.without_key(text),
             retry_after=retry_after_seconds(response.headers.get("Retry-After")),
         )
 
@@ -261,13 +262,16 @@ def announced_length(response: requests.Response) -> int:
     return int(length) if length.isdecimal() and len(length) < _LONGEST_NUMBER else 0
 
 
-def require_object(answer: Answer, *, service: str) -> dict[str, Any]:
-    """The answer's JSON object; raises BadAnswerError when it has none."""
+def require_object(answer: Answer, *, service: str, paid: bool = False) -> dict[str, Any]:
+    """The answer's JSON object; raises BadAnswerError when it has none.
+
+    ``paid`` says that a picture may be in it: the error then carries what came.
+    """
     if not isinstance(answer.body, dict):
         raise BadAnswerError(
             f"{service} answered {answer.status} with something that is not a JSON object: "
             f"{answer.excerpt!r}.",
-            raw=answer.text.encode("utf-8", "replace"),
+            raw=answer.text.encode("utf-8", "replace") if paid else b"",
         )
     return answer.body
 

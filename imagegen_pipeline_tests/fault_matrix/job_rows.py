@@ -83,8 +83,20 @@ def _outputs() -> list[Line]:
         (SYNC, "There is no list of pictures.", none, unknown, {}),
         (TASKS, no_output, none, unread, {}),
         (RUNPOD, no_output, none, billed, {"says": "without output"}),
-        (SYNC, "The picture is broken base64.", base64, unknown, {"says": "base64"}),
-        (JOBS, "The picture is broken base64.", base64, unread, {"says": "base64"}),
+        (
+            SYNC,
+            "The picture is broken base64.",
+            base64,
+            unknown,
+            {"says": "base64", "quarantined": True},
+        ),
+        (
+            JOBS,
+            "The picture is broken base64.",
+            base64,
+            unread,
+            {"says": "base64", "quarantined": True},
+        ),
         (SYNC, "An error comes with 200, after the work.", error, refused, {"says": "submitted"}),
         (TASKS, f"{inside}.", error, unread, {"says": "could not be submitted"}),
     ]

@@ -182,6 +182,15 @@ def test_a_reason_is_one_short_line(field: str, opened: Opened) -> None:
     assert len(sentence) < 2500
 
 
+@pytest.mark.parametrize("text", ['{"images": [{"b64_json": "' + "A" * 500_000, "[" * 90_000])
+def test_what_cannot_be_read_of_a_paid_answer_comes_whole(text: str, opened: Opened) -> None:
+    """The sentence is short; the bytes, in which a picture may be, are all there to be kept."""
+    error = refusal_of(text, opened)
+    assert isinstance(error, BadAnswerError)
+    assert error.raw == text.encode()
+    assert len(error.sentence) < 1500
+
+
 def test_an_excerpt_is_one_short_line(opened: Opened) -> None:
     """So is the text of an answer that is no JSON at all."""
     text = "\x1b]0;title\x07 <html>\r\n\u202e" + "a " * 5_000_000

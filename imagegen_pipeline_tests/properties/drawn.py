@@ -1,0 +1,62 @@
+"""What hypothesis draws: most simple first, so that a failure is told with few troubles."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from imagegen_pipeline.domain.limits import Budget
+from imagegen_pipeline_tests.properties.history import INTENTS
+from imagegen_pipeline_tests.properties.life import (
+    DISK_STEPS,
+    LEDGER_STEPS,
+    SERVICE_STEPS,
+    Mishap,
+)
+from imagegen_pipeline_tests.properties.witness import REFUSALS, SILENCES, STUCK, UNREADABLE, Answer
+from imagegen_pipeline_tests.properties.world import KEYS, Terms
+
+_TROUBLES = ("busy", "limited", "unreachable", "unreadable", "no credit", "refuses")
+_OFTEN = ("service.submit", *LEDGER_STEPS[:4], "disk.link")
+"""Where most can be lost."""
+
+answers = st.builds(
+    Answer,
+    submit=st.sampled_from(
+        ("job", "job", "picture", "job", "picture", "job", *SILENCES, *REFUSALS, UNREADABLE)
+    ),
+    by_url=st.sampled_from((True, True, False)),
+    whole=st.sampled_from((True, True, True, True, False)),
+    runs=st.sampled_from((0, 0, 1, 3, STUCK)),
+    polls=st.one_of(
+        st.just(()),
+        st.lists(st.sampled_from(_TROUBLES), max_size=2).map(tuple),
+        st.just(("busy",) * 12),
+    ),
+    ends=st.sampled_from(("done", "done", "done", "fails")),
+    can_cancel=st.booleans(),
+    downloads=st.sampled_from(
+        ((), (), ("fails",), ("fails",) * 5, ("broken",), ("fails", "broken"), ("gone",))
+    ),
+)
+scripts = st.lists(answers, max_size=4)
+keys = st.sampled_from(KEYS)
+items = st.lists(keys, min_size=1, max_size=3, unique=True)
+regenerates = st.sampled_from((None, None, None, *INTENTS))
+terms = st.builds(
+    Terms,
+    on_unknown=st.sampled_from(("resubmit", "resubmit", "hold")),
+    budget=st.builds(
+        Budget,
+        run=st.sampled_from((None, None, None, 1.0, 2.0)),
+        day=st.sampled_from((None, None, None, 3.0)),
+    ),
+    in_flight=st.sampled_from((None, None, 1, 2)),
+)
+_times = st.sampled_from((1, 1, 1, 2, 3))
+_full = st.sampled_from((*LEDGER_STEPS, *DISK_STEPS[:-1]))
+_steps = st.sampled_from((*_OFTEN, *SERVICE_STEPS, *LEDGER_STEPS, *DISK_STEPS))
+
+kills = st.builds(Mishap, st.just("killed"), _steps, _times, st.booleans())
+stops = st.builds(Mishap, st.sampled_from(("stopped", "terminated")), _steps, _times)
+full_disks = st.builds(Mishap, st.just("full"), _full, _times, lasting=st.booleans())
+naps = st.builds(Mishap, st.just("asleep"), _steps, _times, st.booleans())

@@ -1,0 +1,232 @@
+"""The service: it does what a history says, and writes down every request and every bill."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from PIL import Image
+
+from imagegen_pipeline.domain.errors import (
+    AccountRefusedError,
+    BadAnswerError,
+    DownloadError,
+    JobExpiredError,
+    JobFailedError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RequestRefusedError,
+    ServiceBusyError,
+    ServiceError,
+    UnreachableError,
+)
+from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Submission
+
+ENDPOINT = "https://service.example/v1"
+PRICE = 1.0
+SIDE = 8
+"""Pixels of each side of a picture."""
+STUCK = 1000
+"""Polls that find a job still running: far past the deadline for a run."""
+REFUSALS: dict[str, Callable[[], ServiceError]] = {
+    "limited": lambda: RateLimitedError("429", retry_after=2.0),
+    "busy": lambda: ServiceBusyError("503"),
+    "unreachable": lambda: UnreachableError("no connection"),
+    "refuses": lambda: RequestRefusedError("400"),
+    "no credit": lambda: AccountRefusedError("402"),
+}
+"""After these nothing is billed, and the service says so."""
+SILENCES = ("billed, no answer", "no answer")
+UNREADABLE = "billed, unreadable"
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What the service does with one request, from the submit to the picture's delivery.
+
+    ``submit``: ``job`` or ``picture`` (at once), one of REFUSALS, SILENCES or UNREADABLE.
+    ``polls`` are the errors of the first polls, then the job runs for ``runs`` polls; ``ends``
+    is ``done`` or ``fails``, and it obeys a cancel or not. ``by_url`` says how the picture is
+    delivered, after the troubles in ``downloads``: ``fails``, ``broken`` (damaged on its way)
+    or ``gone``, which is for good. ``whole`` is whether the picture itself decodes.
+    """
+
+    submit: str = "job"
+    by_url: bool = True
+    whole: bool = True
+    runs: int = 0
+    polls: tuple[str, ...] = ()
+    ends: str = "done"
+    can_cancel: bool = True
+    downloads: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{part.name}={getattr(self, part.name)!r}"
+            for part in dataclasses.fields(self)
+            if getattr(self, part.name) != part.default
+        ]
+        return f"Answer({', '.join(shown)})"
+
+
+@dataclass
+class Request:
+    """One request that reached the service, and what became of it there."""
+
+    number: int
+    attempt: int
+    process: str
+    answer: Answer
+    tick: int
+    intent: str
+    left_at: float
+    """When the ledger said that it leaves (seconds since the epoch)."""
+    billed: bool = False
+    runs: int = 0
+    polls: list[str] = field(default_factory=list)
+    downloads: list[str] = field(default_factory=list)
+    is_over: bool = False
+    has_failed: bool = False
+    is_forgotten: bool = False
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether nobody was told that it is not."""
+        return self.answer.submit not in REFUSALS
+
+    @property
+    def job_id(self) -> str | None:
+        """The job's name, if it has one."""
+        return f"job-{self.number}" if self.answer.submit == "job" else None
+
+    @property
+    def url(self) -> str:
+        """Where its picture is delivered."""
+        return f"https://files.example/{self.number}.png"
+
+    @property
+    def data(self) -> bytes:
+        """The picture that it is about; no two have the same bytes."""
+        whole = _picture(self.number)
+        return whole if self.answer.whole else whole[: len(whole) // 2]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the picture."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def cannot_be_had(self) -> bool:
+        """Whether the service has deleted the picture."""
+        return self.is_forgotten or self.downloads[:1] == ["gone"]
+
+    def __str__(self) -> str:
+        return f"request {self.number} of {self.process} for attempt {self.attempt} {self.answer}"
+
+
+class Witness:
+    """The service's own memory, which no process of ours takes with it when it dies."""
+
+    name = "duomi"
+    endpoint = ENDPOINT
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    @property
+    def bills(self) -> list[Request]:
+        """What was billed, oldest first."""
+        return [request for request in self.requests if request.billed]
+
+    @property
+    def in_flight(self) -> list[Request]:
+        """Jobs that run, or wait to."""
+        return [r for r in self.requests if r.job_id and not r.is_over and not r.is_forgotten]
+
+    def submit(self, request: Request) -> Submission:
+        """Take a request as its answer says."""
+        self.requests.append(request)
+        answer = request.answer
+        if answer.submit in REFUSALS:
+            raise REFUSALS[answer.submit]()
+        request.billed = answer.submit != "no answer"
+        request.runs, request.polls = answer.runs, list(answer.polls)
+        request.downloads = list(answer.downloads)
+        if answer.submit in SILENCES:
+            raise OutcomeUnknownError("no answer came")
+        if answer.submit == UNREADABLE:
+            raise BadAnswerError("200 without a picture")
+        if request.job_id is not None:
+            return Submission(job_id=request.job_id)
+        return Submission(report=self._report(request))
+
+    def poll(self, job_id: str, endpoint: str) -> JobReport:
+        """See ``ImageService.poll``."""
+        assert endpoint == ENDPOINT
+        job = next(r for r in self.requests if r.job_id == job_id)
+        if job.is_forgotten:
+            raise JobExpiredError("404", job_id=job_id)
+        if job.polls:
+            trouble = job.polls.pop(0)
+            raise BadAnswerError("???") if trouble == "unreadable" else REFUSALS[trouble]()
+        if job.runs > 0:
+            job.runs -= 1
+            return JobReport(JobState.RUNNING)
+        job.is_over = True
+        if job.has_failed or job.answer.ends == "fails":
+            self._call_off(job)
+            raise JobFailedError("it failed", job_id=job_id)
+        return self._report(job)
+
+    def cancel(self, job_id: str, endpoint: str) -> None:
+        """See ``ImageService.cancel``."""
+        assert endpoint == ENDPOINT
+        job = next(r for r in self.requests if r.job_id == job_id)
+        if job.answer.can_cancel and job.runs > 0:
+            job.runs = 0
+            self._call_off(job)
+
+    def _call_off(self, job: Request) -> None:
+        job.has_failed, job.billed = True, False
+
+    def health(self) -> dict[str, Any]:
+        """See ``ImageService.health``."""
+        return {}
+
+    def fetch(self, url: str) -> bytes:
+        """The downloader's part: the bytes behind a URL."""
+        request = next(r for r in self.requests if r.url == url)
+        if request.cannot_be_had:
+            raise DownloadError("404", is_gone=True)
+        trouble = request.downloads.pop(0) if request.downloads else ""
+        if trouble == "fails":
+            raise DownloadError("503")
+        return request.data[:-20] if trouble == "broken" else request.data
+
+    def forget(self) -> None:
+        """The time of retention is over: jobs and files that there are now are deleted."""
+        for request in self.requests:
+            request.is_forgotten = True
+
+    def heal(self) -> None:
+        """From here on nothing goes wrong; what is gone is forgotten too."""
+        for request in self.requests:
+            request.is_forgotten |= request.cannot_be_had
+            request.polls, request.downloads, request.runs = [], [], 0
+
+    def _report(self, request: Request) -> JobReport:
+        given = {"url": request.url} if request.answer.by_url else {"data": request.data}
+        return JobReport(JobState.COMPLETED, images=(RemoteImage(**given),), run_seconds=1.0)
+
+
+@cache
+def _picture(number: int) -> bytes:
+    colour = (number % 256, number // 256 % 256, 128)
+    out = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), colour).save(out, format="PNG")
+    return out.getvalue()
