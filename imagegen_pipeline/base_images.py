@@ -20,10 +20,11 @@ from imagegen_pipeline.domain.actors import (
 )
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Outcome
-from imagegen_pipeline.domain.keys import is_key
+from imagegen_pipeline.domain.keys import LONGEST_KEY, is_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.workflow import LARGEST_SEED, MOST_STEPS, check_size
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.whole_files import spare_file
 
 MISSING_FIELDS = "Missing required fields: actorName and description are required"
@@ -73,8 +74,8 @@ def refusal(wish: BaseImageWish) -> str | None:
         return " ".join(fault)
     if not is_key(wish.actor_name):
         return (
-            f"{wish.actor_name!r} is not an actor's folder name: letters, digits, _ and - only, "
-            "such as 0100_european_25_male"
+            f"{wish.actor_name[:LONGEST_KEY]!r} is not an actor's folder name: letters, digits, "
+            f"_ and - only, such as 0100_european_25_male, and no more than {LONGEST_KEY}"
         )
     if not 1 <= wish.steps <= MOST_STEPS:
         return f"steps are 1 to {MOST_STEPS}, not {wish.steps}"
@@ -90,7 +91,7 @@ def generate_base_image(pipeline: Pipeline, wish: BaseImageWish) -> BaseImageAns
     one with another description, it stays as it is, and this picture counts for it.
     Raises RequestRefusedError for a size that the graph cannot make, and SetupError.
     """
-    reason = refusal(wish)
+    reason = refusal(wish) or _misplaced(pipeline, wish)
     if reason is not None:
         return failed(400, wish, reason)
     check_size(wish.width, wish.height)
@@ -101,6 +102,15 @@ def generate_base_image(pipeline: Pipeline, wish: BaseImageWish) -> BaseImageAns
     if not outcome.ok:
         return failed(502, wish, _failure_text(outcome), outcome)
     return _completed(pipeline, wish, actor, outcome)
+
+
+def _misplaced(pipeline: Pipeline, wish: BaseImageWish) -> str | None:
+    """Why nothing may be written to the actor's folders: they are somebody else's."""
+    given = pipeline.settings
+    for roster in {given.actors_dir, given.base_images_dir}:
+        if leads_outside(roster / wish.actor_name, roster):
+            return f"{wish.actor_name}: {LEADS_OUTSIDE} {MOVE_IT_HERE}"
+    return None
 
 
 def _enrol(pipeline: Pipeline, wish: BaseImageWish) -> tuple[Actor, str | None]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import DecisionError, StoreError
 from imagegen_pipeline.domain.generation import (
@@ -114,15 +116,15 @@ class Pipeline:
             return self._clients[name]
 
     def _open(self, name: ServiceName) -> ImageService:
-        key = self.settings.key_for(name).get_secret_value()
+        key = self.settings.key_for(name)
         return self.duomi_client(key) if name == "duomi" else self.runpod_client(key)
 
-    def duomi_client(self, api_key: str, *, base_url: str | None = None) -> DuomiClient:
+    def duomi_client(self, api_key: str | SecretStr, *, base_url: str | None = None) -> DuomiClient:
         """A client for Duomi, or for the simulator when it is on."""
         given = self.settings
         if given.simulator:
             # The simulator knows its own keys only; a live one has no business there.
-            api_key = given.key_for("duomi").get_secret_value()
+            api_key = given.key_for("duomi")
             base_url = f"{self.simulator_address}/duomi"
         return DuomiClient(
             api_key=api_key,
@@ -132,12 +134,16 @@ class Pipeline:
         )
 
     def runpod_client(
-        self, api_key: str, *, endpoint_id: str | None = None, base_url: str | None = None
+        self,
+        api_key: str | SecretStr,
+        *,
+        endpoint_id: str | None = None,
+        base_url: str | None = None,
     ) -> RunPodClient:
         """A client for RunPod, or for the simulator when it is on."""
         given = self.settings
         if given.simulator:
-            api_key = given.key_for("runpod").get_secret_value()
+            api_key = given.key_for("runpod")
             endpoint_id = given.endpoint()
             base_url = f"{self.simulator_address}/runpod/v2"
         return RunPodClient(

@@ -299,7 +299,7 @@ class Settings(BaseSettings):
         key = {"duomi": self.duomi_api_key, "runpod": self.runpod_api_key}[service]
         if key is None:
             raise MissingKeyError(KEY_VARIABLES[service])
-        return SecretStr(checked_key(key.get_secret_value(), KEY_VARIABLES[service]))
+        return SecretStr(checked_key(key, KEY_VARIABLES[service]))
 
     def endpoint(self) -> str:
         """The RunPod endpoint for base images; raises MissingKeyError when there is none."""
@@ -324,15 +324,19 @@ def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
         return False
 
 
-def checked_key(key: str, name: str) -> str:
+def checked_key(key: SecretStr, name: str) -> str:
     """``key`` without the blanks around it; raises SetupError, without it, for what is no key."""
-    key = key.strip()
-    if not key or not all("!" <= char <= "~" for char in key):
+    if not _is_one_word(key):
         raise SetupError(
             f"{name} is not a key: a key is one word of plain letters, digits and signs.",
             remedy="Copy it anew, without blanks, line breaks or quotation marks.",
         )
-    return key
+    return key.get_secret_value().strip()
+
+
+def _is_one_word(key: SecretStr) -> bool:
+    word = key.get_secret_value().strip()
+    return bool(word) and all("!" <= char <= "~" for char in word)
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting, by field name

@@ -53,12 +53,14 @@ def word(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
 
 def key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """A service's key; a refusal does not repeat it."""
+    from pydantic import SecretStr
+
     from imagegen_pipeline.domain.errors import SetupError
     from imagegen_pipeline.settings import checked_key
 
     if value is None:
         return None
     try:
-        return checked_key(value, "It")
+        return checked_key(SecretStr(value), "It")
     except SetupError as error:
         raise click.BadParameter(error.sentence) from None

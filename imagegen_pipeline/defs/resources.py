@@ -5,7 +5,7 @@ only when the variable is set, so that the location loads without any key.
 """
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, SecretStr
 
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.services.duomi import DuomiClient
@@ -46,7 +46,7 @@ class DuomiResource(dg.ConfigurableResource[DuomiClient]):
 
     def client(self, pipeline: Pipeline) -> DuomiClient:
         """A client, the simulator's when that is on; raises MissingKeyError."""
-        key = self.api_key or pipeline.settings.key_for("duomi").get_secret_value()
+        key = SecretStr(self.api_key) if self.api_key else pipeline.settings.key_for("duomi")
         return pipeline.duomi_client(key, base_url=self.base_url)
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class RunPodResource(dg.ConfigurableResource[RunPodClient]):
 
     def client(self, pipeline: Pipeline) -> RunPodClient:
         """A client, the simulator's when that is on; raises MissingKeyError."""
-        key = self.api_key or pipeline.settings.key_for("runpod").get_secret_value()
+        key = SecretStr(self.api_key) if self.api_key else pipeline.settings.key_for("runpod")
         endpoint = self.endpoint_id or None
         return pipeline.runpod_client(key, endpoint_id=endpoint, base_url=self.base_url)
 

@@ -10,12 +10,17 @@ import re
 import unicodedata
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]+")
+_UNSAFE = re.compile(
+    r'[\s/\\:*?"<>|\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+'
+)
 SLUG_LENGTH = 40
+LONGEST_KEY = 180
+"""Characters. A key stands in file names, which have 255, with a time and suffixes behind it."""
 
 
 def is_key(text: str) -> bool:
     """Whether ``text`` can be a partition key as it stands."""
-    return KEY_PATTERN.fullmatch(text) is not None
+    return len(text) <= LONGEST_KEY and KEY_PATTERN.fullmatch(text) is not None
 
 
 def database_key(row_id: int | str) -> str:
@@ -37,12 +42,13 @@ def safe_file_stem(name: str, *, limit: int = 120) -> str:
     """``name`` with every character that is unsafe in a file name turned into ``_``.
 
     The users' own names survive (commas, brackets and dots are safe); path separators,
-    control characters, what Windows forbids, and blanks do not. Never empty, never hidden.
+    control characters, those that turn the writing around, what Windows forbids, and blanks
+    do not. Never empty, never hidden, never like an option.
     """
     text = unicodedata.normalize("NFC", name).strip()
-    text = re.sub(r'[\s/\\:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+', "_", text)
+    text = _UNSAFE.sub("_", text)
     text = text.encode()[:limit].decode(errors="ignore").strip()
-    if text.startswith("."):
+    if text.startswith((".", "-")):
         text = "_" + text[1:]
     return text or "_"
 

@@ -33,6 +33,7 @@ from imagegen_pipeline.engine.breaker import LONGEST_REST
 from imagegen_pipeline.engine.workshop import Deadlines, Stops
 from imagegen_pipeline.services.base import ImageService, JobReport, JobState, RemoteImage
 from imagegen_pipeline.services.download import Downloader
+from imagegen_pipeline.services.wire import short_line
 
 SUBMIT_TRIES = 6
 DOWNLOAD_TRIES = 4
@@ -145,7 +146,7 @@ class Conversation:
             health = self._service().health()
         except ServiceError:
             return ""
-        return f" The service says: {health}." if health else ""
+        return f" The service says: {short_line(str(health))}." if health else ""
 
     def fetch(self, image: RemoteImage, downloader: Downloader) -> bytes:
         """The picture's bytes, downloaded with a few tries if it is given by URL."""

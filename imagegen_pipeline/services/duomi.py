@@ -7,6 +7,9 @@ bodies, the codes and their meanings, the sizes and models listed below.
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import quote
+
+from pydantic import SecretStr
 
 from imagegen_pipeline.domain.errors import (
     AccountRefusedError,
@@ -23,7 +26,14 @@ from imagegen_pipeline.domain.errors import (
 from imagegen_pipeline.domain.generation import GenerationRequest, ServiceName
 from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Submission
 from imagegen_pipeline.services.http import Answer, HttpClient, Timeouts, require_object
-from imagegen_pipeline.services.wire import error_text, read_image, without_pictures
+from imagegen_pipeline.services.wire import (
+    error_text,
+    read_images,
+    read_job_id,
+    read_seconds,
+    short_line,
+    without_pictures,
+)
 
 KNOWN_SIZES = ("1024x1024", "512x1024", "768x512", "768x1024", "1024x576", "576x1024")
 KNOWN_MODELS = (
@@ -56,15 +66,14 @@ class DuomiClient:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: str | SecretStr,
         base_url: str = "https://duomiapi.com",
         mode: Literal["auto", "sync", "async"] = "auto",
         timeouts: Timeouts | None = None,
     ) -> None:
         self.endpoint = base_url.rstrip("/")
         self._mode = mode
-        key = api_key.strip()
-        self._http = HttpClient(key=key, header_value=key, timeouts=timeouts or Timeouts())
+        self._http = HttpClient(key=api_key, timeouts=timeouts or Timeouts())
 
     def __repr__(self) -> str:
         return f"DuomiClient({self.endpoint!r})"
@@ -81,7 +90,7 @@ class DuomiClient:
             return Submission(job_id=_task_id(answer))
         answer = self._post(_sync_body(request), None)
         body = require_object(answer, service="Duomi", paid=True)
-        return Submission(report=_report(body, images=_images(body)))
+        return Submission(report=_report(body))
 
     def is_async(self, model: str) -> bool:
         """Whether requests for ``model`` go by task."""
@@ -89,7 +98,9 @@ class DuomiClient:
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
         """See ``ImageService.poll``."""
-        answer = self._http.send("GET", f"{endpoint}/v1/tasks/{job_id}", creates=False)
+        answer = self._http.send(
+            "GET", f"{endpoint}/v1/tasks/{quote(job_id, safe='')}", creates=False
+        )
         if _code_and_message(answer)[0] == 404 or (
             answer.status == 404 and isinstance(answer.body, dict)
         ):
@@ -108,8 +119,8 @@ class DuomiClient:
             reason = error_text(body) or "no reason given"
             raise JobFailedError(f"Duomi's task {job_id} is {state}: {reason}.", job_id=job_id)
         if state != "succeeded":
-            raise BadAnswerError(f"Duomi's task {job_id} has the unknown state {state!r}.")
-        return _report(body, images=_images(body))
+            raise BadAnswerError(f"Duomi's task {job_id} has the unknown state {state!r:.100}.")
+        return _report(body)
 
     def cancel(self, job_id: str, endpoint: str) -> None:
         """Duomi documents no way to cancel a task: it runs on and can be collected later."""
@@ -165,31 +176,36 @@ def _async_body(request: GenerationRequest) -> dict[str, Any]:
 
 def _task_id(answer: Answer) -> str:
     body = answer.body
-    task = body.get("id") if isinstance(body, dict) else None
-    if not isinstance(task, str | int) or not str(task):
+    task = read_job_id(body.get("id")) if isinstance(body, dict) else None
+    if task is None:
         # The request was accepted with 200: a task may run that has no name for us.
         raise BadAnswerError(f"Duomi accepted the task but named none: {answer.excerpt!r}.")
-    return str(task)
+    return task
 
 
-def _images(body: dict[str, Any]) -> tuple[RemoteImage, ...]:
-    """The pictures of any answer: ``images`` or ``data``, as a list or in a task's ``data``."""
+def _images(body: dict[str, Any]) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:
+    """The pictures of any answer, and a warning when there are too many.
+
+    They stand in ``images`` or ``data``, as a list or in a task's ``data``.
+    """
     inner = body.get("data")
     entries = body.get("images") or (inner.get("images") if isinstance(inner, dict) else inner)
     if not isinstance(entries, list) or not entries:
         raise BadAnswerError(f"Duomi's answer holds no picture: {without_pictures(body)!r:.300}.")
-    return tuple(read_image(entry, service="Duomi") for entry in entries)
+    return read_images(entries, service="Duomi")
 
 
-def _report(body: dict[str, Any], *, images: tuple[RemoteImage, ...]) -> JobReport:
+def _report(body: dict[str, Any]) -> JobReport:
+    images, warnings = _images(body)
     timings = body.get("timings")
     inference = timings.get("inference") if isinstance(timings, dict) else None
     seed = body.get("seed")
     return JobReport(
         JobState.COMPLETED,
         images=images,
-        run_seconds=float(inference) if isinstance(inference, int | float) else None,
+        run_seconds=read_seconds(inference),
         seed=seed if isinstance(seed, int) else None,
+        warnings=warnings,
         raw=without_pictures(body),
     )
 
@@ -201,7 +217,7 @@ def _raise_refusal(answer: Answer, *, creates: bool) -> None:
         return
     status, sentence = answer.status, _status_sentence(answer)
     if status == 200:
-        sentence = f"Duomi answered with an error inside a 200: {code} {message}."
+        sentence = f"Duomi answered with an error inside a 200: {code!s:.100} {message}."
         if isinstance(code, int) and 400 <= code < 600:
             status = code
     known = _CODES.get(code) if isinstance(code, int) else None
@@ -235,12 +251,12 @@ def _code_and_message(answer: Answer) -> tuple[int | str | None, str]:
         return None, ""
     nested = body.get("error")
     if isinstance(nested, dict) and nested:
-        return _number(nested.get("code")) or "error", str(nested.get("message") or "")
+        return _number(nested.get("code")) or "error", short_line(str(nested.get("message") or ""))
     if isinstance(nested, str) and nested:
-        return "error", nested
+        return "error", short_line(nested)
     code = _number(body.get("code"))
     if isinstance(code, int) and code not in (0, 200):
-        return code, str(body.get("message") or body.get("msg") or "")
+        return code, short_line(str(body.get("message") or body.get("msg") or ""))
     return None, ""
 
 

@@ -92,11 +92,12 @@ class OneStepSession(requests.Session):
 class KeyAuth(AuthBase):
     """Puts the key on a request, and keeps ``.netrc`` from putting another one there."""
 
-    def __init__(self, header_value: str) -> None:
-        self._header_value = SecretStr(header_value)
+    def __init__(self, key: SecretStr, scheme: str = "") -> None:
+        self._key = key
+        self._scheme = scheme
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._header_value.get_secret_value()
+        request.headers["Authorization"] = f"{self._scheme}{self._key.get_secret_value()}"
         return request
 
     def __repr__(self) -> str:
@@ -125,21 +126,22 @@ class Answer:
 class HttpClient:
     """One service's HTTP. Threads share it; the key is in no message and no ``repr``.
 
+    ``scheme`` stands before the key in the Authorization header (``Bearer ``).
     Raises SetupError for a key that no HTTP header can carry: the library underneath would
     say so in a message that holds the key.
     """
 
-    def __init__(self, *, key: str, header_value: str, timeouts: Timeouts) -> None:
-        if not (header_value.isascii() and header_value.isprintable()):
+    def __init__(self, *, key: str | SecretStr, scheme: str = "", timeouts: Timeouts) -> None:
+        self._key = _stripped(key)
+        if not _fits_a_header(self._key):
             raise SetupError(
                 "The API key holds a line break or a character outside ASCII.",
                 remedy="Copy the key again from the service's page, without quotes or blanks.",
             )
-        self._key = SecretStr(key)
-        self._spellings = _spellings(key)
+        self._spellings = _spellings(self._key)
         self._timeouts = timeouts
         self._session = OneStepSession()
-        self._session.auth = KeyAuth(header_value)
+        self._session.auth = KeyAuth(self._key, scheme)
         adapter = LimitedAdapter()
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -282,11 +284,22 @@ def _too_long() -> requests.RequestException:
     )
 
 
-def _spellings(key: str) -> list[SecretStr]:
+def _stripped(key: str | SecretStr) -> SecretStr:
+    """The key without the blanks around it. Who holds it in a SecretStr shows it nowhere."""
+    return SecretStr((key if isinstance(key, str) else key.get_secret_value()).strip())
+
+
+def _fits_a_header(key: SecretStr) -> bool:
+    text = key.get_secret_value()
+    return text.isascii() and text.isprintable()
+
+
+def _spellings(key: SecretStr) -> list[SecretStr]:
     """The key, as a text, JSON, HTML and a URL write it."""
-    in_json = json.dumps(key)[1:-1]
-    spelt = [key, in_json, in_json.replace("/", "\\/"), html.escape(key)]
-    spelt += [quote(key), quote(key, safe="")]
+    plain = key.get_secret_value()
+    in_json = json.dumps(plain)[1:-1]
+    spelt = [plain, in_json, in_json.replace("/", "\\/"), html.escape(plain)]
+    spelt += [quote(plain), quote(plain, safe="")]
     return [SecretStr(text) for text in dict.fromkeys(spelt) if text]
 
 

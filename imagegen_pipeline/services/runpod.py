@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
 
 from imagegen_pipeline.domain.errors import (
     AccountRefusedError,
@@ -27,7 +30,15 @@ from imagegen_pipeline.domain.generation import GenerationRequest, ServiceName
 from imagegen_pipeline.domain.workflow import Workflow
 from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Submission
 from imagegen_pipeline.services.http import Answer, HttpClient, Timeouts, require_object
-from imagegen_pipeline.services.wire import error_text, read_image, without_pictures
+from imagegen_pipeline.services.wire import (
+    error_text,
+    read_images,
+    read_job_id,
+    read_seconds,
+    read_warnings,
+    short_line,
+    without_pictures,
+)
 
 LARGEST_BODY = 10_000_000
 """``/run`` refuses bodies over 10 MB; ours is refused before it is sent."""
@@ -50,7 +61,7 @@ class RunPodClient:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: str | SecretStr,
         endpoint_id: str,
         workflow: Workflow,
         base_url: str = "https://api.runpod.ai/v2",
@@ -62,10 +73,7 @@ class RunPodClient:
         self._workflow = workflow
         self._queue_seconds = queue_seconds
         self._run_seconds = run_seconds
-        key = api_key.strip()
-        self._http = HttpClient(
-            key=key, header_value=f"Bearer {key}", timeouts=timeouts or Timeouts()
-        )
+        self._http = HttpClient(key=api_key, scheme="Bearer ", timeouts=timeouts or Timeouts())
 
     def __repr__(self) -> str:
         return f"RunPodClient({self.endpoint!r})"
@@ -85,8 +93,8 @@ class RunPodClient:
         answer = self._http.send("POST", f"{self.endpoint}/run", creates=True, payload=payload)
         self._raise_refusal(answer, creates=True)
         body = answer.body
-        job_id = body.get("id") if isinstance(body, dict) else None
-        if not isinstance(job_id, str) or not job_id:
+        job_id = read_job_id(body.get("id")) if isinstance(body, dict) else None
+        if job_id is None:
             raise BadAnswerError(f"RunPod accepted the job but named none: {answer.excerpt!r}.")
         return Submission(job_id=job_id)
 
@@ -108,7 +116,9 @@ class RunPodClient:
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
         """See ``ImageService.poll``; raises JobFailedError for every way a job can fail."""
-        answer = self._http.send("GET", f"{endpoint}/status/{job_id}", creates=False)
+        answer = self._http.send(
+            "GET", f"{endpoint}/status/{quote(job_id, safe='')}", creates=False
+        )
         if answer.status == 404 and not isinstance(answer.body, dict):
             raise ServiceBusyError(f"RunPod's gateway answered with 404: {answer.excerpt}.")
         if answer.status == 404 and not _says_no_endpoint(answer):
@@ -122,7 +132,9 @@ class RunPodClient:
 
     def cancel(self, job_id: str, endpoint: str) -> None:
         """See ``ImageService.cancel``."""
-        answer = self._http.send("POST", f"{endpoint}/cancel/{job_id}", creates=False)
+        answer = self._http.send(
+            "POST", f"{endpoint}/cancel/{quote(job_id, safe='')}", creates=False
+        )
         if answer.status not in (400, 404):
             self._raise_refusal(answer, creates=False)
 
@@ -188,7 +200,7 @@ def read_job(body: dict[str, Any], job_id: str) -> JobReport:
             run_seconds=_seconds(body, "executionTime"),
         )
     if status != "COMPLETED":
-        raise BadAnswerError(f"RunPod's job {job_id} has the unknown status {status!r}.")
+        raise BadAnswerError(f"RunPod's job {job_id} has the unknown status {status!r:.100}.")
     try:
         images, warnings = read_output(body.get("output"), job_id)
     except JobFailedError as error:
@@ -221,12 +233,12 @@ def read_output(output: Any, job_id: str) -> tuple[tuple[RemoteImage, ...], tupl
         raise BadAnswerError(f"RunPod's job {job_id} has an output of {type(output).__name__}.")
     entries = _entries(output)
     if not entries:
-        reason = error_text(output) or str(output.get("status") or "no picture in it")
+        reason = error_text(output) or short_line(str(output.get("status") or "no picture in it"))
         raise JobFailedError(
             f"RunPod's job {job_id} is COMPLETED and has no picture: {reason}.", job_id=job_id
         )
-    images = tuple(read_image(entry, service="RunPod") for entry in entries)
-    return images, _worker_warnings(output)
+    images, warnings = read_images(entries, service="RunPod")
+    return images, warnings + read_warnings(output.get("errors"))
 
 
 def _entries(output: dict[str, Any]) -> list[Any]:
@@ -245,11 +257,5 @@ def _entries(output: dict[str, Any]) -> list[Any]:
     return []
 
 
-def _worker_warnings(output: dict[str, Any]) -> tuple[str, ...]:
-    errors = output.get("errors")
-    return tuple(str(error) for error in errors) if isinstance(errors, list) else ()
-
-
 def _seconds(body: dict[str, Any], field: str) -> float | None:
-    value = body.get(field)
-    return value / 1000 if isinstance(value, int | float) else None
+    return read_seconds(body.get(field), parts=1000)

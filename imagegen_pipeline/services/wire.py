@@ -164,7 +164,7 @@ def _decode(text: str, *, service: str) -> bytes:
         # The alphabet for URLs and a missing padding are seen too: paid bytes are not lost to them.
         plain = text.encode("ascii").translate(_FOR_URLS, _BLANKS).rstrip(b"=")
         if len(plain) * 3 // 4 > LARGEST_BYTES:
-            raise _too_large(service)
+            raise _too_large(service, text)
         return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         reason = "it is no ASCII" if isinstance(error, UnicodeEncodeError) else error
@@ -174,9 +174,10 @@ def _decode(text: str, *, service: str) -> bytes:
         ) from None
 
 
-def _too_large(service: str) -> BadAnswerError:
+def _too_large(service: str, text: str) -> BadAnswerError:
     return BadAnswerError(
-        f"{service} sent a picture in base64 that has more than {LARGEST_BYTES:,} bytes."
+        f"{service} sent a picture in base64 that has more than {LARGEST_BYTES:,} bytes.",
+        raw=text.encode("utf-8", "replace"),
     )
 
 

@@ -17,6 +17,8 @@ from imagegen_pipeline.sources.places import absolute, problem, reason, shown
 LARGEST_FILE = 1024 * 1024
 """In bytes. An ``actor.json`` has a few hundred."""
 ACTOR_FILE = "actor.json"
+LEADS_OUTSIDE = "The folder, or one within it, is a link that leads outside the actors' folder."
+MOVE_IT_HERE = "Move the actor's folder here: base images are written into it."
 _SETTING = "IMAGEGEN_ACTORS_DIR"
 
 
@@ -48,6 +50,13 @@ def scan_actors(folder: Path, *, max_bytes: int = LARGEST_FILE) -> ActorScan:
     return ActorScan(container, tuple(actors), tuple(problems))
 
 
+def leads_outside(path: Path, folder: Path) -> bool:
+    """Whether an actor's folder, or one that base images go into, is a link out of ``folder``."""
+    roster = absolute(folder)
+    places = (path, path / "base_image", path / "base_image" / "history")
+    return any(roster not in absolute(place).parents for place in places)
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return stat.S_ISDIR(path.stat().st_mode)
@@ -60,11 +69,8 @@ def _is_folder(path: Path) -> bool:
 
 def _check_folder(path: Path, folder: Path) -> None:
     """Refuse a sub-folder that cannot be an actor's, or has no file that says so."""
-    if folder not in absolute(path).parents:
-        raise SourceError(
-            "The folder is a link that leads outside the actors' folder.",
-            remedy="Move the actor's folder here: base images are written into it.",
-        )
+    if leads_outside(path, folder):
+        raise SourceError(LEADS_OUTSIDE, remedy=MOVE_IT_HERE)
     if not is_key(path.name):
         raise SourceError(
             f"{shown(path.name)} cannot be an actor's folder name.",

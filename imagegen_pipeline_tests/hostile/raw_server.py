@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 Bytes = Iterable[bytes]
-OK = b"HTTP/1.1 200 OK\r\n"
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 LONG_ENOUGH = 10.0
 """Seconds after which the server gives up: a client without limits waits this long."""
 

@@ -110,8 +110,9 @@ def check_pictures(project: Project, outcomes: list[Outcome], number: int) -> No
 
 def check_name(name: str) -> None:
     """A name that a file system takes, that is not hidden, and has nothing unsafe in it."""
-    assert not name.startswith(".")
-    assert not set(name) & set('/\\:*?"<>|\0\n\r\t\x1b\x07')
+    assert not name.startswith((".", "-"))
+    assert not set(name) & set('/\\:*?"<>|')
+    assert name.isprintable(), "no control characters, and none that turn the writing around"
     assert len(name.encode()) < 200
     assert name.endswith(".png")
 
@@ -184,7 +185,7 @@ def test_names_of_actors_folders_stay_in_theirs(
     check_nothing_left(project, (*OWN, *RESULTS, "data/actors/", "data/simulated/actors/"))
 
 
-@pytest.mark.parametrize("name", [name for name in NASTY if name not in ("CON", "-rf", "x" * 300)])
+@pytest.mark.parametrize("name", [name for name in NASTY if name not in ("CON", "-rf")])
 def test_a_caller_cannot_name_an_actor_that_is_a_path(
     name: str, project: Project, pipeline: Pipeline, simulator: Simulator
 ) -> None:

@@ -268,8 +268,14 @@ class World:
 
     def may_be_made_again(self, attempt: int, tick: int) -> bool:
         """Whether a person had said so by then, and it was the last word."""
-        said = [decision for then, decision in self.decisions[attempt] if then < tick]
-        return said[-1:] in ([Decision.RESUBMIT], [Decision.LIFT])
+        return self._last_word(attempt, tick) in (Decision.RESUBMIT, Decision.LIFT)
+
+    def is_given_up(self, attempt: int, tick: int) -> bool:
+        """Whether a person had said so by then, and it was the last word."""
+        return self._last_word(attempt, tick) is Decision.GIVE_UP
+
+    def _last_word(self, attempt: int, tick: int) -> Decision | None:
+        return next((said for then, said in self.decisions[attempt][::-1] if then < tick), None)
 
     def is_in_doubt(self, attempt: int, tick: int) -> bool:
         """Whether an attempt counted as unknown then: an answer may come late."""

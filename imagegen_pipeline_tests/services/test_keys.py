@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from imagegen_pipeline.domain.errors import ImagegenError, JobFailedError, SetupError
 from imagegen_pipeline.services.duomi import DuomiClient
@@ -42,8 +43,8 @@ def test_no_representation_of_a_client_shows_its_key(
 ) -> None:
     """``repr``, ``str``, format and ``vars`` of a client and of its parts are without the key."""
     client = opened(make("http://127.0.0.1:9", key=SECRET))
-    parts = [client, HttpClient(key=SECRET, header_value=SECRET, timeouts=Timeouts())]
-    parts.append(KeyAuth(f"Bearer {SECRET}"))
+    parts = [client, HttpClient(key=SECRET, timeouts=Timeouts())]
+    parts.append(KeyAuth(SecretStr(SECRET), "Bearer "))
     shown = [text for part in parts for text in (repr(part), f"{part}", repr(vars(part)))]
     assert [text for text in shown if SECRET in text] == []
     opened(parts[1])

@@ -79,8 +79,9 @@ def test_base64_over_the_limit_of_a_picture_is_not_decoded(
 
     monkeypatch.setattr("base64.b64decode", decode)
     for entry in (f"{blanks}{whole}AA", {"data": f"data:image/png;base64,{whole}AA"}):
-        with pytest.raises(BadAnswerError, match="more than 999 bytes"):
+        with pytest.raises(BadAnswerError, match="more than 999 bytes") as caught:
             read_image(entry, service="X")
+        assert caught.value.raw.endswith(b"AAAA"), "what was paid for can still be kept"
 
 
 def test_many_pictures_are_cut_short_with_a_word() -> None:
