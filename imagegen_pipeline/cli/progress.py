@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,8 @@ def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool
     leaves at once, and what was sent is collected by the next run.
     """
     show = _Progress(total)
-    with batch, interruptible(partial(batch.stop, leave_jobs=True)) as interrupts:
+    stop = partial(batch.stop, leave_jobs=True)
+    with batch, _why_it_waits(show), interruptible(stop) as interrupts:
         try:
             for outcome in batch:
                 each(outcome)
@@ -33,6 +36,27 @@ def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool
         finally:
             show.close()
     return interrupts.happened
+
+
+@contextmanager
+def _why_it_waits(show: _Progress) -> Iterator[None]:
+    """Say on the terminal, too, which limit a batch waits for."""
+    gate = logging.getLogger("imagegen_pipeline.engine.gate")
+    handler = _Notices(show)
+    gate.addHandler(handler)
+    try:
+        yield
+    finally:
+        gate.removeHandler(handler)
+
+
+class _Notices(logging.Handler):
+    def __init__(self, show: _Progress) -> None:
+        super().__init__(logging.WARNING)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show.notice(record.getMessage())
 
 
 class _Progress:
@@ -57,6 +81,15 @@ class _Progress:
             return
         try:
             self._show(outcome)
+        except OSError:
+            self._unseen = True
+
+    def notice(self, text: str) -> None:
+        """A line of what the batch is about; from any thread."""
+        if self._unseen:
+            return
+        try:
+            self._line(plain(text))
         except OSError:
             self._unseen = True
 

@@ -186,3 +186,26 @@ def test_interrupted_models_try_no_further_one(
     stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert len(stdout.splitlines()) == simulator.billed() == 1
+
+
+def test_a_limit_that_is_waited_for_is_named(project: Project) -> None:
+    """Whoever watches a batch that stands still is told which limit it waits for, and Ctrl-C
+    ends the waiting.
+    """
+    for number in range(2):
+        project.write_json(f"p{number}", f"picture {number}")
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "imagegen"), *GENERATE, "json"],
+        env={**os.environ, "IMAGEGEN_RATE_PER_MINUTE": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process.stderr as lines:
+        shown = next(line for line in lines if "Waiting" in line)
+        process.send_signal(signal.SIGINT)
+        rest = lines.read()
+    assert "duomi: 1 a minute are allowed" in shown
+    assert process.wait(timeout=60) == 1
+    assert "Stopping" in rest
