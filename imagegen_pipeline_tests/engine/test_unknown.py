@@ -10,6 +10,7 @@ import pytest
 
 from imagegen_pipeline.domain.errors import OutcomeUnknownError, RateLimitedError
 from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline.ledger import Decision
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import GPT, PARAMETERS, SUBMIT, Bench, counts
 from imagegen_pipeline_tests.ledger.things import submitting
@@ -197,3 +198,15 @@ def test_a_task_without_a_name_is_held(bench: Bench) -> None:
     outcome = bench.make_one(prompt, GPT)
     assert (outcome.status, outcome.error_kind) == (Status.HELD, "bad_answer")
     assert bench.requests(SUBMIT) == 1
+
+
+def test_what_a_person_has_sent_again_says_that_it_may_be_charged_twice(holding: Bench) -> None:
+    """Held after one lost answer, then sent again by decision: the second row is marked."""
+    prompt = holding.prompt()
+    lose_answers(holding, times=1)
+    assert holding.make_one(prompt).status is Status.HELD
+    holding.pipeline.resolve(prompt.key, Decision.RESUBMIT)
+
+    assert holding.make_one(prompt).status is Status.MADE
+    assert [one.possible_double_charge for one in holding.attempts()] == [False, True]
+    assert holding.simulator.billed() == 2
