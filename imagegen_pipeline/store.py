@@ -61,6 +61,9 @@ class PictureStore(Protocol):
     def share(self, path: str, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
         """The same bytes under a second name."""
 
+    def discard(self, copy: StoredPicture) -> None:
+        """Take a second name that ``share`` gave away again; the picture stays."""
+
     def publish(self, stored: StoredPicture, target: str) -> list[str]:
         """Make ``target`` the current picture, keeping what it replaces; returns warnings."""
 
@@ -151,6 +154,13 @@ class LocalStore:
             with _as_store_error(target, "written"):
                 _flush_folder(target.parent)
         return self._sidecar(picture, target, about)
+
+    def discard(self, copy: StoredPicture) -> None:
+        """See ``PictureStore.discard``."""
+        file = self.absolute(copy.path)
+        with _as_store_error(file, "removed"):
+            (file.parent / HIDDEN / f"{file.name}.json").unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
     def publish(self, stored: StoredPicture, target: str) -> list[str]:
         """See ``PictureStore.publish``. ``target`` is always PNG; others are converted."""

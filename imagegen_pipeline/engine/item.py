@@ -122,11 +122,18 @@ class ItemMaker:
         if held is not None:
             return held
         last = self._last()
-        if last is None or last.state is State.STORED:
-            return replace(
-                self._failure(last), error="Another process has brought it home meanwhile."
-            )
-        return self._failure(last)
+        if last is None:
+            return Outcome(self._wanted.key, Status.SKIPPED, error="Nothing was sent for it.")
+        if last.state is State.STORED:  # another process has brought it home meanwhile
+            return self._outcome(Status.REUSED, last, cost=0.0)
+        return Outcome(
+            self._wanted.key,
+            Status.FAILED,
+            attempt=last,
+            error_kind=last.error_kind,
+            error=last.error,
+            remedy=last.remedy,
+        )
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -139,16 +146,6 @@ class ItemMaker:
             with contextlib.suppress(LedgerError):
                 self._book.note(self._wanted.key, error)
             raise
-
-    def _failure(self, last: Attempt | None) -> Outcome:
-        return Outcome(
-            self._wanted.key,
-            Status.FAILED,
-            attempt=last,
-            error_kind=last.error_kind if last else None,
-            error=last.error if last else None,
-            remedy=last.remedy if last else None,
-        )
 
     def _collected(self, lease: Lease) -> list[Attempt]:
         """The pictures of attempts that another process left open."""

@@ -197,7 +197,14 @@ class Keeper:
         stored = self._shop.store.share(
             source.path or "", attempt.folder, attempt.file_stem, self._about(attempt)
         )
-        return self.record(attempt, stored, [])
+        try:
+            return self.record(attempt, stored, [])
+        except AttemptMovedError:  # another process has ended it while this one slept
+            (now,) = self._book.get([attempt.id])
+            if now.state is State.STORED:
+                return now
+            self._shop.store.discard(stored)  # no later process adopts what has failed
+            raise
 
     def record(self, attempt: Attempt, stored: StoredPicture, warnings: list[str]) -> Attempt:
         """Publish the picture and write down that it is stored."""

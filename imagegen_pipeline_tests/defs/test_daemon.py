@@ -110,10 +110,10 @@ def webserver(project: Project, tmp_path: Path) -> Iterator[Webserver]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # how soon Dagster ends is not what is tested
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=30)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_materialize_all_and_the_sensor_in_the_running_dagster(

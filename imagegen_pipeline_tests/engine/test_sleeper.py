@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from imagegen_pipeline.domain.generation import State, Status
 from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, FakeClock
 
@@ -81,3 +83,36 @@ def test_a_sleeper_leaves_the_item_to_whoever_is_at_it(bench: Bench) -> None:
     outcome = bench.make_one(prompt, shop=bench.on_fake_clock(store=store, clock=Clock()))
     assert outcome.status is Status.MADE
     assert bench.requests(SUBMIT) == 1
+
+
+@pytest.mark.parametrize("asleep", ["before", "after"])
+def test_a_sharer_that_slept_leaves_no_stray_copy(bench: Bench, asleep: str) -> None:
+    """While it slept, its copy not made or just made, another process has given its item the
+    shared picture: every picture in the folder is one of the ledger's, and none is missing.
+    """
+    first, second = bench.prompts(a="the same boat", b="the same boat")
+    bench.make_one(first)
+
+    class Sleepy(SleepyStore):
+        def share(self, *args: Any) -> Any:
+            """Sleep once, beside the copy."""
+            meanwhile, self._meanwhile = self._meanwhile, None
+            if meanwhile is not None and asleep == "before":
+                meanwhile()
+            stored = self._store.share(*args)
+            if meanwhile is not None and asleep == "after":
+                meanwhile()
+            return stored
+
+    def another_process() -> None:
+        bench.expire_leases()
+        with closing(bench.project.pipeline()) as pipeline:
+            assert replace(bench, pipeline=pipeline).make_one(second).ok
+
+    store = Sleepy(bench.pipeline.store, another_process)
+    bench.make_one(second, shop=bench.on_fake_clock(store=store))
+    folder = bench.project.results / "generated_images"
+    recorded = {str(attempt.path) for attempt in bench.attempts() if attempt.path}
+    assert {f"generated_images/{path.name}" for path in folder.glob("*.png")} == recorded
+    assert bench.make_one(second).status is Status.REUSED
+    assert bench.simulator.billed() == 1

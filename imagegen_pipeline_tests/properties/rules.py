@@ -97,7 +97,9 @@ def quarantine_keeps_what_does_not_decode(world: World, rows: Rows) -> Iterator[
     kept = {_digest(file) for file in (world.root / "quarantine").glob("*.bin")}
     for bill in world.witness.bills:
         row = _row(rows, bill.attempt)
-        if row and row.error_kind == NotAPictureError.kind and bill.digest not in kept:
+        if row is None or (row.state, row.error_kind) != (State.FAILED, NotAPictureError.kind):
+            continue
+        if bill.digest not in kept:
             yield f"the bytes of {_shown(row)} are not kept"
 
 
