@@ -189,7 +189,7 @@ def test_interrupted_models_try_no_further_one(
 
 
 def test_a_limit_that_is_waited_for_is_named(project: Project) -> None:
-    """Whoever watches a batch that stands still is told which limit it waits for, and Ctrl-C
+    """Whoever watches a batch that stands still is told which limit it waits for, and SIGTERM
     ends the waiting.
     """
     for number in range(2):
@@ -204,7 +204,7 @@ def test_a_limit_that_is_waited_for_is_named(project: Project) -> None:
     assert process.stderr is not None
     with process.stderr as lines:
         shown = next(line for line in lines if "Waiting" in line)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         rest = lines.read()
     assert "duomi: 1 a minute are allowed" in shown
     assert process.wait(timeout=60) == 1

@@ -24,7 +24,7 @@ answers = st.builds(
     submit=st.sampled_from(
         ("job", "job", "picture", "job", "picture", "job", *SILENCES, *REFUSALS, UNREADABLE)
     ),
-    by_url=st.sampled_from((True, True, False)),
+    by_url=st.booleans().map(lambda inside: not inside),
     whole=st.sampled_from((True, True, True, True, False)),
     runs=st.sampled_from((0, 0, 1, 3, STUCK)),
     polls=st.one_of(
@@ -38,7 +38,14 @@ answers = st.builds(
         ((), (), ("fails",), ("fails",) * 5, ("broken",), ("fails", "broken"), ("gone",))
     ),
 )
-scripts = st.lists(answers, max_size=4)
+deliveries = st.builds(
+    Answer,
+    submit=st.sampled_from(("job", "picture")),
+    by_url=st.booleans().map(lambda inside: not inside),
+    runs=st.sampled_from((0, 1)),
+)
+"""Answers that bring a picture."""
+scripts = st.lists(st.one_of(deliveries, answers), max_size=4)
 keys = st.sampled_from(KEYS)
 items = st.lists(keys, min_size=1, max_size=3, unique=True)
 regenerates = st.sampled_from((None, None, None, *INTENTS))
@@ -52,6 +59,12 @@ terms = st.builds(
     ),
     in_flight=st.sampled_from((None, None, 1, 2)),
 )
+limits = st.one_of(
+    st.builds(Terms, budget=st.builds(Budget, run=st.sampled_from((1.0, 2.0)))),
+    st.builds(Terms, budget=st.builds(Budget, day=st.sampled_from((1.0, 2.0)))),
+    st.builds(Terms, in_flight=st.just(1)),
+)
+"""What the user allows, where it is not enough for all that is wanted."""
 _times = st.sampled_from((1, 1, 1, 2, 3))
 _full = st.sampled_from((*LEDGER_STEPS, *DISK_STEPS[:-1]))
 _steps = st.sampled_from((*_OFTEN, *SERVICE_STEPS, *LEDGER_STEPS, *DISK_STEPS))
@@ -59,4 +72,8 @@ _steps = st.sampled_from((*_OFTEN, *SERVICE_STEPS, *LEDGER_STEPS, *DISK_STEPS))
 kills = st.builds(Mishap, st.just("killed"), _steps, _times, st.booleans())
 stops = st.builds(Mishap, st.sampled_from(("stopped", "terminated")), _steps, _times)
 full_disks = st.builds(Mishap, st.just("full"), _full, _times, lasting=st.booleans())
-naps = st.builds(Mishap, st.just("asleep"), _steps, _times, st.booleans())
+perhaps_kills = st.one_of(st.none(), kills, st.just(Mishap("killed", "leases.acquire", after=True)))
+naps = st.one_of(
+    st.just(Mishap("asleep", "attempts.submitting")),
+    st.builds(Mishap, st.just("asleep"), _steps, _times, st.booleans()),
+)

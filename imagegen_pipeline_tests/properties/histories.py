@@ -63,7 +63,7 @@ class Histories(RuleBasedStateMachine):
         again=drawn.regenerates,
         script=drawn.scripts,
         full=drawn.full_disks,
-        kill=st.one_of(st.none(), drawn.kills),
+        kill=drawn.perhaps_kills,
     )
     def a_disk_is_full(
         self,
@@ -84,7 +84,7 @@ class Histories(RuleBasedStateMachine):
         nap=drawn.naps,
         others=drawn.items,
         other_script=drawn.scripts,
-        other_kill=st.one_of(st.none(), drawn.kills),
+        other_kill=drawn.perhaps_kills,
     )
     def a_run_oversleeps(
         self,
@@ -101,7 +101,7 @@ class Histories(RuleBasedStateMachine):
         meanwhile = partial(self.history.aside, others, other_script, mishaps, again)
         self.history.live("a sleeper", keys, script, [nap], again=again, meanwhile=meanwhile)
 
-    @rule(keys=drawn.items, kill=st.one_of(st.none(), drawn.kills))
+    @rule(keys=drawn.items, kill=drawn.perhaps_kills)
     def the_collector_looks(self, keys: list[str], kill: Mishap | None) -> None:
         """A process brings home what is ready, sends nothing, and may be killed."""
         witness = self.history.world.witness

@@ -106,6 +106,8 @@ class History:
         """Ask once more for everything that was ever asked for, with no limits."""
         for again in (None, *INTENTS):
             keys = [key for key in KEYS if (key, again) in self.world.wishes]
+            if not keys:
+                continue
             free = Terms(self.world.terms.on_unknown)
             for outcome in self.live("a last run", keys, again=again, terms=free):
                 assert outcome.ok or outcome.status is Status.HELD, outcome
