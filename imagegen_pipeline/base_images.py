@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from imagegen_pipeline.domain.actors import (
     RANDOM_SEED,
     Actor,
     ActorScan,
+    description_in,
     description_warnings,
     size_warnings,
 )
 from imagegen_pipeline.domain.errors import StoreError
-from imagegen_pipeline.domain.generation import Outcome
+from imagegen_pipeline.domain.generation import Attempt, Outcome
 from imagegen_pipeline.domain.keys import LONGEST_KEY, is_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.workflow import LARGEST_SEED, MOST_STEPS, check_size
+from imagegen_pipeline.engine import Batch, Order
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.whole_files import spare_file
@@ -84,8 +87,16 @@ def refusal(wish: BaseImageWish) -> str | None:
     return None
 
 
-def generate_base_image(pipeline: Pipeline, wish: BaseImageWish) -> BaseImageAnswer:
+def generate_base_image(
+    pipeline: Pipeline,
+    wish: BaseImageWish,
+    *,
+    order: Order | None = None,
+    begun: Callable[[Batch], None] = lambda _batch: None,
+) -> BaseImageAnswer:
     """Make an actor's base image, or reuse it; the answer has the users' shape either way.
+
+    ``begun`` is given the batch before it sends anything, so that others can stop it.
 
     An actor without an ``actor.json`` gets one, so that the roster knows it. Where there is
     one with another description, it stays as it is, and this picture counts for it.
@@ -97,11 +108,34 @@ def generate_base_image(pipeline: Pipeline, wish: BaseImageWish) -> BaseImageAns
     check_size(wish.width, wish.height)
     pipeline.service("runpod")  # a missing key is found before an actor is written down
     actor, own = _enrol(pipeline, wish)
-    batch = pipeline.generate_base_images([actor], pipeline.order(), own=own)
+    batch = pipeline.generate_base_images([actor], order or pipeline.order(), own=own)
+    begun(batch)
     (outcome,) = tuple(batch)
     if not outcome.ok:
-        return failed(502, wish, _failure_text(outcome), outcome)
-    return _completed(pipeline, wish, actor, outcome)
+        return failed(502, wish, failure_text(outcome), outcome)
+    return completed(pipeline, wish, actor.prompt, outcome)
+
+
+def base_image_answer(pipeline: Pipeline, actor_name: str) -> BaseImageAnswer | None:
+    """The actor's current base image as the answer that its wish got; None without one."""
+    outcome = pipeline.current_outcome(actor_name)
+    attempt = None if outcome is None else outcome.attempt
+    if outcome is None or attempt is None or attempt.service != "runpod":
+        return None
+    return completed(pipeline, wish_of(attempt), attempt.sent_request.prompt, outcome)
+
+
+def wish_of(attempt: Attempt) -> BaseImageWish:
+    """The wish that an attempt was made for, its seed the one used."""
+    request = attempt.sent_request
+    return BaseImageWish(
+        attempt.item_key,
+        description_in(request.prompt) or request.prompt,
+        request.width,
+        request.height,
+        request.steps,
+        attempt.seed,
+    )
 
 
 def _misplaced(pipeline: Pipeline, wish: BaseImageWish) -> str | None:
@@ -164,11 +198,27 @@ def _metadata(wish: BaseImageWish, prompt: str) -> dict[str, Any]:
     }
 
 
-def _completed(
-    pipeline: Pipeline, wish: BaseImageWish, actor: Actor, outcome: Outcome
+def picture_bytes(pipeline: Pipeline, outcome: Outcome) -> bytes:
+    """The PNG of the outcome's own attempt; raises StoreError.
+
+    It is read from the history: another wish may have replaced the picture at the fixed path.
+    """
+    file, attempt = Path(outcome.path or ""), outcome.attempt
+    if attempt is not None and attempt.path is not None:
+        own = pipeline.store.absolute(attempt.path).with_suffix(".png")
+        file = own if own.is_file() else file
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def completed(
+    pipeline: Pipeline, wish: BaseImageWish, prompt: str, outcome: Outcome
 ) -> BaseImageAnswer:
+    """The users' answer for a picture that is there; raises StoreError when it cannot be read."""
     attempt = outcome.attempt
-    picture = Path(outcome.path or "").read_bytes()
+    picture = picture_bytes(pipeline, outcome)
     name = f"{wish.actor_name}_base.png"
     warnings = [*wish.warnings, *outcome.warnings]
     if pipeline.settings.simulator:
@@ -179,7 +229,7 @@ def _completed(
         "localPath": f"/data/actors/{wish.actor_name}/base_image/{name}",
         "filename": name,
         "seed": attempt.seed if attempt else None,
-        "metadata": _metadata(wish, actor.prompt),
+        "metadata": _metadata(wish, prompt),
         "warnings": warnings,
     }
     return BaseImageAnswer(200, body, outcome)
@@ -198,7 +248,7 @@ def failed(
     return BaseImageAnswer(status_code, body, outcome)
 
 
-def _failure_text(outcome: Outcome) -> str:
+def failure_text(outcome: Outcome) -> str:
     """The guide's three texts, each with its cause and remedy."""
     if outcome.error_kind in _NO_RESPONSE:
         head = "No response from RunPod"

@@ -23,13 +23,7 @@ from imagegen_pipeline.domain.generation import (
     ServiceName,
     Status,
 )
-from imagegen_pipeline.domain.parameters import (
-    FLUX_GUIDANCE,
-    PromptParameters,
-    base_image_request,
-    file_prefix,
-    parse_size,
-)
+from imagegen_pipeline.domain.parameters import PromptParameters, parse_size
 from imagegen_pipeline.domain.prices import Prices
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
 from imagegen_pipeline.domain.workflow import Workflow
@@ -49,6 +43,7 @@ from imagegen_pipeline.sources.json_prompts import scan_json_folder
 from imagegen_pipeline.sources.sqlite_prompts import scan_database
 from imagegen_pipeline.sources.workflow_file import load_workflow
 from imagegen_pipeline.store import LocalStore
+from imagegen_pipeline.wanting import Wanting
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +64,7 @@ class Pipeline:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
         self.store = LocalStore(self.settings.data_dir)
+        self.wanting = Wanting(self.settings, self.store, lambda: self.workflow)
         self._clients: dict[ServiceName, ImageService] = {}
         self._opening = threading.Lock()
 
@@ -250,50 +246,43 @@ class Pipeline:
     def generate_images(
         self, prompts: Iterable[Prompt], parameters: PromptParameters, order: Order
     ) -> Batch:
-        """A batch of pictures of prompts.
-
-        Raises, at once, MissingKeyError in a live run without a key, RequestRefusedError for
-        a size that is none, and StoreError for a folder that takes no pictures.
+        """A batch of pictures of prompts; raises as ``make``, and RequestRefusedError, at once,
+        for a size that is none.
         """
-        self.service("duomi")
         parse_size(parameters.image_size)
-        folder = self.store.relative(self.settings.output_dir)
-        self._check_folder(folder)
-        wanted = (self._wanted_image(prompt, parameters, folder) for prompt in prompts)
+        return self.make("duomi", (self.wanting.image(one, parameters) for one in prompts), order)
+
+    def generate_base_images(
+        self, actors: Iterable[Actor], order: Order, *, own: str | None = None
+    ) -> Batch:
+        """A batch of base images; ``own`` as in ``Wanted``. Raises as ``make``, and WorkflowError,
+        at once, for a graph that cannot be bound.
+        """
+        _ = self.workflow
+        return self.make("runpod", (self.wanting.base_image(one, own) for one in actors), order)
+
+    def make(self, service: ServiceName, wanted: Iterable[Wanted], order: Order) -> Batch:
+        """A batch of pictures that one service makes.
+
+        Raises, at once, MissingKeyError in a live run without a key, and StoreError for a
+        folder that takes no pictures.
+        """
+        self.service(service)
+        given = self.settings
+        folder = given.output_dir if service == "duomi" else given.base_images_dir
+        self._check_folder(self.store.relative(folder))
         return generate(self.workshop, wanted, order)
+
+    def foresee(self, wanted: Iterable[Wanted], *, regenerate: bool) -> Forecast:
+        """What ``make`` would do and cost; needs no key."""
+        return foresee(self.workshop, wanted, regenerate=regenerate)
 
     def foresee_images(
         self, prompts: Iterable[Prompt], parameters: PromptParameters, *, regenerate: bool
     ) -> Forecast:
         """What ``generate_images`` would do and cost; needs no key."""
-        folder = self.store.relative(self.settings.output_dir)
-        wanted = (self._wanted_image(prompt, parameters, folder) for prompt in prompts)
-        return foresee(self.workshop, wanted, regenerate=regenerate)
-
-    def _wanted_image(self, prompt: Prompt, parameters: PromptParameters, folder: str) -> Wanted:
-        return Wanted(
-            key=prompt.key,
-            request=parameters.request(prompt),
-            folder=folder,
-            file_prefix=file_prefix(prompt),
-            about={"source": prompt.source, "location": prompt.location},
-        )
-
-    def generate_base_images(
-        self, actors: Iterable[Actor], order: Order, *, own: str | None = None
-    ) -> Batch:
-        """A batch of base images; ``own`` as in ``Wanted``.
-
-        Raises, at once, MissingKeyError in a live run without a key, WorkflowError, and
-        StoreError for a folder that takes no pictures.
-        """
-        self.service("runpod")
-        _ = self.workflow  # a graph that cannot be bound is found before the first item
-        self._check_folder(self.store.relative(self.settings.base_images_dir))
-        wanted = (
-            self._wanted_base_image(actor, own, self.base_image_request(actor)) for actor in actors
-        )
-        return generate(self.workshop, wanted, order)
+        wanted = (self.wanting.image(one, parameters) for one in prompts)
+        return self.foresee(wanted, regenerate=regenerate)
 
     def _check_folder(self, folder: str) -> None:
         """A folder that takes no pictures, or has gone with all that it had, ends it here."""
@@ -309,23 +298,7 @@ class Pipeline:
 
     def base_image_request(self, actor: Actor) -> GenerationRequest:
         """The request for an actor's base image, with the workflow as it is now."""
-        graph = self.workflow
-        guidance = FLUX_GUIDANCE if graph.guidance is None else graph.guidance
-        return base_image_request(actor, workflow_digest=graph.digest, guidance=guidance)
-
-    def _wanted_base_image(
-        self, actor: Actor, own: str | None, request: GenerationRequest
-    ) -> Wanted:
-        folder = self.settings.base_images_dir / actor.name / "base_image"
-        return Wanted(
-            key=actor.key,
-            request=request,
-            folder=self.store.relative(folder / "history"),
-            file_prefix=f"{actor.name}_base",
-            publish=self.store.relative(folder / f"{actor.name}_base.png"),
-            own=own,
-            about={"source": "actor", "location": actor.location},
-        )
+        return self.wanting.base_image_request(actor)
 
     def collect(self, *, after: int = 0, limit: int = 1000) -> Batch:
         """A batch that brings home what was sent for any item and is ready now.
@@ -342,19 +315,7 @@ class Pipeline:
     def _as_sent(self, attempt: Attempt) -> Wanted | None:
         """An item as it was when ``attempt`` was sent for it; None for an unknown item."""
         item = self.ledger.items.get([attempt.item_key]).get(attempt.item_key)
-        if item is None:
-            return None
-        thing, request = item.thing, GenerationRequest(**attempt.request)
-        if isinstance(thing, Actor):
-            return self._wanted_base_image(thing, attempt.fingerprint, request)
-        return Wanted(
-            key=thing.key,
-            request=request,
-            folder=attempt.folder,
-            file_prefix=file_prefix(thing),
-            own=attempt.fingerprint,
-            about={"source": thing.source, "location": thing.location},
-        )
+        return None if item is None else self.wanting.as_sent(attempt, item.thing)
 
     def resolve(self, key: str, decision: Decision) -> int:
         """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``.
@@ -389,6 +350,11 @@ class Pipeline:
     def results_file(self) -> Path:
         """The table of results."""
         return self.settings.data_dir / "generation_results.parquet"
+
+    @property
+    def approved_file(self) -> Path:
+        """The table of the approved pictures."""
+        return self.settings.data_dir / "approved_pictures.parquet"
 
     def close(self) -> None:
         """Close the ledger, if it was opened."""

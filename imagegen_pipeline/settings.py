@@ -30,18 +30,18 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
 from imagegen_pipeline.domain.generation import ServiceName
 from imagegen_pipeline.domain.limits import Budget, Limits, parse_budget, parse_limit
-from imagegen_pipeline.domain.prices import EXAMPLE, Prices, parse_prices
+from imagegen_pipeline.domain.prices import Prices, parse_prices
+from imagegen_pipeline.setting_values import is_address, is_one_word, price_file_text, split_commas
 
 SIMULATED_DUOMI_KEY = "simulated-duomi-key"
 SIMULATED_RUNPOD_KEY = "simulated-runpod-key"
 SIMULATED_ENDPOINT = "simulated-endpoint"
 KEY_VARIABLES: dict[ServiceName, str] = {"duomi": "DUOMI_API_KEY", "runpod": "RUNPOD_API_KEY"}
 OURS = "IMAGEGEN_"
-KNOWN_ELSEWHERE = ("IMAGEGEN_TOKEN", "IMAGEGEN_CORS")
-"""Settings of ``imagegen serve``: no field reads them."""
+SHORTEST_TOKEN = 16
+"""Characters: fewer could be guessed."""
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _LONGEST_TIMEOUT = 7 * 24 * 3600
-_LARGEST_PRICE_FILE = 1_000_000
 
 
 def project_root() -> Path:
@@ -62,12 +62,6 @@ def project_root() -> Path:
     return here
 
 
-def _split_commas(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
 def _read_prices(value: object) -> object:
     """The price table, from JSON or a file of it; a ValueError says what of it is wrong."""
     if isinstance(value, Mapping):
@@ -78,22 +72,9 @@ def _read_prices(value: object) -> object:
         return parse_prices(text)
     path = _below(project_root(), Path(text))
     try:
-        return parse_prices(_price_file_text(path))
+        return parse_prices(price_file_text(path))
     except ValueError as error:
         raise ValueError(f"{str(path)[:300]}: {error}") from None
-
-
-def _price_file_text(path: Path) -> str:
-    try:
-        if not path.is_file():
-            raise ValueError(f"there is no such file: write its path, or JSON such as {EXAMPLE}")
-        if path.stat().st_size > _LARGEST_PRICE_FILE:
-            raise ValueError(f"it has more than {_LARGEST_PRICE_FILE:,} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError("it is not text in UTF-8") from None
-    except OSError as error:
-        raise ValueError(f"it cannot be read ({error.strerror})") from None
 
 
 def _below(root: Path, path: Path) -> Path:
@@ -107,7 +88,7 @@ def _below(root: Path, path: Path) -> Path:
 
 
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT, allow_inf_nan=False)]
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 PriceTable = Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_prices)]
 CountByService = Annotated[dict[ServiceName, int], NoDecode, BeforeValidator(parse_limit)]
 Money = Annotated[float, BeforeValidator(parse_budget)]
@@ -163,6 +144,10 @@ class Settings(BaseSettings):
         "register", validation_alias="IMAGEGEN_SENSOR_BACKLOG"
     )
     allow_private_hosts: CommaList = Field((), validation_alias="IMAGEGEN_ALLOW_PRIVATE_HOSTS")
+    token: SecretStr | None = Field(None, validation_alias="IMAGEGEN_TOKEN")
+    cors: CommaList = Field((), validation_alias="IMAGEGEN_CORS")
+    dagster_url: str = Field("http://127.0.0.1:3000", validation_alias="IMAGEGEN_DAGSTER_URL")
+    gallery_url: str = Field("http://127.0.0.1:8000", validation_alias="IMAGEGEN_GALLERY_URL")
     dagster_home: str = Field("", validation_alias="DAGSTER_HOME")
     simulator_setting: str = Field("", validation_alias="IMAGEGEN_SIMULATOR")
 
@@ -175,12 +160,35 @@ class Settings(BaseSettings):
             if not (isinstance(value, str) and not value.strip())
         }
 
-    @field_validator("duomi_base_url", "runpod_base_url")
+    @field_validator("duomi_base_url", "runpod_base_url", "dagster_url", "gallery_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        if not _is_address(value.strip(), ("http", "https")):
+        if not is_address(value.strip(), ("http", "https")):
             raise ValueError("an address that begins with http:// or https:// is wanted")
         return value.strip().rstrip("/")
+
+    @field_validator("cors")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not is_address(origin, ("http", "https")) or urlsplit(origin).path not in ("", "/"):
+                raise ValueError(
+                    f"{origin[:100]!r} is not an origin such as https://pictures.example; any "
+                    "page of a named origin can spend money, so * is none"
+                )
+        return tuple(origin.rstrip("/").lower() for origin in value)
+
+    @field_validator("token")
+    @classmethod
+    def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        if not is_one_word(value) or len(value.get_secret_value().strip()) < SHORTEST_TOKEN:
+            raise ValueError(
+                f"a token is one word of at least {SHORTEST_TOKEN} letters, digits and signs, "
+                "such as `openssl rand -hex 24` prints"
+            )
+        return SecretStr(value.get_secret_value().strip())
 
     @field_validator("ledger_address")
     @classmethod
@@ -196,7 +204,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_switch(cls, value: str) -> str:
         word = value.strip().lower()
-        if word not in _ON + _OFF and not _is_address(value.strip(), ("http",)):
+        if word not in _ON + _OFF and not is_address(value.strip(), ("http",)):
             raise ValueError("it is 1, 0, or the http:// address of a simulator that runs")
         return value.strip()
 
@@ -316,27 +324,14 @@ class Settings(BaseSettings):
         return endpoint
 
 
-def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def checked_key(key: SecretStr, name: str) -> str:
     """``key`` without the blanks around it; raises SetupError, without it, for what is no key."""
-    if not _is_one_word(key):
+    if not is_one_word(key):
         raise SetupError(
             f"{name} is not a key: a key is one word of plain letters, digits and signs.",
             remedy="Copy it anew, without blanks, line breaks or quotation marks.",
         )
     return key.get_secret_value().strip()
-
-
-def _is_one_word(key: SecretStr) -> bool:
-    word = key.get_secret_value().strip()
-    return bool(word) and all("!" <= char <= "~" for char in word)
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting, by field name
@@ -371,7 +366,7 @@ def _load_env_file(path: Path) -> None:
 def _refuse_unknown_variables() -> None:
     """What is set and would be silently ignored is refused: a typo in a limit costs money."""
     fields = {str(field.validation_alias) for field in Settings.model_fields.values()}
-    known = sorted({name for name in fields if name.startswith(OURS)}.union(KNOWN_ELSEWHERE))
+    known = sorted(name for name in fields if name.startswith(OURS))
     for name in sorted(os.environ):
         if not name.upper().startswith(OURS) or name in known or not variable_is_set(name):
             continue

@@ -125,6 +125,12 @@ def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
         ("IMAGEGEN_BUDGET_RUN", "5 EUR", "'5 EUR' is not an amount of money: write a number"),
         ("IMAGEGEN_BUDGET_DAY", "nan", "'nan' is not an amount of money"),
         ("IMAGEGEN_BUDGET_DAY", "inf", "'inf' is not an amount of money"),
+        ("IMAGEGEN_TOKEN", "short", "at least 16 letters"),
+        ("IMAGEGEN_TOKEN", "two words are not a token", "one word"),
+        ("IMAGEGEN_CORS", "*", "any page of a named origin can spend money"),
+        ("IMAGEGEN_CORS", "https://a.example,b.example", "'b.example' is not an origin"),
+        ("IMAGEGEN_CORS", "https://a.example/page", "is not an origin"),
+        ("IMAGEGEN_DAGSTER_URL", "javascript:alert(1)", "http:// or https://"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(
@@ -239,11 +245,15 @@ def test_a_typo_names_the_nearest_setting(
     assert f"Did you mean {meant}?" in raised.value.remedy
 
 
-def test_settings_of_the_server_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``IMAGEGEN_TOKEN`` and ``IMAGEGEN_CORS`` are known, though nothing reads them here."""
-    monkeypatch.setenv("IMAGEGEN_TOKEN", "a word")
-    monkeypatch.setenv("IMAGEGEN_CORS", "https://example.com")
-    load_settings()
+def test_settings_of_the_server_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token is kept out of sight, and origins are written as browsers send them."""
+    monkeypatch.setenv("IMAGEGEN_TOKEN", " a-word-of-24-characters ")
+    monkeypatch.setenv("IMAGEGEN_CORS", "https://Pictures.example/, http://127.0.0.1:5173")
+    settings = load_settings()
+    assert settings.token is not None
+    assert settings.token.get_secret_value() == "a-word-of-24-characters"
+    assert "a-word" not in repr(settings)
+    assert settings.cors == ("https://pictures.example", "http://127.0.0.1:5173")
 
 
 def test_the_env_file_is_read_and_never_overrides(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -67,9 +68,9 @@ def base_image(
 def _answer(pipeline: StoppablePipeline, wish: BaseImageWish) -> BaseImageAnswer:
     from imagegen_pipeline.base_images import failed, generate_base_image
     from imagegen_pipeline.cli.interrupts import interruptible
-    from imagegen_pipeline.cli.telling import DagsterTeller
     from imagegen_pipeline.domain.errors import RequestRefusedError
     from imagegen_pipeline.generation_log import open_log
+    from imagegen_pipeline.telling import DagsterTeller
 
     open_log(pipeline.settings.log_dir)
     with interruptible(pipeline.stop):
@@ -82,6 +83,6 @@ def _answer(pipeline: StoppablePipeline, wish: BaseImageWish) -> BaseImageAnswer
         return answer
     if pipeline.stopped and not outcome.ok:
         return failed(502, wish, outcome.reason, outcome)
-    with DagsterTeller(pipeline) as dagster:
+    with DagsterTeller(pipeline, partial(click.echo, err=True)) as dagster:
         dagster.tell(outcome)
     return answer

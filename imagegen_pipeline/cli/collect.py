@@ -18,9 +18,9 @@ def collect() -> None:
     """
     from imagegen_pipeline.cli.interrupts import interruptible
     from imagegen_pipeline.cli.progress import count_line, describe
-    from imagegen_pipeline.cli.telling import DagsterTeller
     from imagegen_pipeline.generation_log import open_log
     from imagegen_pipeline.pipeline import Pipeline
+    from imagegen_pipeline.telling import DagsterTeller
 
     pipeline = Pipeline()
     counts: Counter[str] = Counter()
@@ -29,7 +29,7 @@ def collect() -> None:
         batch = pipeline.collect()
         with (
             batch,
-            DagsterTeller(pipeline) as dagster,
+            DagsterTeller(pipeline, partial(click.echo, err=True)) as dagster,
             interruptible(partial(batch.stop, leave_jobs=True)),
         ):
             for outcome in batch:

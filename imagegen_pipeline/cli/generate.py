@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,8 +187,8 @@ def _parameters(options: dict[str, Any]) -> PromptParameters:
 
 def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any]) -> None:
     from imagegen_pipeline.cli.progress import run_batch
-    from imagegen_pipeline.cli.telling import DagsterTeller
     from imagegen_pipeline.generation_log import open_log
+    from imagegen_pipeline.telling import DagsterTeller
 
     prompts = found.prompts[: options["limit"]]
     problems = found.problems if options["limit"] is None else ()
@@ -206,7 +207,7 @@ def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any])
     open_log(pipeline.settings.log_dir)
     outcomes: dict[str, Outcome] = {}
     batch = pipeline.generate_images(prompts, parameters, order)
-    with DagsterTeller(pipeline) as dagster:
+    with DagsterTeller(pipeline, partial(click.echo, err=True)) as dagster:
 
         def each(outcome: Outcome) -> None:
             outcomes[outcome.item_key] = outcome

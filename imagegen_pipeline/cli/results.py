@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 SHOWN = ("attempt", "key", "state", "current", "seed", "seconds", "cost", "path", "error")
 
+_NOTHING = "No attempts yet; `imagegen generate --help` says how to begin."
+_NOTHING_APPROVED = "Nothing is approved; `imagegen serve` opens the gallery, where that is done."
+
 
 @click.command(short_help="Print the table of what was made, what failed and why.")
 @click.option(
@@ -31,7 +34,12 @@ SHOWN = ("attempt", "key", "state", "current", "seed", "seconds", "cost", "path"
     type=click.Choice(["run", "day"]),
     help="What was made and spent, one row a run (or command), or one row a day (UTC).",
 )
-def results(form: str, output: Path | None, by: By | None) -> None:
+@click.option(
+    "--approved",
+    is_flag=True,
+    help="Only the current pictures that were approved in the gallery.",
+)
+def results(form: str, output: Path | None, by: By | None, approved: bool) -> None:
     """Print the results: one row an attempt, and what in the sources is unreadable.
 
     With --by they are added up. `unknown` counts requests without an answer, each of which
@@ -42,11 +50,12 @@ def results(form: str, output: Path | None, by: By | None) -> None:
     imagegen results
     imagegen results --format csv --output results.csv
     imagegen results --format json | jq '.[] | select(.state == "failed") | .error'
+    imagegen results --approved --format json | jq -r '.[].path'
     imagegen results --by day
     imagegen results --by run --format json | jq '.[-1] | {cost, unknown_price, unknown}'
     """
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.results import result_rows
+    from imagegen_pipeline.results import approved_rows, result_rows
 
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: add --output FILE.")
@@ -55,9 +64,9 @@ def results(form: str, output: Path | None, by: By | None) -> None:
         rows = result_rows(pipeline.ledger)
     finally:
         pipeline.close()
-    data = _render(rows, form, by)
+    data = _render(approved_rows(rows) if approved else rows, form, by)
     if form == "table" and not data:
-        click.echo("No attempts yet; `imagegen generate --help` says how to begin.", err=True)
+        click.echo(_NOTHING_APPROVED if rows and approved else _NOTHING, err=True)
     if output is None:
         click.echo(data, nl=False)
     else:

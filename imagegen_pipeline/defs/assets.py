@@ -7,7 +7,12 @@ import dagster as dg
 from pydantic import Field
 
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
-from imagegen_pipeline.defs.reporting import BASE_IMAGES, IMAGES, RunlessReporter
+from imagegen_pipeline.defs.reporting import (
+    BASE_IMAGES,
+    IMAGES,
+    RunlessReporter,
+    approved_metadata,
+)
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
 from imagegen_pipeline.defs.running import (
     PartitionLog,
@@ -21,9 +26,10 @@ from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.engine import Order
 from imagegen_pipeline.pipeline import Found, Pipeline
+from imagegen_pipeline.results import approved_rows, result_rows, write_results
 
 ONE_RUN = dg.BackfillPolicy.single_run()
-SOURCES, PICTURES, RESULTS_GROUP = "sources", "pictures", "results"
+SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "results", "approved"
 
 
 class KeysConfig(dg.Config):
@@ -290,4 +296,26 @@ def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]
         return dg.MaterializeResult(metadata=refresh_results(pipeline.get()))
 
 
-ASSETS = [source_scan, prompts, actors, generated_images, actor_base_images, generation_results]
+@dg.asset(
+    deps=[generated_images, actor_base_images],
+    backfill_policy=ONE_RUN,
+    group_name=APPROVED_GROUP,
+    kinds={"python", "pandas", "parquet"},
+)
+def approved_pictures(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
+    """The current pictures that were approved in the gallery, as they are now: what training
+    and whatever else comes after goes on with: depend on it, and select it with what follows
+    as ``approved_pictures+``. The columns are those of ``generation_results``.
+    """
+    with typed_failure():
+        work = pipeline.get()
+        rows = approved_rows(result_rows(work.ledger))
+        write_results(rows, work.approved_file)
+        return dg.MaterializeResult(metadata=approved_metadata(rows, work.approved_file))
+
+
+ASSETS = [
+    *(source_scan, prompts, actors),
+    *(generated_images, actor_base_images),
+    *(generation_results, approved_pictures),
+]

@@ -1,7 +1,8 @@
 """Outcomes as Dagster events: what a person sees of a picture in the UI."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,8 @@ IMAGES = dg.AssetKey("generated_images")
 BASE_IMAGES = dg.AssetKey("actor_base_images")
 RESULTS = dg.AssetKey("generation_results")
 LONGEST_PROMPT = 2000
+LISTED = 50
+"""Approved pictures that the table's metadata names."""
 
 
 def asset_of(attempt: Attempt) -> dg.AssetKey:
@@ -58,6 +61,9 @@ def _picture_metadata(
         "prompt": dg.MetadataValue.text(request.prompt[:LONGEST_PROMPT]),
         "sha256": dg.MetadataValue.text(attempt.digest or ""),
         "attempt": dg.MetadataValue.int(attempt.id),
+        "gallery": dg.MetadataValue.url(
+            f"{pipeline.settings.gallery_url}/picture/{outcome.item_key}"
+        ),
     }
     if attempt.simulated:
         metadata["simulated"] = dg.MetadataValue.bool(True)
@@ -155,6 +161,18 @@ def _unreported(pipeline: Pipeline, before: float | None) -> list[Outcome]:
         )
         for attempt in pipeline.ledger.attempts.unreported(before=before)
     ]
+
+
+def approved_metadata(rows: Sequence[Mapping[str, Any]], path: Path) -> dict[str, dg.MetadataValue]:
+    """How many pictures are approved, which were last, and where their table lies."""
+    newest = sorted(rows, key=lambda row: row["verdict_at"], reverse=True)[:LISTED]
+    lines = ["| key | approved | picture |", "| --- | --- | --- |"]
+    lines += [f"| {row['key']} | {row['verdict_at'][:19]}Z | `{row['path']}` |" for row in newest]
+    return {
+        "dagster/row_count": dg.MetadataValue.int(len(rows)),
+        "newest": dg.MetadataValue.md("\n".join(lines)),
+        "path": dg.MetadataValue.path(str(path)),
+    }
 
 
 def results_metadata(summary: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:

@@ -71,6 +71,14 @@ def base_image_prompt(description: str) -> str:
     return _TEMPLATE.format(description=description.strip())
 
 
+def description_in(prompt: str) -> str | None:
+    """The description that a base image's full prompt was made of; None for another prompt."""
+    before, after = _TEMPLATE.split("{description}")
+    if not (prompt.startswith(before) and prompt.endswith(after)):
+        return None
+    return prompt[len(before) : -len(after)]
+
+
 def size_warnings(width: int, height: int) -> list[str]:
     """What is allowed, but seldom wanted, about a base image's size."""
     if width > height:

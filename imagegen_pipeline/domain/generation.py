@@ -84,7 +84,8 @@ class Attempt:
     ``fingerprint`` is of the request as the item asks for it; ``sent_fingerprint`` of what
     was sent, its seed resolved. Times are seconds since the epoch (UTC), durations seconds,
     money in the currency of the price table; ``cost`` None means unknown, and ``reserved`` is
-    what was set aside for it when it was sent under a budget.
+    what was set aside for it when it was sent under a budget. ``verdict`` (approved, rejected) is
+    what a person said of this very picture.
     """
 
     id: int
@@ -123,6 +124,8 @@ class Attempt:
     shared_from: int | None = None
     possible_double_charge: bool = False
     reported: bool = False
+    verdict: str | None = None
+    verdict_at: float | None = None
 
     @property
     def seconds(self) -> float | None:

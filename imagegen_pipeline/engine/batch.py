@@ -76,6 +76,7 @@ class Batch(Iterator[Outcome]):
         self._pool = ThreadPoolExecutor(order.concurrency, thread_name_prefix="imagegen")
         self._pending: set[Future[Outcome]] = set()
         self._ready: deque[Outcome] = deque()
+        self._reused = 0
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="imagegen-heart", daemon=True)
 
@@ -103,7 +104,9 @@ class Batch(Iterator[Outcome]):
             done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
             self._pending -= done
             self._ready += [future.result() for future in done]
-        return self._ready.popleft()
+        outcome = self._ready.popleft()
+        self._reused += outcome.status is Status.REUSED
+        return outcome
 
     def stop(self, reason: ImagegenError | None = None, *, leave_jobs: bool = False) -> None:
         """Send nothing more. What was sent is waited for, unless ``leave_jobs``: then jobs are
@@ -128,6 +131,12 @@ class Batch(Iterator[Outcome]):
     def _close(self) -> None:
         self._ended.set()
         self._pool.shutdown()
+        reused, self._reused = self._reused, 0
+        if reused:
+            try:
+                self._shop.ledger.reviews.count_reuse(reused)
+            except LedgerError as error:  # a number in a report, no picture
+                _log.warning("imagegen: %d reused pictures were not counted: %s", reused, error)
 
     def _one(self, wanted: Wanted) -> Outcome:
         maker = self._maker(wanted)

@@ -1,26 +1,36 @@
 """The ledger: what was wanted, what was asked of the services, and what came of it.
 
-One database (any that SQLAlchemy speaks; SQLite by default) with four tables: ``items``
-(what pictures are wanted for), ``attempts`` (one row for each try to get a picture),
-``problems`` (what in the sources cannot be read) and ``leases`` (who is at work on what).
+One database (any that SQLAlchemy speaks; SQLite by default): ``items`` (what pictures are
+wanted for), ``attempts`` (one row for each try to get a picture, with what a person said of
+it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at work on what) and
+``reuses`` (how many pictures a day were there already).
 """
 
 from imagegen_pipeline.ledger.attempts import AttemptBook
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.decisions import Decision, DecisionBook, HeldItem
+from imagegen_pipeline.ledger.gallery import Card, Filter, GalleryBook, PictureState, Totals
 from imagegen_pipeline.ledger.items import Item, ItemBook, ScanChange
 from imagegen_pipeline.ledger.leases import LeaseBook
+from imagegen_pipeline.ledger.reviews import ReviewBook, Verdict
 
 __all__ = [
     "AttemptBook",
+    "Card",
     "Decision",
     "DecisionBook",
+    "Filter",
+    "GalleryBook",
     "HeldItem",
     "Item",
     "ItemBook",
     "LeaseBook",
     "Ledger",
+    "PictureState",
+    "ReviewBook",
     "ScanChange",
+    "Totals",
+    "Verdict",
 ]
 
 
@@ -34,6 +44,8 @@ class Ledger:
         self.leases = LeaseBook(self._database)
         self.attempts = AttemptBook(self._database, self.leases)
         self.decisions = DecisionBook(self._database)
+        self.reviews = ReviewBook(self._database)
+        self.gallery = GalleryBook(self._database)
 
     def close(self) -> None:
         """Close all connections."""

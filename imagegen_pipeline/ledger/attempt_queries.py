@@ -212,6 +212,17 @@ class AttemptQueries:
             for row in connection.execute(query):
                 yield to_attempt(row), row
 
+    def of_run(self, intent: str, *, limit: int = 10_000) -> list[Attempt]:
+        """The attempts of one run, command or job, oldest first."""
+        query = (
+            select(*COLUMNS)
+            .where(attempts.c.intent == intent)
+            .order_by(attempts.c.id)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
     def _first(self, query: Any) -> Attempt | None:  # noqa: ANN401 - SQLAlchemy's select
         with self._database.read() as connection:
             row = connection.execute(query.limit(1)).one_or_none()

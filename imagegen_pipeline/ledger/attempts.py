@@ -16,7 +16,8 @@ from imagegen_pipeline.ledger.admission import NotYet, Terms, admit
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, AttemptQueries, to_attempt
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.leases import LeaseBook
-from imagegen_pipeline.ledger.schema import attempts, items
+from imagegen_pipeline.ledger.schema import attempts
+from imagegen_pipeline.ledger.touching import touch
 
 _BEFORE: dict[State, tuple[State, ...]] = {
     State.SUBMITTING: (State.PLANNED,),
@@ -92,7 +93,9 @@ class AttemptBook(AttemptQueries):
                 )
             )
             key = result.inserted_primary_key
-            return self._fetch(connection, int(key[0] if key else 0))
+            attempt_id = int(key[0] if key else 0)
+            touch(connection, [plan.item_key], last_attempt=attempt_id)
+            return self._fetch(connection, attempt_id)
 
     def submitting(self, attempt: Attempt, terms: Terms) -> Attempt | NotYet:
         """The request is about to leave: from here on a picture may be billed.
@@ -150,6 +153,7 @@ class AttemptBook(AttemptQueries):
                 .where(attempts.c.item_key == item_key, attempts.c.state.in_(OPEN_STATES))
                 .values(error_kind=error.kind, error=str(error), remedy=error.remedy)
             )
+            touch(connection, [item_key])
 
     def _end(
         self,
@@ -181,11 +185,7 @@ class AttemptBook(AttemptQueries):
         with self._database.write() as connection:
             moved = self._moved(connection, attempt, state, facts)
             if makes_current:
-                connection.execute(
-                    update(items)
-                    .where(items.c.key == attempt.item_key)
-                    .values(current_attempt=attempt.id)
-                )
+                touch(connection, [attempt.item_key], current_attempt=attempt.id)
             return moved
 
     def _moved(
@@ -201,6 +201,7 @@ class AttemptBook(AttemptQueries):
             raise AttemptMovedError(
                 f"Attempt {attempt.id} of {attempt.item_key} cannot go from {now.state} to {state}."
             )
+        touch(connection, [attempt.item_key])
         return now
 
     def _fetch(self, connection: Connection, attempt_id: int) -> Attempt:

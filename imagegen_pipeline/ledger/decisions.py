@@ -11,6 +11,7 @@ from imagegen_pipeline.domain.errors import DecisionError
 from imagegen_pipeline.domain.generation import State
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts
+from imagegen_pipeline.ledger.touching import touch
 
 GIVEN_UP = "given_up"
 """The kind of an attempt that a person has given up: it stays held until it is lifted."""
@@ -85,6 +86,7 @@ class DecisionBook:
                 facts = {"error": f"{row.error or ''} {_WORDS[decision]}".strip()}
                 facts |= _outcome(key, decision)
                 connection.execute(update(attempts).where(attempts.c.id == row.id).values(**facts))
+            touch(connection, [key])
         return len(meant)
 
 

@@ -13,6 +13,7 @@ from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import items, problems
+from imagegen_pipeline.ledger.touching import last_touched
 
 Kind = Literal["prompt", "actor"]
 _CHUNK = 500
@@ -89,11 +90,13 @@ class ItemBook:
         counts = (func.coalesce(func.max(items.c[name]), 0) for name in ("position", "sequence"))
         position, sequence = connection.execute(select(*counts)).one()
         rows, changed_rows, same = [], [], []
+        touched = last_touched(connection) + 1
         for thing in things:
             before = known.get(thing.key)
             if before is None:
                 position, sequence = position + 1, sequence + 1
-                rows.append(_new_row(kind, thing, now, position=position, sequence=sequence))
+                row = _new_row(kind, thing, now, position=position, sequence=sequence)
+                rows.append({**row, "touched": touched})
             elif before != _compared(thing):
                 is_new_text = before["digest"] != thing.digest
                 sequence += is_new_text
@@ -103,7 +106,7 @@ class ItemBook:
         if rows:
             connection.execute(insert(items), rows)
         for thing, new_sequence in changed_rows:
-            connection.execute(_update_row(thing, now, new_sequence))
+            connection.execute(_update_row(thing, now, new_sequence).values(touched=touched))
         if same:
             connection.execute(
                 update(items)
@@ -147,9 +150,12 @@ class ItemBook:
             for key, location in connection.execute(here.order_by(items.c.position))
             if key not in present and location not in unreadable
         )
+        touched = last_touched(connection) + 1
         for start in range(0, len(gone), _CHUNK):
             part = gone[start : start + _CHUNK]
-            connection.execute(update(items).where(items.c.key.in_(part)).values(gone=True))
+            connection.execute(
+                update(items).where(items.c.key.in_(part)).values(gone=True, touched=touched)
+            )
         return gone
 
     def _record_problems(

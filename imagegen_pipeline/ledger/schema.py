@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-VERSION = "2"
+VERSION = "3"
 EPOCH_ROW = "lease_epoch"
 """The row of ``about`` that counts the leases."""
 
@@ -49,8 +49,12 @@ items = Table(
     Column("last_seen", Float, nullable=False),
     Column("gone", Boolean, nullable=False),
     Column("current_attempt", _Id, nullable=True),
+    Column("last_attempt", _Id, nullable=False, server_default="0"),  # 0: never tried
+    Column("touched", _Id, nullable=False, server_default="0"),  # grows with whatever happens to it
     Index("items_by_container", "kind", "container"),
     Index("items_by_sequence", "kind", "sequence"),
+    Index("items_by_last_attempt", "last_attempt", "position"),
+    Index("items_by_touched", "touched"),
 )
 
 attempts = Table(
@@ -92,6 +96,8 @@ attempts = Table(
     Column("shared_from", _Id),
     Column("possible_double_charge", Boolean, nullable=False),
     Column("reported", Boolean, nullable=False),
+    Column("verdict", String(10)),  # approved | rejected: what a person said of this very picture
+    Column("verdict_at", Float),
     Index("attempts_by_item", "item_key", "state"),
     Index("attempts_by_sent", "sent_fingerprint", "state"),
     Index("attempts_by_intent", "item_key", "intent"),
@@ -111,6 +117,13 @@ problems = Table(
     Column("remedy", Text, nullable=False),
     Column("first_seen", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
+)
+
+reuses = Table(
+    "reuses",
+    metadata,
+    Column("day", String(10), primary_key=True),  # UTC, as in 2026-01-31
+    Column("pictures", Integer, nullable=False),
 )
 
 leases = Table(

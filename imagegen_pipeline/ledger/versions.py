@@ -10,6 +10,17 @@ from imagegen_pipeline.ledger import schema
 _UPGRADES: dict[str, tuple[str, tuple[str, ...]]] = {
     # Leases end by themselves within a minute: the table is made anew with its epochs.
     "1": ("2", ("ALTER TABLE attempts ADD COLUMN reserved FLOAT", "DROP TABLE leases")),
+    "2": (
+        "3",
+        (
+            "ALTER TABLE attempts ADD COLUMN verdict VARCHAR(10)",
+            "ALTER TABLE attempts ADD COLUMN verdict_at FLOAT",
+            "ALTER TABLE items ADD COLUMN last_attempt BIGINT DEFAULT 0 NOT NULL",
+            "ALTER TABLE items ADD COLUMN touched BIGINT DEFAULT 0 NOT NULL",
+            "UPDATE items SET last_attempt = COALESCE("
+            "(SELECT MAX(id) FROM attempts WHERE item_key = items.key), 0)",
+        ),
+    ),
 }
 """From each version to the next one, and the statements that bring it there."""
 

@@ -5,6 +5,7 @@ pandas is imported only where a table is made of the rows.
 
 from imagegen_pipeline.results.attempts import (
     COLUMNS,
+    approved_rows,
     attempts_for_reading,
     result_rows,
     summary,
@@ -21,6 +22,7 @@ from imagegen_pipeline.results.tables import render, results_table, write_result
 __all__ = [
     "COLUMNS",
     "By",
+    "approved_rows",
     "attempts_for_reading",
     "render",
     "result_rows",

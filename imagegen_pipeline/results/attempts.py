@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.ledger.reviews import Verdict
 
 if TYPE_CHECKING:
     from imagegen_pipeline.ledger import Ledger
@@ -25,6 +26,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "run": ("string", "The run or command that asked for it; its retries have the same."),
     "current": ("boolean", "Whether this is the item's current picture."),
+    "verdict": ("string", "approved or rejected, as a person said of this picture; empty if not."),
+    "verdict_at": ("string", "When that was said (UTC, ISO 8601)."),
     "gone": ("boolean", "Whether the item has left its source."),
     "service": ("string", "duomi or runpod."),
     "model": ("string", "The model asked for."),
@@ -82,6 +85,8 @@ def _attempt_row(attempt: Attempt, item: Any) -> dict[str, Any]:  # noqa: ANN401
         "state": str(attempt.state),
         "run": attempt.intent,
         "current": item.item_current_attempt == attempt.id,
+        "verdict": attempt.verdict,
+        "verdict_at": _iso(attempt.verdict_at),
         "gone": item.item_gone,
         "service": attempt.service,
         "model": attempt.model,
@@ -116,6 +121,11 @@ def _iso(moment: float | None) -> str | None:
     if moment is None:
         return None
     return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="milliseconds")
+
+
+def approved_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of current pictures that a person has approved: what to go on to training with."""
+    return [dict(row) for row in rows if row["current"] and row["verdict"] == Verdict.APPROVED]
 
 
 def attempts_for_reading(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

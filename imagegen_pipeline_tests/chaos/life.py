@@ -27,7 +27,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "imagegen_pipeline.cli",
-        "imagegen_pipeline.cli.telling",
+        "imagegen_pipeline.telling",
         "imagegen_pipeline.cli.progress",
         "imagegen_pipeline.generation_log",
         "imagegen_pipeline.pipeline",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from imagegen_pipeline.ledger import Verdict
 from imagegen_pipeline.results import COLUMNS, By, spending_columns
 from imagegen_pipeline_tests.cli.conftest import GENERATE, Invoke, on_a_terminal
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
@@ -144,6 +145,21 @@ def test_a_file_that_cannot_be_written_is_said(two_rows: Project, invoke: Invoke
     result = invoke("results", "--format", "csv", "--output", str(path))
     assert result.exit_code == 2
     assert f"{path} cannot be written" in result.stderr
+
+
+def test_approved_pictures_can_be_had_alone(two_rows: Project, invoke: Invoke) -> None:
+    """``--approved`` has the current pictures that a person approved, and when that was."""
+    nothing = invoke("results", "--approved")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "imagegen serve" in nothing.stderr
+    two_rows.pipeline().ledger.reviews.decide([1], Verdict.APPROVED)
+    (row,) = json.loads(invoke("results", "--approved", "--format", "json").stdout)
+    assert (row["attempt"], row["verdict"]) == (1, "approved")
+    assert row["verdict_at"].endswith("+00:00")
+    assert (two_rows.results / row["path"]).is_file()
+    two_rows.pipeline().ledger.reviews.decide([1], Verdict.REJECTED)
+    assert json.loads(invoke("results", "--approved", "--format", "json").stdout) == []
+    assert json.loads(invoke("results", "--format", "json").stdout)[0]["verdict"] == "rejected"
 
 
 def test_a_reader_that_leaves_is_no_error(two_rows: Project) -> None:

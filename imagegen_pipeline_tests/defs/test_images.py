@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dagster as dg
+import pandas as pd
 import pytest
 
+from imagegen_pipeline.defs.assets import ASSETS
+from imagegen_pipeline.ledger import Verdict
 from imagegen_pipeline_tests.conftest import Simulator
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
 
@@ -44,6 +47,25 @@ def test_an_event_tells_all_of_its_picture(dagster: Dagster, prompts: list[str])
     assert text(event, "cost") == "unknown"
     assert text(event, "source") == "duomi"
     assert text(event, "status") == "made"
+    assert text(event, "gallery") == f"http://127.0.0.1:8000/picture/{prompts[0]}"
+
+
+def test_what_was_approved_is_an_asset_of_its_own(dagster: Dagster, prompts: list[str]) -> None:
+    """``approved_pictures`` writes the table of approved pictures, which a later step reads."""
+    dagster.run(*PROMPT_ASSETS, keys=prompts)
+    reviews = dagster.project.pipeline().ledger.reviews
+    reviews.decide([1, 3], Verdict.APPROVED)
+    reviews.decide([2], Verdict.REJECTED)
+    selected = dg.AssetSelection.from_string("approved_pictures+").resolve(ASSETS)
+    assert selected == dg.AssetSelection.groups("approved").resolve(ASSETS)
+    assert dagster.run(*(key.to_user_string() for key in selected)).success
+
+    (event,) = dagster.events("approved_pictures")
+    assert event.metadata["dagster/row_count"].value == 2
+    table = pd.read_parquet(str(text(event, "path")))
+    assert set(table["attempt"]) == {1, 3}
+    assert set(table["verdict"]) == {"approved"}
+    assert all((dagster.project.results / path).is_file() for path in table["path"])
 
 
 def test_a_single_partition_refreshes_the_table_too(dagster: Dagster, prompts: list[str]) -> None:

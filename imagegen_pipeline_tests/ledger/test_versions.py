@@ -7,15 +7,22 @@ from contextlib import closing
 from pathlib import Path
 
 from imagegen_pipeline.domain.generation import State
-from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline.ledger import Filter, Ledger
 from imagegen_pipeline_tests.ledger.things import plan, prompt, scan, store, submitting
 
 
 def downgrade(url: str) -> None:
     """The ledger as version 1 of the program had it."""
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
-        for index in ("attempts_by_state", "attempts_by_submit", "attempts_by_run"):
+        newer = ("attempts_by_state", "attempts_by_submit", "attempts_by_run")
+        for index in (*newer, "items_by_last_attempt", "items_by_touched"):
             connection.execute(f"DROP INDEX {index}")
+        connection.execute("DROP TABLE reuses")
+        for table, column in (
+            *(("attempts", "verdict"), ("attempts", "verdict_at")),
+            *(("items", "last_attempt"), ("items", "touched")),
+        ):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("ALTER TABLE attempts DROP COLUMN reserved")
         connection.execute("ALTER TABLE leases DROP COLUMN epoch")
         connection.execute("DELETE FROM about WHERE name = 'lease_epoch'")
@@ -34,6 +41,7 @@ def test_an_older_ledger_is_brought_up_and_loses_nothing(ledger: Ledger, url: st
         assert current is not None
         assert current.id == stored.id
         assert (current.digest, current.cost) == (stored.digest, 0.5)
+        assert [card.key for card in opened.gallery.cards(Filter())] == ["a", "b"]
         attempt = submitting(opened, plan(opened, "b"), reserve=0.25)
         assert (attempt.state, attempt.reserved) == (State.SUBMITTING, 0.25)
 

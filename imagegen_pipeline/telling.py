@@ -1,11 +1,11 @@
-"""What tells the project's Dagster instance of pictures that the commands made."""
+"""What tells the project's Dagster instance of pictures that were made outside of it."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import click
 
 if TYPE_CHECKING:
     from imagegen_pipeline.defs.reporting import RunlessReporter
@@ -13,14 +13,28 @@ if TYPE_CHECKING:
     from imagegen_pipeline.pipeline import Pipeline
 
 
+_log = logging.getLogger(__name__)
+
+
 class DagsterTeller:
     """Reports outcomes to the instance, opened at the first picture it has not heard of.
 
-    Whatever ails Dagster costs no picture: it is said once, and ``imagegen sync`` catches up.
+    Whatever ails Dagster costs no picture: ``say`` is told once, and ``imagegen sync`` catches
+    up. A ``lasting`` one, in a server, tries again at the next picture. Used by one thread at a
+    time. Dagster is imported when it has something to hear.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        say: Callable[[str], None] = _log.warning,
+        *,
+        lasting: bool = False,
+    ) -> None:
         self._pipeline = pipeline
+        self._say = say
+        self._lasting = lasting
+        self._said = ""
         self._instance: Any = None
         self._reporter: RunlessReporter | None = None
         self._silent = False
@@ -45,12 +59,14 @@ class DagsterTeller:
         try:
             self._report(outcome)
         except Exception as error:  # noqa: BLE001 - whatever ails Dagster must cost no picture
-            self._silent = True
-            click.echo(
+            self._silent = not self._lasting
+            sentence = (
                 f"Dagster cannot be told ({type(error).__name__}: {error}). The pictures are "
-                "kept; run `imagegen sync` when it works again.",
-                err=True,
+                "kept; run `imagegen sync` when it works again."
             )
+            if sentence != self._said:
+                self._say(sentence)
+            self._said = sentence
 
     def _report(self, outcome: Outcome) -> None:
         if self._reporter is None:

@@ -1,0 +1,94 @@
+"""What a person says of pictures: good, or not; and which of an item's pictures counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+
+from sqlalchemy import Connection, select, update
+
+from imagegen_pipeline.domain.errors import DecisionError
+from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.ledger.attempt_queries import COLUMNS, to_attempt
+from imagegen_pipeline.ledger.database import Database
+from imagegen_pipeline.ledger.schema import attempts, reuses
+from imagegen_pipeline.ledger.touching import touch
+
+_CHUNK = 500
+
+
+class Verdict(StrEnum):
+    """Of one picture, never of its item: the next picture is a new question. ``none`` takes a
+    verdict back.
+    """
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    NONE = "none"
+
+
+class ReviewBook:
+    """The verdicts in the ``attempts`` table, and the count of what was reused."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def decide(self, attempt_ids: Sequence[int], verdict: Verdict) -> int:
+        """Say ``verdict`` of these pictures, with the moment; returns how many it changed.
+
+        Raises DecisionError, and changes nothing, when one of them has no stored picture.
+        """
+        said = None if verdict is Verdict.NONE else str(verdict)
+        with self._database.write() as connection:
+            pictures = self._pictures(connection, attempt_ids)
+            news = [one for one in pictures if one.verdict != said]
+            moment = None if said is None else time.time()
+            for start in range(0, len(news), _CHUNK):
+                ids = [one.id for one in news[start : start + _CHUNK]]
+                connection.execute(
+                    update(attempts)
+                    .where(attempts.c.id.in_(ids))
+                    .values(verdict=said, verdict_at=moment)
+                )
+            touch(connection, dict.fromkeys(one.item_key for one in news))
+        return len(news)
+
+    def make_current(self, attempt_id: int) -> Attempt:
+        """Make this picture its item's current one again; Dagster has to hear of it anew.
+
+        Raises DecisionError when it has no stored picture.
+        """
+        with self._database.write() as connection:
+            (attempt,) = self._pictures(connection, [attempt_id])
+            connection.execute(
+                update(attempts).where(attempts.c.id == attempt_id).values(reported=False)
+            )
+            touch(connection, [attempt.item_key], current_attempt=attempt_id)
+        return attempt
+
+    def _pictures(self, connection: Connection, attempt_ids: Sequence[int]) -> list[Attempt]:
+        wanted = list(dict.fromkeys(attempt_ids))
+        found: list[Attempt] = []
+        for start in range(0, len(wanted), _CHUNK):
+            part = attempts.c.id.in_(wanted[start : start + _CHUNK])
+            query = select(*COLUMNS).where(part, attempts.c.state == State.STORED)
+            found += [to_attempt(row) for row in connection.execute(query)]
+        missing = set(wanted) - {one.id for one in found}
+        if missing:
+            raise DecisionError(
+                f"Attempt {min(missing)} has no picture to decide on.",
+                remedy="Load the page anew and decide on what it shows now.",
+            )
+        return found
+
+    def count_reuse(self, pictures: int) -> None:
+        """Add to the day's (UTC) count of pictures that were there already and cost nothing."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        with self._database.write() as connection:
+            here = reuses.c.day == day
+            added = connection.execute(
+                update(reuses).where(here).values(pictures=reuses.c.pictures + pictures)
+            )
+            if added.rowcount == 0:
+                connection.execute(reuses.insert().values(day=day, pictures=pictures))

@@ -1,0 +1,22 @@
+"""The order in which things happened to items: what a page that is open asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from imagegen_pipeline.ledger.schema import items
+
+
+def last_touched(connection: Connection) -> int:
+    """The number of the newest change."""
+    return connection.scalar(select(func.coalesce(func.max(items.c.touched), 0))) or 0
+
+
+def touch(connection: Connection, keys: Iterable[str], **values: Any) -> None:  # noqa: ANN401
+    """Give items the next number, and ``values``, in the transaction that changed something."""
+    number = last_touched(connection) + 1
+    for key in keys:
+        connection.execute(update(items).where(items.c.key == key).values(touched=number, **values))

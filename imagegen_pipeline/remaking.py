@@ -1,0 +1,323 @@
+"""What a person asks of items whose picture is there, or failed: another one, or a new try.
+
+The gallery and the HTTP API come here; what is made goes through the engine like all else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from imagegen_pipeline.domain.actors import Actor, base_image_prompt
+from imagegen_pipeline.domain.errors import DecisionError, ImagegenError, RequestRefusedError
+from imagegen_pipeline.domain.generation import (
+    RANDOM_SEED,
+    Attempt,
+    GenerationRequest,
+    Outcome,
+    ServiceName,
+    State,
+    Status,
+)
+from imagegen_pipeline.domain.parameters import parse_size
+from imagegen_pipeline.domain.prompt_text import prompt_text_fault
+from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.engine import Order, Wanted
+from imagegen_pipeline.ledger.owners import new_owner
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.services.duomi import check_request
+from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
+from imagegen_pipeline.store import StoredPicture
+
+_NO_PICTURE = (State.FAILED, State.UNKNOWN, State.EXPIRED, State.PLANNED)
+
+
+class How(StrEnum):
+    """``regenerate``: another picture beside the one that is there (or the first one).
+    ``retry``: once more what failed, as it was asked; nothing for an item that has its picture.
+    """
+
+    REGENERATE = "regenerate"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What of the shown picture's request is to differ; None keeps it.
+
+    ``prompt`` is the description for an actor. ``seed`` is ``new`` (drawn), ``same`` (the shown
+    picture's) or a number. Sizes are pixels.
+    """
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    seed: int | Literal["new", "same"] = "new"
+    steps: int | None = None
+    width: int | None = None
+    height: int | None = None
+    guidance: float | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Items of one service and one order: one batch of the engine."""
+
+    service: ServiceName
+    order: Order
+    wanted: tuple[Wanted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remaking:
+    """What will be asked of the engine, and what cannot be, with the reason."""
+
+    parts: tuple[Part, ...]
+    refused: tuple[Outcome, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many items are asked of the engine."""
+        return sum(len(part.wanted) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a remaking would do and cost, before it is asked for.
+
+    ``cost`` is what is expected, ``reserve`` what a budget sets aside for it; None when a price
+    is not known. Budgets are the settings', None when there is none.
+    """
+
+    make: int
+    reuse: int
+    refused: int
+    cost: float | None
+    reserve: float | None
+    spent_today: float
+    budget_day: float | None
+    budget_run: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An item with what the ledger knows of its pictures."""
+
+    thing: Prompt | Actor
+    default: Wanted
+    history: list[Attempt]
+    current: Attempt | None
+
+
+def plan_remaking(
+    pipeline: Pipeline, keys: Sequence[str], *, how: How, change: Change, intent: str
+) -> Remaking:
+    """What a person's click asks of the engine; nothing is sent.
+
+    ``intent`` names the click: asked again with it, nothing is bought twice. Raises
+    RequestRefusedError for a change that no item could have.
+    """
+    _check_text(change)
+    orders: dict[tuple[ServiceName, bool, bool, str], list[Wanted]] = {}
+    refused: list[Outcome] = []
+    for key, known in _known(pipeline, keys):
+        if known is None:
+            refused.append(_refusal(key, DecisionError(f"Nothing of the name {key} is known.")))
+            continue
+        try:
+            wanted, regenerate, seed_given, why = _asked(pipeline, known, how, change, intent)
+        except ImagegenError as error:
+            refused.append(_refusal(key, error))
+            continue
+        group = (wanted.request.service, regenerate, seed_given, why)
+        orders.setdefault(group, []).append(wanted)
+    parts = tuple(
+        Part(
+            service,
+            pipeline.order(intent=why, regenerate=regenerate, seed_given=seed_given),
+            tuple(wanted),
+        )
+        for (service, regenerate, seed_given, why), wanted in orders.items()
+    )
+    return Remaking(parts, tuple(refused))
+
+
+def quote(pipeline: Pipeline, keys: Sequence[str], *, how: How, change: Change) -> Quote:
+    """What ``plan_remaking`` with the same arguments would do and cost; nothing is written."""
+    plan = plan_remaking(pipeline, keys, how=how, change=change, intent="quote")
+    make = reuse = 0
+    cost: float | None = 0.0
+    reserve: float | None = 0.0
+    for part in plan.parts:
+        forecast = pipeline.foresee(part.wanted, regenerate=part.order.regenerate)
+        fates = list(forecast.fates.values())
+        make += fates.count("make")
+        reuse += len(fates) - fates.count("make")
+        cost = None if cost is None or forecast.cost is None else cost + forecast.cost
+        reserve = (
+            None if reserve is None or forecast.reserve is None else reserve + forecast.reserve
+        )
+    budget = pipeline.settings.budget
+    spent = pipeline.ledger.attempts.spent_today()
+    return Quote(make, reuse, len(plan.refused), cost, reserve, spent, budget.day, budget.run)
+
+
+def choose(pipeline: Pipeline, attempt_id: int) -> Attempt:
+    """Make a picture of an item's history its current one, at its fixed path too.
+
+    Raises DecisionError when it has no picture, or while another process is at the item.
+    """
+    found = pipeline.ledger.attempts.get([attempt_id])
+    if not found or not pipeline.workshop.has_picture(found[0]):
+        raise DecisionError(
+            f"Attempt {attempt_id} has no picture on disk.", remedy="Choose another one."
+        )
+    (attempt,) = found
+    owner = new_owner()
+    if pipeline.ledger.leases.acquire([f"item:{attempt.item_key}"], owner) is None:
+        raise DecisionError(
+            f"{attempt.item_key} is being made just now.", remedy="Try again when it is done."
+        )
+    try:
+        item = pipeline.ledger.items.get([attempt.item_key])[attempt.item_key]
+        target = pipeline.wanting.as_sent(attempt, item.thing).publish
+        if target is not None:
+            pipeline.store.publish(_as_stored(attempt), target)
+        return pipeline.ledger.reviews.make_current(attempt_id)
+    finally:
+        pipeline.ledger.leases.release(owner)
+
+
+def _as_stored(attempt: Attempt) -> StoredPicture:
+    return StoredPicture(
+        path=attempt.path or "",
+        digest=attempt.digest or "",
+        width=attempt.width or 0,
+        height=attempt.height or 0,
+        bytes=attempt.bytes or 0,
+    )
+
+
+def _known(pipeline: Pipeline, keys: Sequence[str]) -> Iterator[tuple[str, _Known | None]]:
+    items = pipeline.ledger.items.get(list(dict.fromkeys(keys)))
+    for key in dict.fromkeys(keys):
+        item = items.get(key)
+        if item is None:
+            yield key, None
+            continue
+        yield (
+            key,
+            _Known(
+                thing=item.thing,
+                default=pipeline.wanting.by_default(item.thing),
+                history=pipeline.ledger.gallery.history(key),
+                current=pipeline.ledger.attempts.current(key),
+            ),
+        )
+
+
+def _refusal(key: str, error: ImagegenError) -> Outcome:
+    return Outcome(key, Status.FAILED, error_kind=error.kind, error=str(error), remedy=error.remedy)
+
+
+def _asked(
+    pipeline: Pipeline, known: _Known, how: How, change: Change, intent: str
+) -> tuple[Wanted, bool, bool, str]:
+    """What is wanted of one item; whether it is a regenerate, has a seed given, and its intent."""
+    _check_place(pipeline, known.thing)
+    if how is How.RETRY:
+        return _once_more(pipeline, known, intent)
+    shown = known.current or (known.history[0] if known.history else None)
+    request = _changed(known, shown, change)
+    _check(pipeline, request)
+    wanted = pipeline.wanting.of(known.thing, request, own=_own(known))
+    seed_given = change.seed != "new" and request.seed_is_fixed
+    return wanted, known.current is not None, seed_given, intent
+
+
+def _once_more(pipeline: Pipeline, known: _Known, intent: str) -> tuple[Wanted, bool, bool, str]:
+    last = known.history[0] if known.history else None
+    if last is None:
+        return known.default, False, False, intent
+    if last.state not in _NO_PICTURE:
+        raise DecisionError(
+            f"{known.thing.key} has nothing that failed.",
+            remedy="Regenerate it to have another picture.",
+        )
+    wanted = pipeline.wanting.as_sent(last, known.thing)
+    # A regenerate is bought once for each intent: its new try goes on under the same one.
+    return wanted, last.regenerate, False, last.intent if last.regenerate else intent
+
+
+def _changed(known: _Known, shown: Attempt | None, change: Change) -> GenerationRequest:
+    """The request of the shown picture, brought up to its source's text, with the change."""
+    request = known.default.request
+    if shown is not None:
+        request = GenerationRequest(**{**shown.request, "workflow_digest": request.workflow_digest})
+        if shown.fingerprint != _own(known):  # its source has another text now
+            request = dataclasses.replace(request, prompt=known.default.request.prompt)
+    wishes: dict[str, Any] = {
+        field.name: getattr(change, field.name)
+        for field in dataclasses.fields(change)
+        if field.name != "seed" and getattr(change, field.name) is not None
+    }
+    if isinstance(known.thing, Actor):
+        wishes.pop("model", None)
+        wishes.pop("negative_prompt", None)
+        wishes.pop("guidance", None)  # the graph's own: none of these is the users' to change
+        if change.prompt is not None:
+            wishes["prompt"] = base_image_prompt(change.prompt)
+    if change.seed == "same" and shown is not None:
+        wishes["seed"] = shown.seed
+    elif isinstance(change.seed, int):
+        wishes["seed"] = change.seed
+    return dataclasses.replace(request, **wishes)
+
+
+def _own(known: _Known) -> str:
+    """What the item's source asks for: as its picture was last asked for, while the text is
+    the same, else by the users' defaults. The new picture then counts for it.
+    """
+    default = known.default.request
+    current = known.current
+    if current is None or isinstance(known.thing, Actor):
+        return default.fingerprint
+    same_text = any(
+        one.fingerprint == current.fingerprint and one.request["prompt"] == default.prompt
+        for one in known.history
+    )
+    return current.fingerprint if same_text else default.fingerprint
+
+
+def _check_text(change: Change) -> None:
+    for name, text in (("prompt", change.prompt), ("model", change.model)):
+        fault = None if text is None else prompt_text_fault(text, name)
+        if fault is not None:
+            raise RequestRefusedError(fault[0], remedy=fault[1])
+
+
+def _check(pipeline: Pipeline, request: GenerationRequest) -> None:
+    """Refuse what the service would refuse, before anything is planned."""
+    sent = request if request.seed != RANDOM_SEED else request.with_seed(0)
+    if request.service == "duomi":
+        parse_size(request.size)
+        check_request(sent)
+        return
+    pipeline.workflow.bind(
+        prompt=sent.prompt,
+        width=sent.width,
+        height=sent.height,
+        steps=sent.steps,
+        seed=sent.seed,
+    )
+
+
+def _check_place(pipeline: Pipeline, thing: Prompt | Actor) -> None:
+    given = pipeline.settings
+    if isinstance(thing, Actor):
+        for roster in {given.actors_dir, given.base_images_dir}:
+            if leads_outside(roster / thing.name, roster):
+                raise RequestRefusedError(f"{thing.name}: {LEADS_OUTSIDE}", remedy=MOVE_IT_HERE)

@@ -1,0 +1,274 @@
+"""Another picture of an item, or a new try at one: what a click in the gallery asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imagegen_pipeline.base_images import base_image_answer
+from imagegen_pipeline.domain.errors import DecisionError, RequestRefusedError
+from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.domain.parameters import PromptParameters
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.remaking import Change, How, choose, plan_remaking, quote
+from imagegen_pipeline.settings import load_settings
+from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, picture
+
+NEW = Change()
+
+
+def remake(
+    bench: Bench,
+    *keys: str,
+    how: How = How.REGENERATE,
+    change: Change = NEW,
+    intent: str = "click-1",
+) -> dict[str, Outcome]:
+    """What came of a click, by key; what was refused too."""
+    plan = plan_remaking(bench.pipeline, keys, how=how, change=change, intent=intent)
+    outcomes = list(plan.refused)
+    for part in plan.parts:
+        outcomes += list(bench.pipeline.make(part.service, part.wanted, part.order))
+    return {outcome.item_key: outcome for outcome in outcomes}
+
+
+def test_a_regenerated_picture_differs_in_its_seed_and_counts_for_its_item(bench: Bench) -> None:
+    """Only the seed is new, and the next run of the same wish reuses what was regenerated."""
+    prompt = bench.prompt()
+    old = bench.make_one(prompt)
+    new = remake(bench, prompt.key)[prompt.key]
+    assert old.attempt is not None
+    assert new.attempt is not None
+    assert new.status is Status.MADE
+    assert new.attempt.seed != old.attempt.seed
+    assert new.attempt.request == old.attempt.request
+    assert bench.make_one(prompt).path == new.path
+    assert bench.simulator.billed() == 2
+
+
+def test_an_edited_picture_counts_for_its_item(bench: Bench) -> None:
+    """Prompt, steps, size and seed can differ; the item's own wish then reuses the picture."""
+    prompt = bench.prompt("a red boat")
+    bench.make_one(prompt)
+    change = Change(prompt="a green boat", steps=12, width=96, height=64, seed=7)
+    edited = remake(bench, prompt.key, change=change)[prompt.key]
+    assert edited.attempt is not None
+    sent = edited.attempt.sent_request
+    assert (sent.prompt, sent.steps, sent.size, sent.seed) == ("a green boat", 12, "96x64", 7)
+    again = bench.make_one(prompt)
+    assert (again.status, again.path) == (Status.REUSED, edited.path)
+    kept = remake(bench, prompt.key, intent="click-2")[prompt.key].attempt
+    assert kept is not None
+    assert kept.request["prompt"] == "a green boat"
+    assert bench.simulator.billed() == 3
+
+
+def test_a_text_that_its_source_has_changed_is_what_is_made_next(bench: Bench) -> None:
+    """After an edit in the source, a regenerate without a prompt of its own makes the new text."""
+    prompt = bench.prompt("a red boat")
+    bench.make_one(prompt, PromptParameters(image_size="64x96"))
+    edited = bench.prompt("a blue boat")
+    new = remake(bench, prompt.key)[prompt.key]
+    assert new.attempt is not None
+    assert new.attempt.request["prompt"] == "a blue boat"
+    assert new.attempt.sent_request.size == "64x96"
+    assert edited.key == prompt.key
+
+
+def test_the_same_seed_is_kept_when_asked_for(bench: Bench) -> None:
+    """``same`` sends the shown picture's own seed, drawn ones too."""
+    prompt = bench.prompt()
+    first = bench.make_one(prompt, replace(PARAMETERS, seed=-1))
+    new = remake(bench, prompt.key, change=Change(seed="same", steps=30))[prompt.key]
+    assert first.attempt is not None
+    assert new.attempt is not None
+    assert new.attempt.seed == first.attempt.seed
+    assert new.attempt.sent_request.steps == 30
+
+
+def test_one_click_buys_once(bench: Bench) -> None:
+    """The same click again, a retry of its request say, gets the picture it bought."""
+    prompt = bench.prompt()
+    bench.make_one(prompt)
+    first, again = (remake(bench, prompt.key)[prompt.key] for _ in range(2))
+    assert (first.path, again.status) == (again.path, Status.REUSED)
+    assert bench.simulator.billed() == 2
+
+
+def test_an_actor_is_described_and_its_fixed_path_follows(bench: Bench) -> None:
+    """For an actor the prompt is the description; the new picture lies at the users' path, and
+    the roster's own wish reuses it.
+    """
+    actor = bench.actor()
+    old = bench.make_base(actor)
+    old_bytes = picture(old)
+    change = Change(prompt="young sailor", steps=30, model="ignored", guidance=9.0)
+    new = remake(bench, actor.key, change=change)[actor.key]
+    assert new.attempt is not None
+    assert "portrait photograph of a young sailor." in new.attempt.request["prompt"]
+    assert new.attempt.model != "ignored"
+    assert new.path == old.path
+    assert picture(new) != old_bytes
+    assert bench.make_base(actor).status is Status.REUSED
+    answer = base_image_answer(bench.pipeline, actor.key)
+    assert answer is not None
+    assert answer.body["metadata"]["description"] == "young sailor"
+    assert answer.body["metadata"]["steps"] == 30
+
+
+def test_an_item_without_a_picture_gets_its_first(bench: Bench) -> None:
+    """Regenerate on a waiting item makes what its source asks for, which then is reused."""
+    prompt = bench.prompt()
+    change = Change(width=64, height=64)
+    made = remake(bench, prompt.key, change=change)[prompt.key]
+    assert made.status is Status.MADE
+    assert made.attempt is not None
+    assert not made.attempt.regenerate
+    assert bench.make_one(prompt, PromptParameters()).path == made.path
+
+
+def test_a_retry_asks_the_same_again(bench: Bench) -> None:
+    """What failed is sent as it was asked for, with the seed that was drawn for it."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    failed = bench.make_one(prompt, replace(PARAMETERS, seed=-1, steps=33))
+    (drawn,) = bench.attempts()
+    retried = remake(bench, prompt.key, how=How.RETRY)[prompt.key]
+    assert failed.status is Status.FAILED
+    assert retried.status is Status.MADE
+    assert retried.attempt is not None
+    assert (retried.attempt.seed, retried.attempt.sent_request.steps) == (drawn.seed, 33)
+
+
+def test_a_retry_of_a_failed_regenerate_makes_a_new_picture(bench: Bench) -> None:
+    """The old picture does not answer the retry, and the click it belongs to buys once."""
+    prompt = bench.prompt()
+    old = bench.make_one(prompt)
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    assert remake(bench, prompt.key)[prompt.key].status is Status.FAILED
+    retried = remake(bench, prompt.key, how=How.RETRY, intent="click-2")[prompt.key]
+    assert retried.status is Status.MADE
+    assert retried.path != old.path
+    assert remake(bench, prompt.key)[prompt.key].path == retried.path
+    assert bench.simulator.billed() == 2
+
+
+def test_a_retry_of_what_did_not_fail_is_refused(bench: Bench) -> None:
+    """Try again on a picture that is there buys nothing and says so, item by item."""
+    prompt = bench.prompt()
+    bench.make_one(prompt)
+    outcomes = remake(bench, prompt.key, "json-nobody-00000000", how=How.RETRY)
+    assert {o.error_kind for o in outcomes.values()} == {"decision"}
+    assert "nothing that failed" in str(outcomes[prompt.key].error)
+    assert bench.simulator.billed() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Change(steps=101), "Steps are 1 to 100"),
+        (Change(seed=-5), "Seeds are 0 to"),
+        (Change(guidance=21.0), "Guidance is 0 to 20"),
+        (Change(width=0), "is not a size"),
+    ],
+)
+def test_what_the_service_would_refuse_is_refused_first(
+    change: Change, said: str, bench: Bench
+) -> None:
+    """A change out of range is an outcome with its reason; nothing is written or sent."""
+    prompt = bench.prompt()
+    outcome = remake(bench, prompt.key, change=change)[prompt.key]
+    assert outcome.status is Status.FAILED
+    assert said in str(outcome.error)
+    assert bench.attempts() == []
+    assert bench.requests(SUBMIT) == 0
+
+
+def test_a_size_that_the_graph_cannot_make_is_refused_first(bench: Bench) -> None:
+    """An actor's picture of 1001 pixels is refused with the nearest sizes."""
+    actor = bench.actor()
+    outcome = remake(bench, actor.key, change=Change(width=1001))[actor.key]
+    assert "cannot be drawn" in str(outcome.error)
+    assert "992x" in str(outcome.remedy)
+
+
+def test_a_blank_prompt_refuses_the_whole_click(bench: Bench) -> None:
+    """A change that no item could have is the click's fault, not an item's."""
+    with pytest.raises(RequestRefusedError, match="blank"):
+        remake(bench, bench.prompt().key, change=Change(prompt=" "))
+
+
+def test_a_quote_says_what_a_click_would_cost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two new pictures and one that is refused: the price of two, and the day's budget."""
+    monkeypatch.setenv("IMAGEGEN_PRICES", '{"duomi": {"*": 0.25}}')
+    monkeypatch.setenv("IMAGEGEN_BUDGET_DAY", "10")
+    prompts = bench.prompts(a="boat a", b="boat b")
+    bench.make(prompts[:1])
+    bench.pipeline = Pipeline(load_settings())
+    keys = [*(prompt.key for prompt in prompts), "json-nobody-00000000"]
+    said = quote(bench.pipeline, keys, how=How.REGENERATE, change=NEW)
+    assert (said.make, said.reuse, said.refused) == (2, 0, 1)
+    assert (said.cost, said.budget_day) == (0.5, 10.0)
+    assert quote(bench.pipeline, keys, how=How.RETRY, change=NEW).make == 1
+    assert len(bench.attempts()) == 1
+
+
+def test_an_older_picture_can_be_chosen(bench: Bench) -> None:
+    """The chosen picture is the current one again, and is what the item's wish reuses."""
+    prompt = bench.prompt()
+    first = bench.make_one(prompt)
+    remake(bench, prompt.key)
+    assert first.attempt is not None
+    choose(bench.pipeline, first.attempt.id)
+    again = bench.make_one(prompt)
+    assert (again.status, again.path) == (Status.REUSED, first.path)
+    assert bench.pipeline.ledger.attempts.unreported()[0].id == first.attempt.id
+
+
+def test_an_older_base_image_goes_back_to_its_fixed_path(bench: Bench) -> None:
+    """Choosing writes the old picture to the users' path; both stay in the history."""
+    actor = bench.actor()
+    first = bench.make_base(actor)
+    before = picture(first)
+    second = picture(remake(bench, actor.key)[actor.key])
+    assert first.attempt is not None
+    assert second != before
+    choose(bench.pipeline, first.attempt.id)
+    assert picture(first) == before
+    folder = bench.pipeline.picture_path(first.attempt).parent / "history"
+    assert len(list(folder.glob("*.png"))) == 2
+
+
+def test_a_picture_that_is_not_there_cannot_be_chosen(bench: Bench) -> None:
+    """An attempt without a file, or of nobody, is refused and changes nothing."""
+    prompt = bench.prompt()
+    made = bench.make_one(prompt)
+    assert made.attempt is not None
+    bench.pipeline.store.absolute(made.attempt.path or "").unlink()
+    for attempt_id in (made.attempt.id, 999):
+        with pytest.raises(DecisionError, match="no picture on disk"):
+            choose(bench.pipeline, attempt_id)
+
+
+def test_an_item_that_is_being_made_is_not_changed_under_the_engine(bench: Bench) -> None:
+    """While another process holds the item, choosing is refused."""
+    prompt = bench.prompt()
+    made = bench.make_one(prompt)
+    assert made.attempt is not None
+    bench.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "somebody")
+    with pytest.raises(DecisionError, match="being made"):
+        choose(bench.pipeline, made.attempt.id)
+
+
+def test_reused_pictures_are_counted(bench: Bench) -> None:
+    """What a batch reused is added to the day's count; what it made is not."""
+    prompts = bench.prompts(a="boat a", b="boat b")
+    bench.make(prompts[:1])
+    bench.make(prompts)
+    bench.make(prompts)
+    totals = bench.pipeline.ledger.gallery.totals()
+    assert (totals.reused.all, totals.reused.today) == (3, 3)
+    assert (totals.made.all, totals.made.today, totals.failed.all) == (2, 2, 0)
