@@ -23,6 +23,7 @@ from imagegen_pipeline.engine import Batch, Order, Wanted, Workshop, generate
 from imagegen_pipeline.ledger import AttemptBook, Decision, DecisionBook, ItemBook, LeaseBook
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
+from imagegen_pipeline.ledger.reviews import ReviewBook
 from imagegen_pipeline.store import LocalStore
 from imagegen_pipeline_tests.ledger.things import prompt, scan
 from imagegen_pipeline_tests.properties.life import Door, Killed, Life
@@ -105,6 +106,7 @@ class Books:
         attempts = AttemptBook(database, leases)
         self.items = ItemBook(database)
         self.decisions = DecisionBook(database)
+        self.reviews = ReviewBook(database)
         self.leases = leases if life is None else Door(life, "leases", leases)
         self.attempts = attempts if life is None else Door(life, "attempts", attempts)
 
