@@ -22,6 +22,8 @@ class Interrupts:
         self._again = again
         self._before: dict[signal.Signals, Any] = {}
         self.happened = False
+        self.first: int | None = None
+        """The number of the first signal."""
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
@@ -39,9 +41,9 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.happened:
             self._again()
             return
-        self.happened = True
+        self.happened, self.first = True, number
         self._stop()

@@ -18,6 +18,7 @@ from imagegen_pipeline.cli.generate import generate
 from imagegen_pipeline.cli.models import models
 from imagegen_pipeline.cli.resolve import resolve
 from imagegen_pipeline.cli.results import results
+from imagegen_pipeline.cli.serve import serve
 from imagegen_pipeline.cli.sync import sync
 from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.simulator.command import simulate
@@ -82,6 +83,7 @@ for command in (
     sync,
     models,
     results,
+    serve,
     simulate,
     env,
 ):

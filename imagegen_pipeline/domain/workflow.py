@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imagegen_pipeline.domain.errors import RequestRefusedError
+from imagegen_pipeline.domain.images import LARGEST_PIXELS
 from imagegen_pipeline.domain.workflow_graph import Graph, read_graph
 from imagegen_pipeline.domain.workflow_slots import Slots, find_slots
 
@@ -124,6 +125,16 @@ def check_size(width: int, height: int) -> None:
             f"{width}x{height} cannot be drawn: {' and '.join(wrong)} must be a multiple of "
             f"{SIZE_STEP} within {SMALLEST_SIDE}-{LARGEST_SIDE}.",
             remedy=f"The nearest sizes that can: {' or '.join(nearest)}.",
+        )
+    _check_pixels(width, height)
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > LARGEST_PIXELS:
+        raise RequestRefusedError(
+            f"{width}x{height} has more pixels than the {LARGEST_PIXELS:,} that are kept of a "
+            "picture: it would be paid for in vain.",
+            remedy="Ask for a smaller one.",
         )
 
 

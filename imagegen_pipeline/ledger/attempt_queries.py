@@ -215,10 +215,7 @@ class AttemptQueries:
     def of_run(self, intent: str, *, limit: int = 10_000) -> list[Attempt]:
         """The attempts of one run, command or job, oldest first."""
         query = (
-            select(*COLUMNS)
-            .where(attempts.c.intent == intent)
-            .order_by(attempts.c.id)
-            .limit(limit)
+            select(*COLUMNS).where(attempts.c.intent == intent).order_by(attempts.c.id).limit(limit)
         )
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]

@@ -41,6 +41,8 @@ class SimulatorServer(uvicorn.Server):
             )
         )
         self._listener = socket.create_server((host, port), backlog=2048)
+        # Connections inherit it. Without it each answer's body waits 40 ms for its head's ACK.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
         self._on_ready = on_ready
         self._idle_exit = idle_exit

@@ -134,10 +134,16 @@ def test_a_loop_is_refused_or_left_alone_but_ends() -> None:
     assert "steps" in str(refusal(graph))
 
 
-@pytest.mark.parametrize("size", [(16, 16), (1024, 1536), (1360, 768), (16384, 16384)])
+@pytest.mark.parametrize("size", [(16, 16), (1024, 1536), (1360, 768), (16384, 6096)])
 def test_legal_sizes_pass(size: tuple[int, int]) -> None:
     """Multiples of 16 from 16 to 16384 are drawn as asked."""
     check_size(*size)
+
+
+def test_more_pixels_than_are_kept_are_refused() -> None:
+    """A picture that would be too large to be decoded is not paid for."""
+    with pytest.raises(RequestRefusedError, match="paid for in vain"):
+        check_size(16384, 6112)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""Where a stored picture's file is, and nothing else: what a route may open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.domain.images import SUFFIXES
+from imagegen_pipeline.pipeline import Pipeline
+
+_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+if set(_TYPES) != set(SUFFIXES.values()):
+    raise AssertionError("a picture's format has no media type")
+
+
+def picture_file(pipeline: Pipeline, attempt: Attempt) -> Path | None:
+    """The file of a stored picture; None when it is gone, or leads out of the folders that
+    pictures are kept in.
+    """
+    if attempt.state is not State.STORED or attempt.path is None:
+        return None
+    try:
+        file = pipeline.store.absolute(attempt.path).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):  # not there, no path at all, a ring of links
+        return None
+    given = pipeline.settings
+    roots = {given.data_dir, given.output_dir, given.base_images_dir}
+    is_ours = any(file.is_relative_to(root.resolve()) for root in roots)
+    return file if is_ours and file.suffix in _TYPES and file.is_file() else None
+
+
+def media_type(file: Path) -> str:
+    """The type of a picture's file by its suffix, which is the one its bytes have."""
+    return _TYPES[file.suffix]

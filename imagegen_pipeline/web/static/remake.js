@@ -1,0 +1,202 @@
+/** The dialog before anything is bought: what is to differ, and what it will cost. */
+import { ApiError, postJSON } from "./api.js";
+import { toast } from "./toast.js";
+
+const NUMBERS = ["steps", "width", "height", "guidance"];
+const TEXTS = ["prompt", "model", "negative_prompt"];
+const TITLES = { regenerate: "Regenerate", retry: "Try again" };
+const QUOTE_AFTER = 250; // ms without typing
+
+/** @typedef {{ service: string, prompt: string, negative_prompt: string, steps: number, guidance: number, width: number, height: number, model: string, seed: string }} Asked */
+
+export class Remake {
+  /** @param {HTMLDialogElement} dialog @param {() => Promise<void>} poll */
+  constructor(dialog, poll) {
+    this.dialog = dialog;
+    this.poll = poll;
+    this.form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
+    this.submit = /** @type {HTMLButtonElement} */ (dialog.querySelector('[type="submit"]'));
+    this.said = /** @type {HTMLElement} */ (dialog.querySelector("#remake-quote"));
+    this.error = /** @type {HTMLElement} */ (dialog.querySelector("#remake-error"));
+    this.keys = /** @type {string[]} */ ([]);
+    this.how = /** @type {"regenerate" | "retry"} */ ("regenerate");
+    this.asked = /** @type {Asked | null} */ (null);
+    this.id = "";
+    this.timer = 0;
+    this.stop = /** @type {AbortController | null} */ (null);
+    this.form.addEventListener("input", (event) => this.#edited(event));
+    this.form.addEventListener("submit", (event) => { event.preventDefault(); this.#send(); });
+    dialog.addEventListener("click", (event) => this.#clicked(event));
+    dialog.addEventListener("close", () => { clearTimeout(this.timer); this.stop?.abort(); });
+  }
+
+  /** @param {{ keys: string[], how: "regenerate" | "retry", asked?: Asked | null, title?: string }} wish */
+  open({ keys, how, asked = null, title = TITLES[how] }) {
+    if (!keys.length || this.dialog.open) return;
+    Object.assign(this, { keys, how, asked, id: newId() });
+    this.form.reset();
+    this.#dress(title);
+    this.dialog.showModal();
+    const prompt = /** @type {HTMLTextAreaElement} */ (this.#field("prompt"));
+    prompt.setSelectionRange(0, 0);
+    prompt.scrollTop = 0;
+    if (asked && how === "regenerate") prompt.focus({ preventScroll: true });
+    this.#quoteSoon(0);
+  }
+
+  /** @param {string} title */
+  #dress(title) {
+    const { keys, how, asked } = this;
+    const one = keys.length === 1;
+    this.#text("#remake-title", one ? title : `${title}: ${keys.length.toLocaleString("en")} pictures`);
+    this.#text("#remake-about", one ? keys[0] : how === "retry" ? "Those that failed or were never made are asked for; the others stay as they are." : "What is left empty stays as each picture has it.");
+    this.#text("#remake-prompt-label", asked?.service === "runpod" ? "Description" : "Prompt");
+    this.submit.textContent = title;
+    /** @type {HTMLElement} */ (this.dialog.querySelector("#remake-fields")).hidden = how === "retry";
+    for (const part of this.dialog.querySelectorAll("[data-for]")) {
+      const { for: whom } = /** @type {HTMLElement} */ (part).dataset;
+      /** @type {HTMLElement} */ (part).hidden = whom === "one" ? !asked : asked?.service === "runpod";
+    }
+    if (!asked) return;
+    for (const name of [...TEXTS, ...NUMBERS]) {
+      this.#input(name).value = String(asked[/** @type {keyof Asked} */ (name)] ?? "");
+    }
+    this.#input("seed_number").value = asked.seed;
+  }
+
+  /** @param {string} selector @param {string} text */
+  #text(selector, text) {
+    /** @type {HTMLElement} */ (this.dialog.querySelector(selector)).textContent = text;
+  }
+
+  /** @param {string} name */
+  #field(name) {
+    return this.form.querySelector(`[name="${name}"]`);
+  }
+
+  /** @param {string} name */
+  #input(name) {
+    return /** @type {HTMLInputElement} */ (this.#field(name));
+  }
+
+  /** What differs from the picture that is shown; what does not stays as it is. */
+  #change() {
+    if (this.how === "retry") return {};
+    /** @type {Record<string, string | number>} */
+    const change = { seed: this.#seed() };
+    for (const name of [...TEXTS, ...NUMBERS]) {
+      const input = this.#input(name);
+      const value = name === "prompt" ? input.value : input.value.trim();
+      const before = String(this.asked?.[/** @type {keyof Asked} */ (name)] ?? "");
+      if (value === before || input.closest("[hidden]")) continue;
+      if (value === "" && (name !== "negative_prompt" || !this.asked)) continue;
+      change[name] = NUMBERS.includes(name) ? Number(value) : value;
+    }
+    return change;
+  }
+
+  /** @returns {string | number} */
+  #seed() {
+    const how = /** @type {RadioNodeList} */ (this.form.elements.namedItem("seed")).value;
+    if (how !== "number") return how;
+    const text = this.#input("seed_number").value.trim();
+    return /^\d{1,15}$/.test(text) ? Number(text) : text;
+  }
+
+  /** @param {Event} event */
+  #edited(event) {
+    const { name } = /** @type {HTMLInputElement} */ (event.target);
+    if (name === "seed_number") this.#pickSeedNumber();
+    this.#quoteSoon(QUOTE_AFTER);
+  }
+
+  #pickSeedNumber() {
+    const radio = this.form.querySelector('[name="seed"][value="number"]');
+    /** @type {HTMLInputElement} */ (radio).checked = true;
+  }
+
+  /** @param {MouseEvent} event */
+  #clicked(event) {
+    const target = /** @type {HTMLElement} */ (event.target);
+    const size = /** @type {HTMLElement | null} */ (target.closest("[data-size]"));
+    if (target.closest("[data-close]")) this.dialog.close();
+    else if (size) {
+      const [width, height] = (size.dataset.size || "").split("x");
+      this.#input("width").value = width;
+      this.#input("height").value = height;
+      this.#quoteSoon(0);
+    }
+  }
+
+  /** Nothing can be sent until its price has been said. @param {number} wait */
+  #quoteSoon(wait) {
+    clearTimeout(this.timer);
+    this.stop?.abort();
+    this.submit.disabled = true;
+    this.error.hidden = true;
+    this.said.textContent = "Asking for the price…";
+    this.said.dataset.tone = "";
+    this.timer = setTimeout(() => this.#quote(), wait);
+  }
+
+  async #quote() {
+    const stop = new AbortController();
+    this.stop = stop;
+    const wish = { keys: this.keys, how: this.how, change: this.#change() };
+    try {
+      const quote = await postJSON("/api/quotes", wish, stop.signal);
+      if (stop.signal.aborted) return;
+      this.said.textContent = quote.sentence;
+      const left = quote.budget_day === null ? Infinity : quote.budget_day - quote.spent_today;
+      this.said.dataset.tone = quote.cost === null || quote.cost > left ? "warn" : "";
+      this.submit.disabled = quote.make + quote.reuse === 0;
+      if (this.how === "retry" && !this.submit.disabled) this.submit.focus();
+    } catch (error) {
+      if (!stop.signal.aborted) this.#failed(error);
+    }
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    this.said.textContent = "";
+    this.error.textContent = error instanceof Error ? error.message : String(error);
+    this.error.hidden = false;
+  }
+
+  async #send() {
+    if (this.submit.disabled) return;
+    this.submit.disabled = true;
+    this.submit.setAttribute("aria-busy", "true");
+    const wish = { id: this.id, keys: this.keys, how: this.how, change: this.#change() };
+    try {
+      const job = await postJSON("/api/generations", wish);
+      this.dialog.close();
+      toast(this.keys.length === 1 ? "Asked for. The picture appears here when it is made." : `Asked for ${this.keys.length.toLocaleString("en")} pictures.`, stopOffer(job));
+      await this.poll();
+    } catch (error) {
+      this.#failed(error);
+      // What may have been accepted is sent again with the same id, and is not bought twice.
+      const isRefused = error instanceof ApiError && error.status >= 400 && error.status < 500;
+      if (isRefused) this.id = newId();
+      this.submit.disabled = isRefused && error.status === 400;
+    } finally {
+      this.submit.removeAttribute("aria-busy");
+    }
+  }
+}
+
+/** @param {{ jobId?: string }} job */
+function stopOffer({ jobId }) {
+  if (!jobId) return {};
+  const stop = () => postJSON(`/api/jobs/${encodeURIComponent(jobId)}/stop`, {}).then(
+    () => toast("Nothing more is sent; what was sent is still collected."),
+    (error) => toast(error.message, { bad: true }),
+  );
+  return { label: "Stop", act: stop };
+}
+
+/** A name for one wish: asked for twice with it, it is bought once. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

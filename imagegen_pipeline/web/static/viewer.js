@@ -1,0 +1,210 @@
+/** A picture opened large: in a dialog over the grid, or as a page of its own. */
+import { elementsOf, getHTML, withQuery } from "./api.js";
+import { Comparison } from "./compare.js";
+import { shown, toast } from "./toast.js";
+
+/**
+ * @typedef {object} Surroundings
+ * @property {() => string} query the filter, as `?…`
+ * @property {(key: string, delta: number) => Promise<string | null>} neighbour
+ * @property {(key: string) => void} closed told which picture was seen last
+ * @property {import("./actions.js").Actions} actions
+ * @property {import("./selection.js").Selection | null} selection
+ */
+
+export class Viewer {
+  /** @param {HTMLElement} place a dialog, or a page's main @param {Surroundings} around */
+  constructor(place, around) {
+    this.place = place;
+    this.around = around;
+    this.dialog = place instanceof HTMLDialogElement ? place : null;
+    this.key = /** @type {string | null} */ (this.picture?.dataset.key ?? null);
+    this.stop = /** @type {AbortController | null} */ (null);
+    this.target = /** @type {Promise<string> | null} */ (null);
+    this.pushed = false;
+    this.comparison = new Comparison(place);
+    place.addEventListener("click", (event) => this.#clicked(event));
+    this.dialog?.addEventListener("cancel", (event) => { event.preventDefault(); this.close(); });
+    if (this.picture) this.#ready();
+  }
+
+  get isOpen() { return this.dialog ? this.dialog.open : true; }
+  get picture() { return /** @type {HTMLElement | null} */ (this.place.querySelector(".picture")); }
+
+  /** The picture that is seen: a verdict is about this one. @returns {import("./actions.js").Picture[]} */
+  get seen() {
+    const { attempt, verdict = "" } = this.picture?.dataset ?? {};
+    return attempt ? [{ attempt: Number(attempt), verdict }] : [];
+  }
+
+  /** @param {string} key @param {{ push?: boolean }} [options] */
+  async open(key, { push = true } = {}) {
+    const wasOpen = this.isOpen;
+    if (!(await this.#load(key))) return;
+    if (this.dialog && !this.dialog.open) this.dialog.showModal();
+    const address = withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query());
+    // Coming back, the grid shows the picture that was seen last, not where it was left.
+    if (!wasOpen && this.dialog) history.scrollRestoration = "manual";
+    if (push) history[wasOpen ? "replaceState" : "pushState"]({ viewer: key }, "", address);
+    if (!wasOpen) this.pushed = push;
+    document.title = `${key} – Gallery`;
+    if (!wasOpen) /** @type {HTMLElement} */ (this.place.querySelector("#panel")).focus({ preventScroll: true });
+    this.place.scrollTop = 0;
+    for (const delta of [1, -1]) this.#foresee(delta);
+  }
+
+  /** @param {string} key @returns {Promise<boolean>} whether it is shown now */
+  async #load(key) {
+    this.stop?.abort();
+    const stop = (this.stop = new AbortController());
+    this.place.setAttribute("aria-busy", "true");
+    const address = withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query(), { fragment: 1 });
+    const answer = await shown(() => getHTML(address, stop.signal));
+    if (stop.signal.aborted) return false;
+    this.place.removeAttribute("aria-busy");
+    if (!answer) return false;
+    this.key = key;
+    this.#put(answer.html);
+    this.#ready();
+    return true;
+  }
+
+  /** The dialog holds messages too: only the picture is exchanged. @param {string} html */
+  #put(html) {
+    this.picture?.remove();
+    this.place.prepend(...elementsOf(html));
+  }
+
+  /** Show what has changed of the picture that is open, and leave the reader where they are. */
+  async refresh() {
+    if (!this.isOpen || !this.key || !this.picture) return;
+    const focused = /** @type {HTMLElement | null} */ (this.place.contains(document.activeElement) ? document.activeElement : null);
+    const action = focused?.dataset.action;
+    const scroll = this.place.querySelector(".panel")?.scrollTop ?? 0;
+    const image = this.place.querySelector(".now .large");
+    const key = this.key;
+    const address = withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query(), { fragment: 1 });
+    const answer = await shown(() => getHTML(address));
+    if (!answer || this.key !== key || this.place.hasAttribute("aria-busy")) return;
+    this.#put(answer.html);
+    const fresh = this.place.querySelector(".now .large");
+    if (image && fresh && image.getAttribute("src") === fresh.getAttribute("src")) fresh.replaceWith(image);
+    this.#ready();
+    const panel = /** @type {HTMLElement} */ (this.place.querySelector(".panel"));
+    panel.scrollTop = scroll;
+    if (focused) (/** @type {HTMLElement | null} */ (action && this.place.querySelector(`[data-action="${action}"]`)) ?? panel).focus({ preventScroll: true });
+  }
+
+  async #ready() {
+    this.comparison.ready();
+    const key = this.key || "";
+    for (const [delta, name] of /** @type {[number, string][]} */ ([[-1, "previous"], [1, "next"]])) {
+      const other = await this.around.neighbour(key, delta);
+      const link = /** @type {HTMLAnchorElement | null} */ (this.place.querySelector(`[data-action="${name}"]`));
+      if (!link || this.key !== key) return;
+      link.hidden = other === null;
+      if (other) link.href = withQuery(`/picture/${encodeURIComponent(other)}`, this.around.query());
+    }
+  }
+
+  /** Fetch the next picture before it is asked for. @param {number} delta */
+  async #foresee(delta) {
+    const other = await this.around.neighbour(this.key || "", delta).catch(() => null);
+    const card = other && document.querySelector(`.card[data-key="${CSS.escape(other)}"]`);
+    const attempt = card && /** @type {HTMLElement} */ (card).dataset.attempt;
+    if (attempt) new Image().src = `/pictures/${attempt}`;
+  }
+
+  /** @param {number} delta */
+  async step(delta) {
+    // A key that is pressed before the last step is done goes on from where that leads.
+    const from = this.target ?? Promise.resolve(this.key || "");
+    const target = from.then(async (key) => (await this.around.neighbour(key, delta)) ?? key);
+    this.target = target;
+    const other = await shown(() => target);
+    if (this.target !== target) return;
+    if (other && other !== this.key) await this.#go(other);
+    if (this.target === target) this.target = null;
+  }
+
+  /** @param {string} key */
+  #go(key) {
+    if (this.dialog) return this.open(key);
+    return location.assign(withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query()));
+  }
+
+  /** @param {{ push?: boolean }} [options] */
+  close({ push = true } = {}) {
+    if (!this.dialog) return location.assign(`/${this.around.query()}`);
+    if (!this.dialog.open) return undefined;
+    this.stop?.abort();
+    const key = this.key || "";
+    this.dialog.close();
+    this.picture?.remove();
+    this.key = null;
+    document.title = "Gallery";
+    if (push && this.pushed) history.back();
+    else if (push) history.pushState({}, "", `/${this.around.query()}`);
+    this.pushed = false;
+    return this.around.closed(key);
+  }
+
+  /** @returns {import("./remake.js").Asked | null} what the picture was made with */
+  get asked() {
+    const text = this.picture?.dataset.request;
+    return text ? JSON.parse(text) : null;
+  }
+
+  /** @param {string} name an action's name @param {HTMLElement | null} [button] */
+  act(name, button = null) {
+    const { actions, selection } = this.around;
+    const key = this.key || "";
+    const older = Number(button?.dataset.older);
+    /** @type {Record<string, () => unknown>} */
+    const acts = {
+      approved: () => this.#verdict("approved"),
+      rejected: () => this.#verdict("rejected"),
+      none: () => actions.review(this.seen, "none"),
+      regenerate: () => this.asked && this.place.querySelector('[data-action="regenerate"]') && actions.regenerate([key], this.asked),
+      retry: () => actions.retry([key], button?.textContent?.trim()),
+      resubmit: () => actions.decide(key, "resubmit"),
+      "give-up": () => actions.decide(key, "give-up"),
+      lift: () => actions.decide(key, "lift"),
+      download: () => this.seen.length && actions.download([this.seen[0].attempt]),
+      compare: () => this.comparison.toggle(older || null),
+      now: () => this.comparison.hide(),
+      choose: () => actions.choose(older),
+      copy: () => this.#copy(),
+      previous: () => this.step(-1),
+      next: () => this.step(1),
+      close: () => this.close(),
+      select: () => { selection?.toggle(key); if (selection) toast(selection.has(key) ? "Selected" : "Not selected any more"); },
+    };
+    if (!(name in acts)) return false;
+    acts[name]();
+    return true;
+  }
+
+  /** The same verdict twice takes it back. @param {"approved" | "rejected"} verdict */
+  #verdict(verdict) {
+    const same = this.seen[0]?.verdict === verdict;
+    return this.around.actions.review(this.seen, same ? "none" : verdict);
+  }
+
+  async #copy() {
+    const text = this.place.querySelector("[data-sent], [data-prompt]")?.textContent || "";
+    const done = await shown(async () => {
+      if (!navigator.clipboard) throw new Error("This browser copies only on a secure address; select the text instead.");
+      await navigator.clipboard.writeText(text);
+      return true;
+    });
+    if (done) toast("Copied");
+  }
+
+  /** @param {MouseEvent} event */
+  #clicked(event) {
+    const button = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest("[data-action]"));
+    if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (this.act(button.dataset.action || "", button)) event.preventDefault();
+  }
+}

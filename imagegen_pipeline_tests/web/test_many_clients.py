@@ -1,0 +1,78 @@
+"""Two hundred clients at once: all are answered, and nobody waits for the slow ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import requests
+
+from imagegen_pipeline_tests.conftest import until
+from imagegen_pipeline_tests.web.conftest import ACTOR, WISH, Serve, Served
+from imagegen_pipeline_tests.web.test_jobs import PATH, ended, generate, typed
+
+CLIENTS = 200
+
+
+def test_two_hundred_clients_at_once(server: Served) -> None:
+    """Each reads cards, figures, a picture and its thumbnail; every answer is right."""
+    server.make()
+    (made,) = server.pipeline.ledger.gallery.history(ACTOR)
+    paths = (
+        "/api/pictures",
+        "/api/totals",
+        f"/pictures/{made.id}",
+        f"/thumbnails/{made.id}.webp",
+        "/",
+    )
+
+    def browse(number: int) -> list[int]:
+        with requests.Session() as session:
+            turn = number % len(paths)
+            order = (*paths[turn:], *paths[:turn])
+            return [session.get(server.url + path, timeout=60).status_code for path in order]
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        codes = [code for found in pool.map(browse, range(CLIENTS)) for code in found]
+    assert set(codes) == {200}
+    assert len(codes) == CLIENTS * len(paths)
+
+
+def test_clients_that_wait_for_pictures_hold_nobody_up(serve_slow: Serve) -> None:
+    """A hundred sync POSTs that wait hold no thread: another client is answered at once."""
+    server = serve_slow()
+    with ThreadPoolExecutor(100) as pool:
+        waiting = [
+            pool.submit(
+                requests.post, server.url + PATH, json={**WISH, "actorName": f"a{n}"}, timeout=120
+            )
+            for n in range(100)
+        ]
+        until(lambda: server.running.studio.desk.waiting_items > 50)
+        began = time.monotonic()
+        assert server.get("/api/totals").ok
+        assert time.monotonic() - began < 3
+        threads = [t for t in threading.enumerate() if t.name.startswith("imagegen-job")]
+        assert len(threads) <= server.pipeline.settings.concurrency
+        server.running.stop()
+        codes = {future.result().status_code for future in waiting}
+    assert codes <= {200, 502}  # made before the stop, or left to the next run
+
+
+def test_a_client_that_does_not_read_holds_nobody_up(server: Served) -> None:
+    """A download that is not read on waits by itself; others get theirs."""
+    keys = typed(server, 4)
+    generate(server, "click-000001", keys, change={"width": 1024, "height": 1024})
+    ended(server, "click-000001")
+    made = [server.pipeline.ledger.gallery.history(key)[0].id for key in keys]
+    href = server.post("/api/downloads", {"attempts": made}).json()["href"]
+    lazy = [requests.get(server.url + href, stream=True, timeout=30) for _ in range(45)]
+    try:
+        began = time.monotonic()
+        assert server.get("/api/totals").ok
+        assert len(server.get(href).content) > 100_000
+        assert time.monotonic() - began < 10
+    finally:
+        for answer in lazy:
+            answer.close()

@@ -1,0 +1,136 @@
+"""The words, numbers and links of the gallery's pages."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.ledger import Card, Filter, PictureState, Totals
+from imagegen_pipeline.ledger.gallery import Count
+from imagegen_pipeline.web import view
+
+RUN = "0d9d5d0e-6b0e-4a8e-9d43-0e35b6f0a1c2"
+DAGSTER = "http://127.0.0.1:3000"
+
+
+def a_card(**facts: Any) -> Card:
+    """A card with nothing said of it."""
+    given: dict[str, Any] = dict.fromkeys(Card.__dataclass_fields__)
+    given |= {"key": "a", "kind": "prompt", "source": "json", "location": "", "text": "a boat"}
+    given |= {"gone": False, "state": PictureState.DONE, "touched": 1}
+    return Card(**{**given, **facts})
+
+
+def an_attempt(**facts: Any) -> Attempt:
+    """A stored attempt."""
+    given: dict[str, Any] = {"id": 1, "item_key": "a", "service": "duomi", "model": "m"}
+    given |= {"fingerprint": "f", "sent_fingerprint": "s", "request": {}, "seed": 5}
+    given |= {"state": State.STORED, "intent": "i", "regenerate": False, "folder": ""}
+    given |= {"file_stem": "a", "simulated": False, "created_at": 1.0}
+    return Attempt(**{**given, **facts})
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        *((None, "unknown"), (0.0, "0"), (0.0025, "0.0025"), (0.02, "0.02"), (0.00001, "< 0.0001")),
+        *((1.5, "1.50"), (12345.678, "12,345.68")),
+    ],
+)
+def test_money_has_the_digits_that_it_needs(amount: float | None, said: str) -> None:
+    """Small prices keep their digits, large sums two; none is said to be unknown."""
+    assert view.money(amount) == said
+
+
+def test_a_moment_is_as_short_as_it_stays_clear() -> None:
+    """Today it is the time, this year the day and time, before that the year."""
+    now = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
+    assert view.when(now - 60, now=now) == "11:59"
+    assert view.when(now - 86400, now=now) == "20 Nov, 12:00"
+    assert view.when(now - 400 * 86400, now=now).endswith("2025")
+    assert view.day(now - 86400, now=now) == "20 Nov"
+    assert view.when(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("duration", "said"),
+    [(None, "unknown"), (2.34, "2.3 s"), (42, "42 s"), (61, "1 min 1 s"), (7300, "2 h 1 min")],
+)
+def test_durations_in_words(duration: float | None, said: str) -> None:
+    """Seconds, minutes, hours: whichever is read at a glance."""
+    assert view.seconds(duration) == said
+
+
+def test_an_excerpt_is_one_line_that_ends_between_words() -> None:
+    """Line breaks go, and what is cut says so."""
+    assert view.excerpt("a\n  boat") == "a boat"
+    assert view.excerpt("a quiet harbour at dawn", 18) == "a quiet harbour…"
+    assert len(view.excerpt("x" * 500, 50)) == 50
+
+
+def test_a_filter_is_read_from_an_address_and_written_into_one() -> None:
+    """What is empty is left out; a state that is none counts as all."""
+    wanted = view.filter_of({"state": "failed", "text": " a & b ", "actor": ""})
+    assert wanted == Filter(state="failed", text="a & b")
+    assert view.query_of(wanted) == "?state=failed&text=a+%26+b"
+    assert view.query_of(wanted, state="", text="") == ""
+    assert view.filter_of({"state": "nonsense"}) == Filter()
+
+
+@pytest.mark.parametrize(
+    ("intent", "address"),
+    [
+        (RUN, f"{DAGSTER}/runs/{RUN}"),
+        ("abcdefgh", f"{DAGSTER}/runs/b/abcdefgh"),
+        ("command-4f1c", None),
+        ("javascript:alert(1)", None),
+    ],
+)
+def test_only_runs_and_backfills_lead_to_dagster(intent: str, address: str | None) -> None:
+    """An intent of another door has no page there."""
+    assert view.AttemptView(an_attempt(intent=intent), DAGSTER).run_url == address
+
+
+@pytest.mark.parametrize(
+    ("facts", "buttons"),
+    [
+        ({"state": PictureState.FAILED}, ["retry"]),
+        ({"state": PictureState.WAITING}, ["retry"]),
+        ({"state": PictureState.HELD}, ["resubmit", "give-up"]),
+        ({"state": PictureState.HELD, "error_kind": "given_up"}, ["lift"]),
+        ({"state": PictureState.RUNNING}, []),
+        ({"state": PictureState.DONE}, []),
+        ({"state": PictureState.FAILED, "gone": True}, []),
+    ],
+)
+def test_each_trouble_has_the_buttons_that_end_it(
+    facts: dict[str, Any], buttons: list[str]
+) -> None:
+    """And nothing is offered where nothing can be done."""
+    shown = view.PictureView(view.CardView(a_card(**facts)), (), DAGSTER)
+    assert [one.name for one in shown.remedies] == buttons
+
+
+def test_an_actors_description_is_what_is_edited() -> None:
+    """The dialog begins with the description that made the picture, not with the nine lines."""
+    from imagegen_pipeline.domain.actors import base_image_prompt
+
+    request = {"prompt": base_image_prompt("an old man"), "steps": 25}
+    attempt = view.AttemptView(an_attempt(service="runpod", request=request), DAGSTER)
+    card = a_card(kind="actor", text="a young man", attempt=1)
+    shown = view.PictureView(view.CardView(card), (attempt,), DAGSTER)
+    assert shown.asked["prompt"] == "an old man"
+    assert shown.partition_url.endswith("/assets/actor_base_images?view=partitions&partition=a")
+
+
+def test_what_is_left_of_the_budget_is_never_less_than_nothing() -> None:
+    """Overspent is nothing left; without a budget there is no figure."""
+    none = Count(0, 0)
+    spent = Totals(none, none, none, none, spent_today=6.0, unpriced_today=0)
+    assert view.TotalsView(spent, 5.0).left == 0.0
+    assert view.TotalsView(spent, 5.0).spent_percent == 100.0
+    assert view.TotalsView(spent, None).left is None
+    assert view.TotalsView(spent, 0.0).spent_percent == 100.0
