@@ -20,11 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from playwright.sync_api import sync_playwright
 
 from imagegen_pipeline.ledger import Filter
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.conftest import make_project, until
+from imagegen_pipeline_tests.web.browser.conftest import CHROMIUM, DESK
+from imagegen_pipeline_tests.web.browser.scrolling import scroll_through
 from imagegen_pipeline_tests.web.crowd import Memory, Tally, crowd
 from imagegen_pipeline_tests.web.seeding import seed
 
@@ -43,6 +46,7 @@ class Figures:
     memory_after_crowd: float
     most_memory: float
     tally: Tally
+    scrolling: str = ""
 
 
 @contextmanager
@@ -83,8 +87,22 @@ def measure(
         memory.look()
         tally, during = crowd(url, attempts, pid=pid, clients=clients, seconds=seconds)
         memory.look()
+        scrolled = _scrolled(url)
     before, read, after = memory.seen
-    return Figures(pictures, first_pages, before, read, after, max(during.seen), tally)
+    return Figures(pictures, first_pages, before, read, after, max(during.seen), tally, scrolled)
+
+
+def _scrolled(url: str) -> str:
+    """How it scrolls in a real browser, where there is one."""
+    if not Path(CHROMIUM).exists():
+        return ""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport=DESK)
+        page.goto(url)
+        scrolled = str(scroll_through(page))
+        browser.close()
+    return scrolled
 
 
 def _milliseconds(url: str) -> float:
@@ -115,6 +133,8 @@ def table(figures: Figures) -> str:
         f"{tally.quantile(kind, 0.95):.0f} ms |"
         for kind in sorted(tally.seconds)
     ]
+    if figures.scrolling:
+        lines += ["", f"Scrolling for 6 s at 3,000 px/s in Chromium: {figures.scrolling}."]
     return "\n".join(lines)
 
 
