@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo dev test long check format lock clean
+.PHONY: help demo dev serve test long check format lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -23,6 +23,9 @@ demo: $(READY) ## the main job on the local simulator with the sample data
 
 dev: $(READY) ## the Dagster UI with its daemon; IMAGEGEN_SIMULATOR=1 make dev costs nothing
 	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev
+
+serve: $(READY) ## the gallery and the HTTP endpoint; IMAGEGEN_SIMULATOR=1 make serve costs nothing
+	$(BIN)/imagegen serve
 
 test: $(READY) ## every test but the long ones
 	$(BIN)/python -m pytest -n 3 --dist worksteal

@@ -79,7 +79,8 @@ def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
     print(f"Pictures:    {settings.output_dir.relative_to(settings.root)}")
     print(f"Base images: {settings.base_images_dir.relative_to(settings.root)}/*/base_image")
     print(f"Results:     {pipeline.results_file.relative_to(settings.root)}")
-    print("\nOpen the UI with:  IMAGEGEN_SIMULATOR=1 make dev   then http://127.0.0.1:3000")
+    print("\nOpen the gallery:  IMAGEGEN_SIMULATOR=1 make serve then http://127.0.0.1:8000")
+    print("Open the UI with:  IMAGEGEN_SIMULATOR=1 make dev   then http://127.0.0.1:3000")
     pipeline.close()
 
 

@@ -32,6 +32,8 @@ from imagegen_pipeline.services.duomi import check_request
 from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.store import StoredPicture
 
+_AT_ONCE = 500
+"""Items whose attempts are read together."""
 _NO_PICTURE = (State.FAILED, State.UNKNOWN, State.EXPIRED, State.PLANNED)
 
 
@@ -73,10 +75,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Remaking:
-    """What will be asked of the engine, and what cannot be, with the reason."""
+    """What will be asked of the engine; what cannot be, with the reason; and ``had``, the
+    pictures that the same intent has brought already.
+    """
 
     parts: tuple[Part, ...]
     refused: tuple[Outcome, ...] = ()
+    had: tuple[Outcome, ...] = ()
 
     @property
     def size(self) -> int:
@@ -123,9 +128,14 @@ def plan_remaking(
     _check_text(change)
     orders: dict[tuple[ServiceName, bool, bool, str], list[Wanted]] = {}
     refused: list[Outcome] = []
+    had: list[Outcome] = []
     for key, known in _known(pipeline, keys):
         if known is None:
             refused.append(_refusal(key, DecisionError(f"Nothing of the name {key} is known.")))
+            continue
+        brought = _brought(pipeline, known, intent)
+        if brought is not None:
+            had.append(brought)
             continue
         try:
             wanted, regenerate, seed_given, why = _asked(pipeline, known, how, change, intent)
@@ -142,7 +152,7 @@ def plan_remaking(
         )
         for (service, regenerate, seed_given, why), wanted in orders.items()
     )
-    return Remaking(parts, tuple(refused))
+    return Remaking(parts, tuple(refused), tuple(had))
 
 
 def quote(pipeline: Pipeline, keys: Sequence[str], *, how: How, change: Change) -> Quote:
@@ -202,21 +212,34 @@ def _as_stored(attempt: Attempt) -> StoredPicture:
 
 
 def _known(pipeline: Pipeline, keys: Sequence[str]) -> Iterator[tuple[str, _Known | None]]:
-    items = pipeline.ledger.items.get(list(dict.fromkeys(keys)))
-    for key in dict.fromkeys(keys):
-        item = items.get(key)
-        if item is None:
-            yield key, None
-            continue
-        yield (
-            key,
-            _Known(
-                thing=item.thing,
-                default=pipeline.wanting.by_default(item.thing),
-                history=pipeline.ledger.gallery.history(key),
-                current=pipeline.ledger.attempts.current(key),
-            ),
-        )
+    wanted = list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        items = pipeline.ledger.items.get(some)
+        histories = pipeline.ledger.gallery.histories(some)
+        for key in some:
+            item, history = items.get(key), histories.get(key, [])
+            if item is None:
+                yield key, None
+                continue
+            yield (
+                key,
+                _Known(
+                    thing=item.thing,
+                    default=pipeline.wanting.by_default(item.thing),
+                    history=[attempt for attempt, _ in history],
+                    current=next((one for one, is_current in history if is_current), None),
+                ),
+            )
+
+
+def _brought(pipeline: Pipeline, known: _Known, intent: str) -> Outcome | None:
+    """The picture that this very click has brought to an item, before a restart say."""
+    for attempt in known.history:
+        if attempt.intent == intent and pipeline.workshop.has_picture(attempt):
+            path = str(pipeline.picture_path(attempt))
+            return Outcome(attempt.item_key, Status.REUSED, attempt=attempt, path=path)
+    return None
 
 
 def _refusal(key: str, error: ImagegenError) -> Outcome:
@@ -228,6 +251,9 @@ def _asked(
 ) -> tuple[Wanted, bool, bool, str]:
     """What is wanted of one item; whether it is a regenerate, has a seed given, and its intent."""
     _check_place(pipeline, known.thing)
+    begun = next((one for one in known.history if one.intent == intent), None)
+    if begun is not None:  # by an earlier process: what it sent may have brought a picture since
+        return pipeline.wanting.as_sent(begun, known.thing), begun.regenerate, False, intent
     if how is How.RETRY:
         return _once_more(pipeline, known, intent)
     shown = known.current or (known.history[0] if known.history else None)

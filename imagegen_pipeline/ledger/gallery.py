@@ -242,6 +242,23 @@ class GalleryBook:
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]
 
+    def histories(self, keys: Sequence[str]) -> dict[str, list[tuple[Attempt, bool]]]:
+        """The attempts of these items, newest first, each with whether it is the current picture.
+
+        An item that was never tried is left out. A few hundred keys at a time.
+        """
+        query = (
+            select(*COLUMNS, (items.c.current_attempt == attempts.c.id).label("is_current"))
+            .join(items, items.c.key == attempts.c.item_key)
+            .where(attempts.c.item_key.in_(keys))
+            .order_by(attempts.c.id.desc())
+        )
+        found: dict[str, list[tuple[Attempt, bool]]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.item_key, []).append((to_attempt(row), bool(row.is_current)))
+        return found
+
     def totals(self) -> Totals:
         """What was made, shared, reused, failed and spent, in all and today (UTC)."""
         is_shared = attempts.c.shared_from.is_not(None)

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, func, select, update
 
 from imagegen_pipeline.ledger.schema import items
 
+_CHUNK = 500
+
 
 def last_touched(connection: Connection) -> int:
     """The number of the newest change."""
@@ -18,5 +20,7 @@ def last_touched(connection: Connection) -> int:
 def touch(connection: Connection, keys: Iterable[str], **values: Any) -> None:  # noqa: ANN401
     """Give items the next number, and ``values``, in the transaction that changed something."""
     number = last_touched(connection) + 1
-    for key in keys:
-        connection.execute(update(items).where(items.c.key == key).values(touched=number, **values))
+    wanted = list(keys)
+    for start in range(0, len(wanted), _CHUNK):
+        here = items.c.key.in_(wanted[start : start + _CHUNK])
+        connection.execute(update(items).where(here).values(touched=number, **values))

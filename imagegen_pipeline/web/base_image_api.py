@@ -130,7 +130,7 @@ async def generate(
     reason = _reason_against(wish)
     if reason is not None:
         return _as_response(failed(400, wish, reason))
-    job = studio.desk.base_image(wish, regenerate=asked.regenerate)
+    job = await run_in_threadpool(studio.desk.base_image, wish, regenerate=asked.regenerate)
     if run_async:
         return PlainJSON(in_progress(job), 202, headers={"location": f"/api/jobs/{job.id}"})
     # Shielded: the job is everybody's who waits for it, and goes on without any of them.

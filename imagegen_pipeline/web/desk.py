@@ -22,6 +22,7 @@ from imagegen_pipeline.base_images import (
     failed,
     failure_text,
     generate_base_image,
+    wish_of,
 )
 from imagegen_pipeline.domain.errors import (
     DecisionError,
@@ -34,13 +35,21 @@ from imagegen_pipeline.domain.errors import (
 from imagegen_pipeline.domain.generation import Outcome, ServiceName, Status
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.remaking import Part, Remaking
-from imagegen_pipeline.web.jobs import BaseImageJob, GenerationJob, Job, JobStatus
+from imagegen_pipeline.web.jobs import (
+    BaseImageJob,
+    GenerationJob,
+    Job,
+    JobStatus,
+    base_image_job_id,
+)
 from imagegen_pipeline.web.news import News
 from imagegen_pipeline.web.places import Places, Ticket
 
 _log = logging.getLogger(__name__)
-MOST_KEPT, KEPT_SECONDS = 1000, 3600.0
-"""Jobs that have ended are remembered so many and so long, then asked of the ledger."""
+MOST_KEPT, MOST_ITEMS_KEPT, KEPT_SECONDS = 1000, 100_000, 3600.0
+"""Jobs that have ended are remembered so many, with so many items, and so long; then they are
+asked of the ledger.
+"""
 _J = TypeVar("_J", bound=Job)
 
 
@@ -84,8 +93,9 @@ class Desk:
     def base_image(self, wish: BaseImageWish, *, regenerate: bool = False) -> BaseImageJob:
         """A job for this wish: the one that is under way for the same, or a new one.
 
-        Raises DeskFullError and DeskClosedError.
+        Raises DeskFullError, DeskClosedError and LedgerError.
         """
+        left = self._left_by_others(wish) if regenerate else None
         with self._lock:
             for job in self._open.values():
                 if isinstance(job, BaseImageJob) and (job.wish, job.regenerate) == (
@@ -94,15 +104,23 @@ class Desk:
                 ):
                     return job
             self._check_room(1)
-            made = BaseImageJob(uuid.uuid4().hex, 1, wish=wish, regenerate=regenerate)
+            made = BaseImageJob(left or uuid.uuid4().hex, 1, wish=wish, regenerate=regenerate)
             self._take_on(made)
             self._queue(made, "runpod", 1, lambda places: self._make_base_image(made, places))
         return made
 
+    def _left_by_others(self, wish: BaseImageWish) -> str | None:
+        """The job that an earlier process, or another one, is at for this very regenerate."""
+        for attempt in self._pipeline.ledger.attempts.open(wish.actor_name):
+            asked = replace(wish_of(attempt), seed=attempt.request["seed"])
+            if attempt.regenerate and asked == wish:
+                return base_image_job_id(attempt.intent)
+        return None
+
     def generation(self, job_id: str, asked: str, plan: Callable[[str], Remaking]) -> GenerationJob:
         """A job of many pictures; with an id that is known, that job.
 
-        ``asked`` is what it is asked with, in one text; ``plan`` makes of its intent what the
+        ``asked`` is a digest of what it is asked with; ``plan`` makes of its intent what the
         engine is to do. Raises DeskFullError, DeskClosedError, OtherJobError, and what ``plan``
         raises.
         """
@@ -116,9 +134,10 @@ class Desk:
             if known is not None:
                 return known
             self._check_room(remaking.size)
-            job.items = remaking.size + len(remaking.refused)
+            settled = (*remaking.refused, *remaking.had)
+            job.items = remaking.size + len(settled)
             job.parts = len(remaking.parts)
-            job.outcomes = {one.item_key: one for one in remaking.refused}
+            job.outcomes = {one.item_key: one for one in settled}
             self._take_on(job)
             for part in remaking.parts:
                 self._queue_part(job, part)
@@ -217,9 +236,9 @@ class Desk:
                 return
             thread = threading.Thread(target=run, args=(count,), name=f"imagegen-job-{job.id[:8]}")
             thread.daemon = True  # the second signal leaves at once
-            with self._lock:
+            with self._lock:  # who joins the threads finds none that has not begun
                 self._threads.add(thread)
-            thread.start()
+                thread.start()
 
         def run(count: int) -> None:
             try:
@@ -299,6 +318,7 @@ class Desk:
         with self._lock:
             self._open.pop(job.id, None)
             self._tickets.pop(job, None)
+            self._ended.pop(job.id, None)  # the newest stand last
             self._ended[job.id] = job
             self._forget()
         job.done.set_result(None)
@@ -306,10 +326,13 @@ class Desk:
     def _forget(self) -> None:
         """The oldest stand first: they were put there as they ended."""
         horizon = time.monotonic() - KEPT_SECONDS
+        items = sum(job.items for job in self._ended.values())
         while self._ended:
             oldest = next(iter(self._ended.values()))
-            if len(self._ended) <= MOST_KEPT and (oldest.ended_at or math.inf) > horizon:
+            is_full = len(self._ended) > MOST_KEPT or items > MOST_ITEMS_KEPT
+            if not is_full and (oldest.ended_at or math.inf) > horizon:
                 return
+            items -= oldest.items
             del self._ended[oldest.id]
 
 

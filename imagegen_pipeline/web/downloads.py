@@ -20,11 +20,13 @@ from imagegen_pipeline.domain.keys import safe_file_stem
 
 KEPT_SECONDS = 600.0
 MOST_KEPT = 100
-MOST_PICTURES = 10_000
+MOST_PICTURES, MOST_PICTURES_KEPT = 10_000, 30_000
+"""Of one download, and of all that are kept: each holds its prompt in memory."""
 _COLUMNS = ("key", "file", "prompt", "seed", "model", "size", "cost", "whole")
 TABLE = "prompts.csv"
 _PART = 65536
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the begin of a formula; the last four are the wide forms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,16 @@ class Downloads:
         download_id = secrets.token_urlsafe(18)
         with self._lock:
             self._kept[download_id] = (self._clock.monotonic() + KEPT_SECONDS, tuple(entries))
-            while len(self._kept) > MOST_KEPT:
+            while self._has_too_many():
                 self._kept.popitem(last=False)
         return download_id
+
+    def _has_too_many(self) -> bool:
+        """Whether the oldest has to go: its time is over, or there is no room for it."""
+        until, _ = next(iter(self._kept.values()))
+        pictures = sum(len(entries) for _, entries in self._kept.values())
+        is_full = len(self._kept) > MOST_KEPT or pictures > MOST_PICTURES_KEPT
+        return until <= self._clock.monotonic() or (is_full and len(self._kept) > 1)
 
     def get(self, download_id: str) -> tuple[Entry, ...] | None:
         """What is in a download; None when there is none of this id any more."""
@@ -70,6 +79,8 @@ def entries_of(found: Sequence[tuple[Attempt, Path | None]]) -> list[Entry]:
     for attempt, file in found:
         pure = PurePath(attempt.path or f"{attempt.item_key}.png")
         stem, suffix = safe_file_stem(pure.stem), pure.suffix
+        if stem.startswith(_FORMULA):
+            stem = f"_{stem[1:]}"
         name, number = f"{stem}{suffix}", 1
         while name.lower() in taken:
             number += 1
@@ -136,7 +147,7 @@ def _table(entries: Sequence[Entry], broken: Set[str]) -> bytes:
         made, is_there = entry.attempt, entry.file is not None
         table.writerow(
             (
-                made.item_key,
+                _harmless(made.item_key),
                 entry.name if is_there else "missing",
                 _harmless(str(made.request.get("prompt", ""))),
                 made.seed,

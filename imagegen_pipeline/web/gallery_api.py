@@ -59,7 +59,7 @@ def pictures(
 ) -> Response:
     """Items with their current pictures, those tried last first."""
     book = studio_of(request).pipeline.ledger.gallery
-    counts = book.counts(wanted)
+    counts = studio_of(request).sums.counts(wanted)
     found = book.cards(wanted, offset=offset, limit=limit)
     total = counts[wanted.state or "all"]
     shown = [card_json(card) for card in found]
@@ -222,7 +222,7 @@ def downloads(request: Request, asked: DownloadBody) -> Response:
 )
 def totals(request: Request) -> Response:
     """Money in the price table's currency."""
-    return PlainJSON(asdict(studio_of(request).pipeline.ledger.gallery.totals()))
+    return PlainJSON(asdict(studio_of(request).sums.totals()))
 
 
 @router.get(

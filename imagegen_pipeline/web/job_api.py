@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Annotated, Any, Literal
 
@@ -121,9 +122,10 @@ def generations(request: Request, asked: GenerationBody) -> Response:
     """Costs money: `/api/quotes` says how much. Answers at once, with the job."""
     studio = studio_of(request)
     how, change = How(asked.how), asked.change.change()
+    whole = json.dumps(asked.model_dump(), sort_keys=True)
     job = studio.desk.generation(
         asked.id,
-        json.dumps(asked.model_dump(), sort_keys=True),
+        hashlib.sha256(whole.encode()).hexdigest(),  # the body may have a megabyte
         lambda intent: plan_remaking(
             studio.pipeline, asked.keys, how=how, change=change, intent=intent
         ),

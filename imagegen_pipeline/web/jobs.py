@@ -84,8 +84,8 @@ class BaseImageJob(Job):
 
 @dataclass(eq=False)
 class GenerationJob(Job):
-    """Pictures of many items. ``asked`` is what it was asked with, ``parts`` the batches that
-    have not ended.
+    """Pictures of many items. ``asked`` is the digest of what it was asked with, ``parts`` the
+    batches that have not ended.
     """
 
     asked: str = ""
@@ -109,6 +109,11 @@ def base_image_intent(job_id: str) -> str:
     return f"{BASE_IMAGE}-{job_id}"
 
 
+def base_image_job_id(intent: str) -> str | None:
+    """The id of the job that an attempt at a base image belongs to; None for another door's."""
+    return intent.removeprefix(f"{BASE_IMAGE}-") if intent.startswith(f"{BASE_IMAGE}-") else None
+
+
 def generation_intent(job_id: str) -> str:
     """The name in the ledger of a job whose id a client made."""
     return f"{GENERATION}-{job_id}"
@@ -126,7 +131,12 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def generation_json(
-    job_id: str, status: str, total: int, outcomes: list[dict[str, Any]]
+    job_id: str,
+    status: str,
+    total: int,
+    outcomes: list[dict[str, Any]],
+    *,
+    warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
     """A job of many pictures with its sums; ``cost`` None where one of them is not known."""
     counted = [one["status"] for one in outcomes]
@@ -145,15 +155,21 @@ def generation_json(
         "waiting": max(0, total - len(counted)),
         "cost": None if None in costs else sum(costs),
         "outcomes": outcomes,
-        "warnings": [],
+        "warnings": list(warnings),
     }
 
 
+_OF_LEDGER = (
+    "This server does not remember the job, so what had not been begun of it is not counted here. "
+    "The same POST again makes what is missing, and buys nothing twice."
+)
 _OPEN = (State.PLANNED, State.SUBMITTING, State.SUBMITTED, State.COMPLETED)
 
 
 def generation_of_attempts(job_id: str, attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """A job of an earlier process, from what the ledger has of it: the newest try of each item."""
+    """A job of an earlier process, from what the ledger has of it: the newest try of each item.
+    What had not been begun when that process ended is not known, and the answer says so.
+    """
     newest: Mapping[str, Attempt] = {one.item_key: one for one in attempts}
     ended = [one for one in newest.values() if one.state not in _OPEN]
     outcomes = [
@@ -172,7 +188,7 @@ def generation_of_attempts(job_id: str, attempts: Iterable[Attempt]) -> dict[str
         status = JobStatus.COMPLETED
     else:
         status = JobStatus.FAILED
-    return generation_json(job_id, str(status), len(newest), outcomes)
+    return generation_json(job_id, str(status), len(newest), outcomes, warnings=(_OF_LEDGER,))
 
 
 def _status_of(attempt: Attempt) -> Status:

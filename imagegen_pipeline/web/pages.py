@@ -13,6 +13,7 @@ from imagegen_pipeline.ledger.gallery import Filter, PictureState
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.web import view
 from imagegen_pipeline.web.options import ServeOptions
+from imagegen_pipeline.web.studio import studio_of
 
 PAGE = 60
 """Cards at a time: every number of columns that the style sheet has divides it."""
@@ -67,11 +68,11 @@ def trouble(error: ImagegenError, *, status_code: int = 503) -> HTMLResponse:
 
 
 def _pipeline(request: Request) -> Pipeline:
-    return request.app.state.gallery.pipeline  # type: ignore[no-any-return]
+    return studio_of(request).pipeline
 
 
 def _options(request: Request) -> ServeOptions:
-    return request.app.state.gallery.options  # type: ignore[no-any-return]
+    return studio_of(request).options
 
 
 def _number(request: Request, name: str, default: int = 0, *, most: int = 10**9) -> int:
@@ -89,13 +90,13 @@ def _frame(request: Request) -> dict[str, Any]:
     }
 
 
-def _summary(pipeline: Pipeline, wanted: Filter) -> dict[str, Any]:
+def _summary(request: Request, wanted: Filter) -> dict[str, Any]:
     """The figures over the pictures."""
-    book = pipeline.ledger.gallery
+    sums = studio_of(request).sums
     return {
         "wanted": wanted,
-        "counts": book.counts(wanted),
-        "totals": view.TotalsView(book.totals(), pipeline.settings.budget_day),
+        "counts": sums.counts(wanted),
+        "totals": view.TotalsView(sums.totals(), _pipeline(request).settings.budget_day),
     }
 
 
@@ -112,7 +113,7 @@ def _index(request: Request) -> HTMLResponse:
     pipeline, wanted = _pipeline(request), view.filter_of(request.query_params)
     book, page = pipeline.ledger.gallery, max(1, _number(request, "page", 1))
     touched = book.last_touched()
-    summary = _summary(pipeline, wanted)
+    summary = _summary(request, wanted)
     total = summary["counts"][wanted.state or "all"]
     pages = max(1, -(-total // PAGE))
     page = min(page, pages)
@@ -126,7 +127,7 @@ def _index(request: Request) -> HTMLResponse:
         touched=touched,
         is_empty=total == 0 and wanted == Filter(),
         problems=pipeline.ledger.items.problems(),
-        choices={"sources": book.sources(), "actors": book.actors(), "models": book.models()},
+        choices=studio_of(request).sums.choices(),
         **summary,
         **_frame(request),
     )
@@ -137,7 +138,7 @@ def summary(request: Request) -> HTMLResponse:
     """The figures and the states' counts, as they are now."""
     try:
         wanted = view.filter_of(request.query_params)
-        return render("summary.html", **_summary(_pipeline(request), wanted))
+        return render("summary.html", **_summary(request, wanted))
     except ImagegenError as error:
         return trouble(error)
 
@@ -153,7 +154,9 @@ def cards(request: Request) -> HTMLResponse:
         found = view.card_views(book.cards(wanted, offset=offset, limit=limit), first=offset + 1)
         answer = render("cards.html", cards=found, wanted=wanted)
         if offset == 0:
-            answer.headers["X-Total"] = str(book.counts(wanted)[wanted.state or "all"])
+            answer.headers["X-Total"] = str(
+                studio_of(request).sums.counts(wanted)[wanted.state or "all"]
+            )
     except ImagegenError as error:
         return trouble(error)
     answer.headers["X-Touched"] = str(touched)

@@ -13,6 +13,7 @@ from imagegen_pipeline.web.downloads import Downloads
 from imagegen_pipeline.web.live import Watcher
 from imagegen_pipeline.web.news import News
 from imagegen_pipeline.web.options import ServeOptions
+from imagegen_pipeline.web.sums import Sums
 from imagegen_pipeline.web.thumbnails import Thumbnails
 
 _NEWS_SECONDS = 20.0
@@ -32,6 +33,7 @@ class Studio:
         )
         self.thumbnails = Thumbnails(pipeline.store)
         self.downloads = Downloads()
+        self.sums = Sums(lambda: pipeline.ledger.gallery)
 
     def start(self) -> None:
         """Begin what goes on by itself; the ledger is opened now, so that its trouble is seen."""

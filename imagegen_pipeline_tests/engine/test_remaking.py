@@ -27,7 +27,7 @@ def remake(
 ) -> dict[str, Outcome]:
     """What came of a click, by key; what was refused too."""
     plan = plan_remaking(bench.pipeline, keys, how=how, change=change, intent=intent)
-    outcomes = list(plan.refused)
+    outcomes = [*plan.refused, *plan.had]
     for part in plan.parts:
         outcomes += list(bench.pipeline.make(part.service, part.wanted, part.order))
     return {outcome.item_key: outcome for outcome in outcomes}

@@ -44,6 +44,7 @@ class Figures:
     memory_before: float
     memory_after_reading: float
     memory_after_crowd: float
+    half_way_memory: float
     most_memory: float
     tally: Tally
     scrolling: str = ""
@@ -89,7 +90,10 @@ def measure(
         memory.look()
         scrolled = _scrolled(url)
     before, read, after = memory.seen
-    return Figures(pictures, first_pages, before, read, after, max(during.seen), tally, scrolled)
+    half = during.seen[: len(during.seen) // 2]
+    return Figures(
+        pictures, first_pages, before, read, after, max(half), max(during.seen), tally, scrolled
+    )
 
 
 def _scrolled(url: str) -> str:
@@ -122,7 +126,8 @@ def table(figures: Figures) -> str:
         ("memory after all pages", f"{figures.memory_after_reading:.0f} MB"),
         (f"requests of {CLIENTS} clients in {SECONDS:g} s", f"{tally.requests:,}"),
         ("errors among them", f"{sum(tally.errors.values())}"),
-        ("most memory meanwhile", f"{figures.most_memory:.0f} MB"),
+        ("most memory in the first half", f"{figures.half_way_memory:.0f} MB"),
+        ("most memory in all", f"{figures.most_memory:.0f} MB"),
         ("memory afterwards", f"{figures.memory_after_crowd:.0f} MB"),
     ]
     lines = ["| | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows)]

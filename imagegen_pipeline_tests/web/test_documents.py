@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 
 from imagegen_pipeline_tests.conftest import ROOT
 from imagegen_pipeline_tests.web import attacks
+from imagegen_pipeline_tests.web.conftest import Served
 
 
 def between(page: str, name: str) -> str:
@@ -33,3 +36,25 @@ def test_every_picture_of_the_docs_is_there() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for image in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / image).is_file(), f"{page.name}: {image}"
+
+
+def test_the_example_request_is_answered(server: Served) -> None:
+    """The request of docs/http-api.md, sent as it stands there, makes a base image."""
+    page = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```bash\n(curl.*?)```", page, re.DOTALL)
+    done = subprocess.run(
+        ["bash", "-c", example.replace("http://127.0.0.1:8000", server.url)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert json.loads(done.stdout)["status"] == "COMPLETED"
+
+
+def test_what_was_approved_is_selected_as_the_page_says(server: Served) -> None:
+    """The command of docs/gallery.md writes the table of approved pictures."""
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^ *(dagster asset materialize .*)$", page, re.MULTILINE)
+    server.project.run(*command.split())
+    assert (server.project.results / "approved_pictures.parquet").is_file()

@@ -22,4 +22,5 @@ def test_a_crowd_is_answered_without_an_error(
     assert figures.tally.errors == {}
     assert figures.tally.requests > 1000
     assert figures.most_memory < MOST_MEMORY_MB
+    assert figures.most_memory < figures.half_way_memory * 1.25
     assert figures.memory_after_reading < figures.memory_before + 20
