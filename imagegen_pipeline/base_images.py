@@ -33,6 +33,11 @@ from imagegen_pipeline.whole_files import spare_file
 MISSING_FIELDS = "Missing required fields: actorName and description are required"
 _NO_RESPONSE = ("unreachable", "busy", "unknown", "bad_answer")
 _REFUSED = ("account", "missing_key", "rate_limited", "bad_request")
+_NOT_THE_JOB = (
+    *("stopped", "given_up", "decision", "spending", "budget", "unknown_price", "day_limit"),
+    *("store", "name_taken", "ledger", "attempt_moved", "lease_lost", "internal"),
+)
+"""What kept a picture from being made, or kept, that no other description would change."""
 _REMEDIES = {
     "RunPod error": "Check that RUNPOD_API_KEY is configured, that the serverless endpoint is "
     "available, and the network.",
@@ -249,11 +254,14 @@ def failed(
 
 
 def failure_text(outcome: Outcome) -> str:
-    """The guide's three texts, each with its cause and remedy."""
+    """The guide's three texts, each with its cause and remedy; the guide's own remedy is left
+    out where the generation is not at fault (a stop, a budget, a full disk).
+    """
     if outcome.error_kind in _NO_RESPONSE:
         head = "No response from RunPod"
     elif outcome.error_kind in _REFUSED:
         head = "RunPod error"
     else:
         head = "Generation failed"
-    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, _REMEDIES[head])))
+    guides = None if outcome.error_kind in _NOT_THE_JOB else _REMEDIES[head]
+    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, guides)))

@@ -11,13 +11,14 @@ from imagegen_pipeline.defs.resources import (
     key_variable,
 )
 from imagegen_pipeline.defs.sensors import SENSORS
+from imagegen_pipeline.defs.watching import sources_sensor
 from imagegen_pipeline.settings import load_settings
 
 _settings = load_settings()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    sensors=[*SENSORS, collect_sensor],
+    sensors=[*SENSORS, collect_sensor, sources_sensor],
     resources={
         "pipeline": PipelineResource(),
         "duomi": DuomiResource(

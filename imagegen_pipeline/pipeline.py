@@ -346,6 +346,16 @@ class Pipeline:
             return None
         return Outcome(key, Status.REUSED, attempt=attempt, path=str(self.picture_path(attempt)))
 
+    def out_of_date(self) -> list[str]:
+        """The items that have changed since their current picture was made, in their order."""
+        current = self.ledger.attempts.all_current()
+        items = self.ledger.items.get([one.item_key for one in current])
+        return [
+            one.item_key
+            for one in current
+            if self.wanting.made_from(one, items[one.item_key].thing) is None
+        ]
+
     @property
     def results_file(self) -> Path:
         """The table of results."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from imagegen_pipeline.domain.actors import Actor, base_image_prompt
 from imagegen_pipeline.domain.errors import DecisionError, ImagegenError, RequestRefusedError
 from imagegen_pipeline.domain.generation import (
+    OPEN_STATES,
     RANDOM_SEED,
     Attempt,
     GenerationRequest,
@@ -64,6 +65,9 @@ class Change:
     model: str | None = None
 
 
+NO_CHANGE = Change()
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Items of one service and one order: one batch of the engine."""
@@ -93,8 +97,9 @@ class Remaking:
 class Quote:
     """What a remaking would do and cost, before it is asked for.
 
-    ``cost`` is what is expected, ``reserve`` what a budget sets aside for it; None when a price
-    is not known. Budgets are the settings', None when there is none.
+    ``refused`` counts what is held too. ``cost`` is what is expected, ``reserve`` what a budget
+    sets aside for it; None when a price is not known. Budgets are the settings', None
+    when there is none.
     """
 
     make: int
@@ -131,7 +136,7 @@ def plan_remaking(
     had: list[Outcome] = []
     for key, known in _known(pipeline, keys):
         if known is None:
-            refused.append(_refusal(key, DecisionError(f"Nothing of the name {key} is known.")))
+            refused.append(_refusal(key, _unknown(key)))
             continue
         brought = _brought(pipeline, known, intent)
         if brought is not None:
@@ -158,21 +163,31 @@ def plan_remaking(
 def quote(pipeline: Pipeline, keys: Sequence[str], *, how: How, change: Change) -> Quote:
     """What ``plan_remaking`` with the same arguments would do and cost; nothing is written."""
     plan = plan_remaking(pipeline, keys, how=how, change=change, intent="quote")
-    make = reuse = 0
+    make = reuse = held = 0
     cost: float | None = 0.0
     reserve: float | None = 0.0
     for part in plan.parts:
         forecast = pipeline.foresee(part.wanted, regenerate=part.order.regenerate)
         fates = list(forecast.fates.values())
         make += fates.count("make")
-        reuse += len(fates) - fates.count("make")
+        held += fates.count("hold")
+        reuse += len(fates) - fates.count("make") - fates.count("hold")
         cost = None if cost is None or forecast.cost is None else cost + forecast.cost
         reserve = (
             None if reserve is None or forecast.reserve is None else reserve + forecast.reserve
         )
     budget = pipeline.settings.budget
     spent = pipeline.ledger.attempts.spent_today()
-    return Quote(make, reuse, len(plan.refused), cost, reserve, spent, budget.day, budget.run)
+    refused = len(plan.refused) + held
+    return Quote(make, reuse, refused, cost, reserve, spent, budget.day, budget.run)
+
+
+def basis(pipeline: Pipeline, key: str) -> GenerationRequest | None:
+    """What a regenerate without any change would ask for; None for what is not known."""
+    for _, known in _known(pipeline, [key]):
+        if known is not None:
+            return _changed(known, _shown(known), NO_CHANGE)
+    return None
 
 
 def choose(pipeline: Pipeline, attempt_id: int) -> Attempt:
@@ -256,12 +271,15 @@ def _asked(
         return pipeline.wanting.as_sent(begun, known.thing), begun.regenerate, False, intent
     if how is How.RETRY:
         return _once_more(pipeline, known, intent)
-    shown = known.current or (known.history[0] if known.history else None)
-    request = _changed(known, shown, change)
+    request = _changed(known, _shown(known), change)
     _check(pipeline, request)
     wanted = pipeline.wanting.of(known.thing, request, own=_own(known))
     seed_given = change.seed != "new" and request.seed_is_fixed
     return wanted, known.current is not None, seed_given, intent
+
+
+def _shown(known: _Known) -> Attempt | None:
+    return known.current or (known.history[0] if known.history else None)
 
 
 def _once_more(pipeline: Pipeline, known: _Known, intent: str) -> tuple[Wanted, bool, bool, str]:
@@ -269,13 +287,31 @@ def _once_more(pipeline: Pipeline, known: _Known, intent: str) -> tuple[Wanted, 
     if last is None:
         return known.default, False, False, intent
     if last.state not in _NO_PICTURE:
-        raise DecisionError(
-            f"{known.thing.key} has nothing that failed.",
-            remedy="Regenerate it to have another picture.",
-        )
+        raise _not_failed(last)
     wanted = pipeline.wanting.as_sent(last, known.thing)
     # A regenerate is bought once for each intent: its new try goes on under the same one.
     return wanted, last.regenerate, False, last.intent if last.regenerate else intent
+
+
+def _not_failed(last: Attempt) -> DecisionError:
+    if last.state is State.HELD:
+        return DecisionError(f"{last.item_key} is held.", remedy=last.remedy)
+    if last.state in OPEN_STATES:
+        return DecisionError(
+            f"{last.item_key} is with its service just now.",
+            remedy="Wait for its picture: it is collected.",
+        )
+    return DecisionError(
+        f"{last.item_key} has nothing that failed.",
+        remedy="Regenerate it to have another picture.",
+    )
+
+
+def _unknown(key: str) -> DecisionError:
+    return DecisionError(
+        f"Nothing of the name {key} is known.",
+        remedy="`imagegen sync` writes down what the sources have.",
+    )
 
 
 def _changed(known: _Known, shown: Attempt | None, change: Change) -> GenerationRequest:

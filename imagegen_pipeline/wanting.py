@@ -75,6 +75,17 @@ class Wanting:
             about={"source": "actor", "location": actor.location},
         )
 
+    def made_from(self, attempt: Attempt, thing: Prompt | Actor) -> str | None:
+        """The version of the item that its picture was made from: the present one, or None when
+        the item has changed since. One that was edited in the gallery counts for its item.
+        """
+        default = self.by_default(thing).request
+        counts = {default.fingerprint}
+        if isinstance(thing, Prompt):  # its text is all of it: model and size are the run's
+            asked = GenerationRequest(**{**attempt.request, "prompt": default.prompt})
+            counts.add(asked.fingerprint)
+        return thing.digest if attempt.fingerprint in counts else None
+
     def as_sent(self, attempt: Attempt, thing: Prompt | Actor) -> Wanted:
         """An item as it was when ``attempt`` was sent for it."""
         return self.of(thing, GenerationRequest(**attempt.request), attempt.fingerprint)

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from imagegen_pipeline.domain.actors import Actor
+    from imagegen_pipeline.domain.prompts import Prompt
     from imagegen_pipeline.pipeline import Pipeline
+
+_LISTED = 10
 
 
 @click.command(short_help="Look at the sources now and tell Dagster; buys nothing.")
@@ -22,10 +26,10 @@ def sync() -> None:
 
     pipeline = Pipeline()
     try:
-        all_read = _scan(pipeline)
+        things, all_read = _scan(pipeline)
         instance = _open_instance()
         try:
-            _tell(instance, pipeline)
+            _tell(instance, pipeline, things)
         finally:
             instance.dispose()
     finally:
@@ -50,29 +54,41 @@ def _open_instance() -> Any:  # noqa: ANN401 - a DagsterInstance
     return instance
 
 
-def _scan(pipeline: Pipeline) -> bool:
-    """Look at every source, saying what is there; returns whether all of it could be read."""
+def _scan(pipeline: Pipeline) -> tuple[list[Prompt | Actor], bool]:
+    """Look at every source, saying what is there; returns that, and whether all could be read."""
     from imagegen_pipeline.cli.looking import is_unused, say_problems
 
     all_read = True
+    things: list[Prompt | Actor] = []
     for name, what in {
         "prompts": pipeline.scan_prompts(),
         "actors": pipeline.scan_actors(),
     }.items():
         change = what.change
+        things += (*what.prompts, *what.actors)
         click.echo(
             f"{name}: {len(change.new)} new, {len(change.changed)} changed, "
             f"{len(change.gone)} gone, {change.unchanged} as before"
         )
         all_read &= all(is_unused(pipeline, problem) for problem in say_problems(what))
-    return all_read
+    return things, all_read
 
 
-def _tell(instance: Any, pipeline: Pipeline) -> None:  # noqa: ANN401 - a DagsterInstance
+def _tell(
+    instance: Any,  # noqa: ANN401 - a DagsterInstance
+    pipeline: Pipeline,
+    things: list[Prompt | Actor],
+) -> None:
     from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
     from imagegen_pipeline.defs.reporting import RunlessReporter
 
     added = add_missing(instance, PROMPTS, pipeline.ledger.items.keys("prompt"))
     added += add_missing(instance, ACTORS, pipeline.ledger.items.keys("actor"))
-    reported = RunlessReporter(instance, pipeline).report_missed()
+    reporter = RunlessReporter(instance, pipeline)
+    reporter.report_changes(things)
+    reported = reporter.report_missed()
     click.echo(f"Dagster: {len(added)} partitions added, {reported} pictures reported")
+    old = pipeline.out_of_date()
+    if old:
+        names = ", ".join(old[:_LISTED]) + (", …" if len(old) > _LISTED else "")
+        click.echo(f"Out of date, since their source has changed: {len(old)} pictures ({names})")

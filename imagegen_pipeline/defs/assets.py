@@ -10,6 +10,7 @@ from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
 from imagegen_pipeline.defs.reporting import (
     BASE_IMAGES,
     IMAGES,
+    LISTED,
     RunlessReporter,
     approved_metadata,
 )
@@ -20,6 +21,12 @@ from imagegen_pipeline.defs.running import (
     intent_of,
     refresh_results,
     typed_failure,
+)
+from imagegen_pipeline.defs.versions import (
+    ACTORS_ASSET,
+    CODE_VERSION,
+    PROMPTS_ASSET,
+    source_event,
 )
 from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
 from imagegen_pipeline.domain.parameters import PromptParameters
@@ -101,7 +108,9 @@ def source_scan(
     instance = context.instance
     new = add_missing(instance, PROMPTS, work.ledger.items.keys("prompt"))
     new += add_missing(instance, ACTORS, work.ledger.items.keys("actor"))
-    reported = RunlessReporter(instance, work).report_missed()
+    reporter = RunlessReporter(instance, work)
+    reporter.report_changes((*prompts.prompts, *actors.actors))
+    reported = reporter.report_missed()
     for problem in (*prompts.problems, *actors.problems):
         context.log.warning(problem.line)
     return dg.MaterializeResult(
@@ -112,9 +121,16 @@ def source_scan(
             "changed": len(prompts.change.changed) + len(actors.change.changed),
             "gone": len(prompts.change.gone) + len(actors.change.gone),
             "pictures reported": reported,
+            "out of date": dg.MetadataValue.md(_key_list(work.out_of_date())),
             "problems": dg.MetadataValue.md(_problem_list((*prompts.problems, *actors.problems))),
         }
     )
+
+
+def _key_list(keys: Sequence[str]) -> str:
+    shown = [f"- `{key}`" for key in keys[:LISTED]]
+    more = [f"- … and {len(keys) - LISTED} more"] if len(keys) > LISTED else []
+    return "\n".join((*shown, *more)) or "none"
 
 
 def _problem_list(problems: tuple[SourceProblem, ...]) -> str:
@@ -165,28 +181,15 @@ def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | 
 
     A key that no source has gets none: what is downstream says so.
     """
-    for key, thing in known.items():
-        text = thing.text if isinstance(thing, Prompt) else thing.description
-        event = dg.AssetMaterialization(
-            context.asset_key,
-            partition=key,
-            metadata={
-                "text": dg.MetadataValue.text(text),
-                "location": dg.MetadataValue.text(thing.location),
-                "characters": len(text),
-            },
-            tags={
-                "dagster/data_version": thing.digest,
-                "dagster/data_version_is_user_provided": "true",
-            },
-        )
-        context.log_event(event)
+    for thing in known.values():
+        context.log_event(source_event(thing))
 
 
 @dg.asset(
     partitions_def=PROMPTS,
     backfill_policy=ONE_RUN,
     deps=[prompts],
+    code_version=CODE_VERSION,
     group_name=PICTURES,
     kinds={"python", "image"},
 )
@@ -202,8 +205,8 @@ def generated_images(
     with typed_failure():
         work = pipeline.get()
         work.use(duomi.client(work))
-        log = PartitionLog(context, work, IMAGES)
         found = work.scan_prompts()
+        log = PartitionLog(context, work, IMAGES, PROMPTS_ASSET)
         known = work.prompts(_meant(context, config))
         _report_others(log, config, known, found.problems)
         if not config.asks_for_more():
@@ -217,6 +220,7 @@ def generated_images(
     partitions_def=ACTORS,
     backfill_policy=ONE_RUN,
     deps=[actors],
+    code_version=CODE_VERSION,
     group_name=PICTURES,
     kinds={"python", "image"},
 )
@@ -230,8 +234,8 @@ def actor_base_images(
     with typed_failure():
         work = pipeline.get()
         work.use(runpod.client(work))
-        log = PartitionLog(context, work, BASE_IMAGES)
         found = work.scan_actors()
+        log = PartitionLog(context, work, BASE_IMAGES, ACTORS_ASSET)
         known = work.actors(_meant(context, config))
         _report_others(log, config, known, found.problems)
         asked = [config.apply(actor) for actor in known.values()]

@@ -8,8 +8,11 @@ from typing import Any
 import dagster as dg
 
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
+from imagegen_pipeline.defs.versions import SourceVersions, changed_sources, source_asset
+from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
+from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.pipeline import Pipeline
 
 IMAGES = dg.AssetKey("generated_images")
@@ -25,8 +28,10 @@ def asset_of(attempt: Attempt) -> dg.AssetKey:
     return BASE_IMAGES if attempt.service == "runpod" else IMAGES
 
 
-def materialization(pipeline: Pipeline, outcome: Outcome) -> dg.AssetMaterialization:
-    """The event of an item that has its picture."""
+def materialization(
+    pipeline: Pipeline, outcome: Outcome, tags: Mapping[str, str]
+) -> dg.AssetMaterialization:
+    """The event of an item that has its picture; ``tags`` say what it was made from."""
     attempt = outcome.attempt
     if attempt is None:
         raise ValueError(f"{outcome.item_key} has no picture to report")
@@ -35,6 +40,7 @@ def materialization(pipeline: Pipeline, outcome: Outcome) -> dg.AssetMaterializa
         partition=outcome.item_key,
         description=f"{outcome.status}: {outcome.path}",
         metadata=_picture_metadata(pipeline, outcome, attempt),
+        tags=dict(tags),
     )
 
 
@@ -126,9 +132,28 @@ class RunlessReporter:
         if not outcome.ok or attempt is None or attempt.reported:
             return False
         self._register(ACTORS if attempt.service == "runpod" else PROMPTS, outcome.item_key)
-        self._instance.report_runless_asset_event(materialization(self._pipeline, outcome))
+        tags = self._tags(attempt)
+        self._instance.report_runless_asset_event(materialization(self._pipeline, outcome, tags))
         self._pipeline.ledger.attempts.reported([attempt.id])
         return True
+
+    def _tags(self, attempt: Attempt) -> Mapping[str, str]:
+        """What the picture was made from; its source's event is reported first if it is news."""
+        thing = self._pipeline.ledger.items.get([attempt.item_key])[attempt.item_key].thing
+        versions = SourceVersions(self._instance, source_asset(thing), [thing.key])
+        for event in versions.news([thing]):
+            self._instance.report_runless_asset_event(event)
+            versions.read()
+        return versions.tags(attempt, self._pipeline.wanting.made_from(attempt, thing))
+
+    def report_changes(self, things: Sequence[Prompt | Actor]) -> int:
+        """Report the items that Dagster knows in another version; returns how many. It then
+        shows the pictures that were made from an older one as out of date.
+        """
+        events = changed_sources(self._instance, things)
+        for event in events:
+            self._instance.report_runless_asset_event(event)
+        return len(events)
 
     def _register(self, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:
         name = str(partitions.name)

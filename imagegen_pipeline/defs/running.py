@@ -16,8 +16,9 @@ from imagegen_pipeline.defs.reporting import (
     materialization,
     results_metadata,
 )
+from imagegen_pipeline.defs.versions import SourceVersions
 from imagegen_pipeline.domain.errors import ImagegenError, SourceError
-from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.domain.prompts import SourceProblem
 from imagegen_pipeline.engine import Batch
 from imagegen_pipeline.interrupts import Interrupts
@@ -86,11 +87,25 @@ class PartitionLog:
     """Writes a step's outcomes into Dagster; used from the step's own thread only."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, pipeline: Pipeline, asset: dg.AssetKey
+        self,
+        context: dg.AssetExecutionContext,
+        pipeline: Pipeline,
+        asset: dg.AssetKey,
+        source: dg.AssetKey,
     ) -> None:
+        """``source`` is the asset whose partitions ``asset`` is made from; both are as the
+        ledger has them now, so the sources are to be looked at before.
+        """
         self.context = context
         self._pipeline = pipeline
         self._asset = asset
+        items = pipeline.ledger.items.get(context.partition_keys)
+        self._things = {key: item.thing for key, item in items.items()}
+        self._versions = SourceVersions(context.instance, source, list(items))
+        present = [item.thing for item in items.values() if not item.gone]
+        for event in self._versions.news(present):
+            context.log_event(event)
+        self._versions.read()
         self._told: list[int] = []
         self._flushed_at = time.monotonic()
         self.tally = Tally()
@@ -150,7 +165,9 @@ class PartitionLog:
         """One outcome: a materialization, or an observation that says why there is none."""
         self.tally.counts[str(outcome.status)] += 1
         if outcome.ok:
-            self.context.log_event(materialization(self._pipeline, outcome))
+            self.context.log_event(
+                materialization(self._pipeline, outcome, self._tags(outcome.attempt))
+            )
             if outcome.attempt is not None and not outcome.attempt.reported:
                 self._told.append(outcome.attempt.id)
         else:
@@ -159,6 +176,12 @@ class PartitionLog:
             self.context.log_event(failure_observation(self._asset, outcome))
         if len(self._told) >= _GROUP or time.monotonic() - self._flushed_at > _GROUP_SECONDS:
             self._flush()
+
+    def _tags(self, attempt: Attempt | None) -> Mapping[str, str]:
+        thing = None if attempt is None else self._things.get(attempt.item_key)
+        if attempt is None or thing is None:
+            return {}
+        return self._versions.tags(attempt, self._pipeline.wanting.made_from(attempt, thing))
 
     def _flush(self) -> None:
         self._flushed_at = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -101,10 +101,24 @@ class ItemMaker:
             made = {attempt.id: attempt for attempt in collected}
             attempt = made.get(reused.attempt.id) if reused.attempt else None
             return reused if attempt is None else self._made_or_shared(attempt)
+        late = self._asked_for_again(collected)
+        if late is not None:
+            return late
         held = self._held()
         if held is not None:
             return held
         return self._share() or self._make(lease)
+
+    def _asked_for_again(self, collected: Sequence[Attempt]) -> Outcome | None:
+        """A picture that came home after a newer one was made, and is what is wanted now."""
+        for attempt in collected:
+            if self._order.regenerate or not self._is_same_request(attempt):
+                continue
+            if self._wanted.publish:
+                self._shop.store.publish(_as_stored(attempt), self._wanted.publish)
+            self._shop.ledger.reviews.make_current(attempt.id)
+            return self._made_or_shared(attempt)
+        return None
 
     def twins(self) -> list[Attempt]:
         """What was sent for other items and may bring the very picture that is wanted here."""

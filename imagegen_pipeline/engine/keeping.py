@@ -213,7 +213,12 @@ class Keeper:
             warnings.append(
                 f"The picture has {stored.width}x{stored.height} pixels, not {asked.size}."
             )
-        if self._wanted.publish:
+        current = self._book.current(attempt.item_key)
+        if current is not None and current.id > attempt.id:
+            warnings.append(
+                "It came home late: the picture that was made since stays the current one."
+            )
+        elif self._wanted.publish:
             warnings += self._shop.store.publish(stored, self._wanted.publish)
         facts = {} if attempt.cost is not None else {"cost": self._cost(attempt)}
         return self._book.stored(

@@ -30,6 +30,17 @@ class AttemptQueries:
         )
         return self._first(query)
 
+    def all_current(self) -> list[Attempt]:
+        """The current pictures of all items that their sources still have, as those stand."""
+        query = (
+            select(*COLUMNS)
+            .join(items, items.c.current_attempt == attempts.c.id)
+            .where(items.c.gone.is_(False))
+            .order_by(items.c.position)
+        )
+        with self._database.read() as connection:
+            return [to_attempt(row) for row in connection.execute(query)]
+
     def open(self, item_key: str) -> list[Attempt]:
         """The item's attempts that have not ended, oldest first."""
         query = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, insert, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import AttemptMovedError, ImagegenError, OutcomeUnknownError
@@ -16,7 +16,7 @@ from imagegen_pipeline.ledger.admission import NotYet, Terms, admit
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, AttemptQueries, to_attempt
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.leases import LeaseBook
-from imagegen_pipeline.ledger.schema import attempts
+from imagegen_pipeline.ledger.schema import attempts, items
 from imagegen_pipeline.ledger.touching import touch
 
 _BEFORE: dict[State, tuple[State, ...]] = {
@@ -126,7 +126,9 @@ class AttemptBook(AttemptQueries):
         return self._move(attempt, State.COMPLETED, **facts)
 
     def stored(self, attempt: Attempt, **facts: Any) -> Attempt:  # noqa: ANN401
-        """The picture is on disk, whole: it becomes its item's current one."""
+        """The picture is on disk, whole: it becomes its item's current one, unless that is of a
+        newer attempt. One that comes home late replaces nothing that was made since.
+        """
         return self._move(attempt, State.STORED, makes_current=True, **facts)
 
     def failed(self, attempt: Attempt, error: ImagegenError, **facts: Any) -> Attempt:  # noqa: ANN401
@@ -185,7 +187,11 @@ class AttemptBook(AttemptQueries):
         with self._database.write() as connection:
             moved = self._moved(connection, attempt, state, facts)
             if makes_current:
-                touch(connection, [attempt.item_key], current_attempt=attempt.id)
+                newer = case(
+                    (items.c.current_attempt > attempt.id, items.c.current_attempt),
+                    else_=attempt.id,
+                )
+                touch(connection, [attempt.item_key], current_attempt=newer)
             return moved
 
     def _moved(

@@ -112,9 +112,10 @@ class Desk:
     def _left_by_others(self, wish: BaseImageWish) -> str | None:
         """The job that an earlier process, or another one, is at for this very regenerate."""
         for attempt in self._pipeline.ledger.attempts.open(wish.actor_name):
+            job_id = base_image_job_id(attempt.intent)
             asked = replace(wish_of(attempt), seed=attempt.request["seed"])
-            if attempt.regenerate and asked == wish:
-                return base_image_job_id(attempt.intent)
+            if job_id is not None and attempt.regenerate and asked == wish:
+                return job_id
         return None
 
     def generation(self, job_id: str, asked: str, plan: Callable[[str], Remaking]) -> GenerationJob:

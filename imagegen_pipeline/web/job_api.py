@@ -51,7 +51,7 @@ class ChangeBody(BaseModel):
     seed: (
         Annotated[int, Field(ge=-1, le=2**64 - 1)]
         | Literal["new", "same"]
-        | Annotated[str, Field(pattern="^[0-9]{1,19}$")]
+        | Annotated[str, Field(pattern="^[0-9]{1,20}$")]
     ) = Field(
         "new",
         description="`new` draws one, `same` is the shown picture's, or a number; as a text "

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.ledger.gallery import Filter, PictureState
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.remaking import basis
 from imagegen_pipeline.web import view
 from imagegen_pipeline.web.options import ServeOptions
 from imagegen_pipeline.web.studio import studio_of
@@ -204,7 +205,9 @@ def _picture(request: Request, key: str) -> HTMLResponse:
         return trouble(gone, status_code=404)
     dagster_url = _options(request).dagster_url
     history = tuple(view.AttemptView(attempt, dagster_url) for attempt in book.history(key))
-    shown = view.PictureView(view.CardView(card), history, dagster_url)
+    begin = basis(pipeline, key)
+    asked = {} if begin is None else begin.as_dict()
+    shown = view.PictureView(view.CardView(card), history, dagster_url, asked)
     context: dict[str, Any] = {"picture": shown, "wanted": wanted, "touched": touched}
     if request.query_params.get("fragment"):
         return render("picture.html", **context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -209,6 +209,8 @@ class PictureView:
     view: CardView
     attempts: tuple[AttemptView, ...]
     dagster_url: str
+    basis: Mapping[str, Any] = field(default_factory=dict)
+    """The request that a regenerate without a change would send."""
 
     @property
     def card(self) -> Card:
@@ -245,9 +247,11 @@ class PictureView:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What the dialog before a new picture begins with: what made the shown one."""
+        """What the dialog before a new picture begins with: what made the shown one, and its
+        source's text where that was edited since.
+        """
         shown = self.shown
-        request = {} if shown is None else shown.attempt.request
+        request = self.basis or ({} if shown is None else shown.attempt.request)
         given = ("negative_prompt", "steps", "guidance", "width", "height")
         return {
             "service": self.card.service,

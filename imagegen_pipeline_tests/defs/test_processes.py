@@ -124,23 +124,3 @@ def test_sync_registers_what_is_there(project: Project) -> None:
 
     assert "1 partitions added" in done.stdout
     assert len(partitions()) == 1
-
-
-def test_a_key_is_in_no_file_of_a_failed_run(live_project: Project, simulator: Simulator) -> None:
-    """A live run that is refused leaves its key in no event, log, snapshot or ledger."""
-    secret = "a word that opens nothing".replace(" ", "-")
-    live_project.write_json("prompt", "a harbour at noon")
-    variables = {"DUOMI_API_KEY": secret, "RUNPOD_API_KEY": secret + "-2"}
-    live_project.run(*MATERIALIZE, "--select", "source_scan", **variables)
-    (key,) = partitions()
-    done = live_project.run(
-        *MATERIALIZE, "--select", "generated_images", "--partition", key, check=False, **variables
-    )
-
-    assert done.returncode != 0
-    assert "Verify that DUOMI_API_KEY" in done.stdout + done.stderr
-    assert secret not in done.stdout + done.stderr
-    files = [path for path in live_project.root.rglob("*") if path.is_file()]
-    assert any(path.suffix == ".db" for path in files)
-    holding = [path for path in files if secret.encode() in path.read_bytes()]
-    assert holding == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.generation import Outcome, State, Status
+from imagegen_pipeline.domain.generation import Attempt, Outcome, State, Status
 from imagegen_pipeline.engine import Deadlines, Order, Wanted, Workshop, generate
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.engine.bench import (
@@ -298,3 +299,49 @@ def test_a_collected_base_image_is_published(bench: Bench) -> None:
     with closing(bench.project.pipeline()) as later:
         (again,) = later.generate_base_images([actor], Order())
     assert again.status is Status.REUSED
+
+
+def put(bench: Bench, attempt: Attempt, state: State) -> None:
+    """Put an attempt into a state: what overtook it did not see that it was still open."""
+    path = bench.pipeline.settings.data_dir / "imagegen.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE attempts SET state = ? WHERE id = ?", (state, attempt.id))
+
+
+def test_a_picture_that_comes_home_late_replaces_nothing_newer(bench: Bench) -> None:
+    """A job that was overtaken is collected and kept; the newer picture stays the current one,
+    at the users' path too.
+    """
+    actor = bench.actor()
+    late = submitted(bench, actor, seed=5)
+    put(bench, late, State.FAILED)
+    newer = bench.make_base(actor, regenerate=True)
+    assert newer.ok
+    before = picture(newer)
+    put(bench, late, State.SUBMITTED)
+    (outcome,) = bench.pipeline.collect()
+    assert outcome.attempt is not None
+    assert outcome.attempt.id == late.id
+    assert outcome.attempt.state is State.STORED
+    assert any("came home late" in warning for warning in outcome.attempt.warnings)
+    current = bench.pipeline.ledger.attempts.current(actor.key)
+    assert current is not None
+    assert newer.attempt is not None
+    assert current.id == newer.attempt.id
+    assert picture(newer) == before
+
+
+def test_a_late_picture_that_is_asked_for_again_is_not_bought(bench: Bench) -> None:
+    """What was sent for a description that the actor has again comes home as his picture."""
+    late = submitted(bench, bench.actor(description="an old sailor"), seed=5)
+    put(bench, late, State.FAILED)
+    other = bench.make_base(bench.actor(description="a young sailor"), regenerate=True)
+    assert other.ok
+    before = picture(other)
+    put(bench, late, State.SUBMITTED)
+    again = bench.make_base(bench.actor(description="an old sailor"))
+    assert again.attempt is not None
+    assert again.attempt.id == late.id
+    assert picture(again) != before
+    assert bench.make_base(bench.actor(description="an old sailor")).status is Status.REUSED
+    assert bench.simulator.billed("runpod") == 2

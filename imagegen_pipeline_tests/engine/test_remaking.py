@@ -128,6 +128,60 @@ def test_an_item_without_a_picture_gets_its_first(bench: Bench) -> None:
     assert bench.make_one(prompt, PromptParameters()).path == made.path
 
 
+def test_what_is_held_waits_for_a_decision(bench: Bench) -> None:
+    """A retry says that it is held, and a quote does not promise a picture of it."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="broken_json")
+    change = Change(width=64, height=64)
+    assert remake(bench, prompt.key, change=change)[prompt.key].status is Status.HELD
+    retried = remake(bench, prompt.key, how=How.RETRY, intent="click-2")[prompt.key]
+    assert retried.error == f"{prompt.key} is held."
+    assert "--resubmit" in (retried.remedy or "")
+    for how in How:
+        said = quote(bench.pipeline, [prompt.key], how=how, change=change)
+        assert (said.make, said.reuse, said.refused) == (0, 0, 1), how
+    unknown = remake(bench, "no-such-key")["no-such-key"]
+    assert "held" not in (unknown.remedy or "")
+
+
+def test_a_click_for_a_first_picture_buys_once_too(bench: Bench) -> None:
+    """Asked again with its intent, when there is a picture by now, it gets that one; also when
+    another has been made current since.
+    """
+    prompt, change = bench.prompt(), Change(width=64, height=64, seed=-1)
+    first = remake(bench, prompt.key, change=change)[prompt.key]
+    again = remake(bench, prompt.key, change=change)[prompt.key]
+    assert (again.status, again.path) == (Status.REUSED, first.path)
+    edited = replace(change, prompt="a green boat")
+    assert remake(bench, prompt.key, change=edited, intent="click-2")[prompt.key].ok
+    again = remake(bench, prompt.key, change=change)[prompt.key]
+    assert (again.status, again.path) == (Status.REUSED, first.path)
+    assert bench.simulator.billed() == 2
+
+
+def test_a_click_goes_on_with_what_it_had_begun(bench: Bench) -> None:
+    """What failed of it is asked for as it was, although there is another picture by now."""
+    prompt, change = bench.prompt(), Change(width=64, height=64, seed=77, steps=33)
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    assert remake(bench, prompt.key, change=change)[prompt.key].status is Status.FAILED
+    bench.make_one(prompt)
+    gone_on = remake(bench, prompt.key, change=change)[prompt.key]
+    assert gone_on.status is Status.MADE
+    assert gone_on.attempt is not None
+    sent = gone_on.attempt.sent_request
+    assert (sent.seed, sent.steps) == (77, 33)
+
+
+def test_a_retry_that_is_asked_again_gets_what_it_made(bench: Bench) -> None:
+    """It is not told that there is nothing to retry."""
+    prompt = bench.prompt()
+    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.make_one(prompt)
+    made, again = (remake(bench, prompt.key, how=How.RETRY)[prompt.key] for _ in range(2))
+    assert (made.status, again.status) == (Status.MADE, Status.REUSED)
+    assert made.path == again.path
+
+
 def test_a_retry_asks_the_same_again(bench: Bench) -> None:
     """What failed is sent as it was asked for, with the seed that was drawn for it."""
     prompt = bench.prompt()

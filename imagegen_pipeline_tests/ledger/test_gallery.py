@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from sqlalchemy import Engine, event
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.errors import DecisionError, OutcomeUnknownError, RequestRefusedError
@@ -136,6 +139,27 @@ def test_a_verdict_is_of_one_picture(ledger: Ledger) -> None:
     assert oldest.verdict_at is not None
     ledger.reviews.make_current(first.id)
     assert state(ledger) is PictureState.APPROVED
+
+
+def test_a_thousand_verdicts_are_a_few_statements(ledger: Ledger) -> None:
+    """Whoever else writes waits for them: they are not said one by one."""
+    keys = [f"k{number}" for number in range(20)]
+    ledger.items.record(scan(*map(prompt, keys)))
+    made = [store(ledger, plan(ledger, key)) for key in keys]
+    said: list[str] = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        said.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    try:
+        assert ledger.reviews.decide([one.id for one in made], Verdict.APPROVED) == len(keys)
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+    assert len(said) < len(keys) / 2, said
+    assert {card.touched for card in ledger.gallery.cards(Filter())} == {
+        ledger.gallery.last_touched()
+    }
 
 
 def test_a_verdict_on_no_picture_changes_nothing(ledger: Ledger) -> None:

@@ -237,6 +237,15 @@ def test_a_forged_session(serve: Serve, end: str) -> None:
         assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("other", ['a={"b": 1}', "a b=1", 'a="b', "a=é", "imagegen_session=1.2"])
+def test_cookies_of_other_servers(serve: Serve, other: str) -> None:
+    """A session counts beside whatever else the machine's servers have given the browser."""
+    server = serve(token=SecretStr(TOKEN))
+    cookie = f"{other}; imagegen_session={Access(SecretStr(TOKEN)).session()}"
+    answer = server.get("/api/totals", headers={"cookie": cookie.encode("latin-1")})
+    assert answer.status_code == 200
+
+
 class StillClock:
     """A clock that goes when it is told to."""
 

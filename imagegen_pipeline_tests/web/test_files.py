@@ -221,6 +221,36 @@ def test_a_prompt_is_no_formula(server: Served, attempt: Attempt) -> None:
     assert row["prompt"].startswith("'=")
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "@", "\uff1d"])
+def test_a_name_is_no_formula(attempt: Attempt, begin: str) -> None:
+    """CSV injection: neither is a file's name, which a prompt file may bring, nor a key."""
+    from dataclasses import replace
+
+    evil = replace(attempt, item_key="-1-1", path=f"x/{begin}HYPERLINK(1).png")
+    (entry,) = entries_of([(evil, None)])
+    assert entry.name == "_HYPERLINK(1).png"
+    (row,) = table(zipfile.ZipFile(io.BytesIO(b"".join(pack([entry])))))
+    assert row["key"] == "'-1-1"
+
+
+def test_what_is_kept_for_downloads_is_bounded(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest go when too many pictures are kept, and whatever is over its time."""
+    monkeypatch.setattr("imagegen_pipeline.web.downloads.MOST_PICTURES_KEPT", 3)
+    clock = StillClock()
+    downloads = Downloads(clock)
+    two = [Entry(attempt, "x.png", None)] * 2
+    first, second = downloads.add(two), downloads.add(two)
+    assert downloads.get(first) is None
+    large = downloads.add(two * 2)
+    assert downloads.get(second) is None
+    assert downloads.get(large) is not None
+    clock.moment += KEPT_SECONDS + 1
+    downloads.add(two)
+    assert len(downloads._kept) == 1
+
+
 def test_downloads_are_few_and_short_lived(server: Served) -> None:
     """An id is forgotten after ten minutes, or when there are more than a hundred newer ones."""
     clock = StillClock()

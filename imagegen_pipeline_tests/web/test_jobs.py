@@ -136,6 +136,69 @@ def test_a_click_that_is_sent_to_the_next_server_too_is_paid_once(serve: Serve) 
     assert again.simulator.billed() == 4
 
 
+def test_first_pictures_that_are_asked_for_again_are_paid_once(serve_slow: Serve) -> None:
+    """The same POST to the next server, while the first one's pictures are still at the service,
+    and once they are there: they are collected and reused.
+    """
+    server, seedless = serve_slow(), {**CHANGE, "seed": -1}
+    keys = typed(server, 2)
+    generate(server, "click-000001", keys, change=seedless)
+    until(lambda: server.simulator.stats()["duomi"]["accepted"] == 2)
+    server.stop()
+
+    for _ in range(2):
+        again = serve_slow()
+        generate(again, "click-000001", keys, change=seedless)
+        assert ended(again, "click-000001")["status"] == "COMPLETED"
+        assert again.simulator.billed() == 2
+        again.stop()
+
+
+def test_a_regenerate_that_is_asked_for_again_goes_on(serve_slow: Serve) -> None:
+    """The same POST while the first one's picture is at the service, although the server was
+    started anew meanwhile: the same job, paid once.
+    """
+    server, wish = serve_slow(), {**WISH, "regenerate": True}
+    server.make()
+    job = server.post(f"{PATH}?async=1", wish).json()
+    until(
+        lambda: [one.state for one in server.pipeline.ledger.attempts.unfinished()] == ["submitted"]
+    )
+    server.stop()
+
+    again = serve_slow()
+    assert again.post(f"{PATH}?async=1", {**wish, "steps": 6}).json()["jobId"] != job["jobId"]
+    assert again.post(f"{PATH}?async=1", wish).json()["jobId"] == job["jobId"]
+    assert ended(again, job["jobId"])["status"] == "COMPLETED"
+    assert again.post(PATH, wish).status_code == 200  # the first has ended: this is another one
+    until(lambda: again.simulator.billed("runpod") == 4)
+
+
+def test_what_is_not_known_of_a_job_is_said(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that the server does not remember any more warns that it may not be all of it."""
+    monkeypatch.setattr("imagegen_pipeline.web.desk.MOST_ITEMS_KEPT", 2)
+    server = serve()
+    keys = typed(server, 2)
+    generate(server, "click-000001", keys)
+    assert ended(server, "click-000001")["warnings"] == []
+    generate(server, "click-000002", keys)
+    assert ended(server, "click-000002")["warnings"] == []
+    (warning,) = server.get("/api/jobs/click-000001").json()["warnings"]
+    assert "not counted here" in warning
+
+
+def test_a_seed_may_have_twenty_digits(server: Served) -> None:
+    """The largest seed there is, as a text; one that is larger still is refused by itself."""
+    keys = typed(server, 1)
+    generate(server, "click-000001", keys)
+    ended(server, "click-000001")
+    refused = generate(server, "click-000002", keys, change={**CHANGE, "seed": "9" * 20})
+    assert refused.status_code == 202, refused.text
+    (outcome,) = ended(server, "click-000002")["outcomes"]
+    assert outcome["status"] == "failed"
+    assert outcome["error"].startswith("Seeds are 0 to ")
+
+
 def test_an_unknown_key_is_refused_by_itself(server: Served) -> None:
     """One item that is not known costs the others nothing."""
     keys = typed(server, 1)
@@ -247,3 +310,4 @@ def test_a_server_that_stops_leaves_nothing_unsaid(serve_slow: Serve) -> None:
         answer = waiting.result(30)
     assert answer.status_code == 502
     assert "collected, not bought again" in answer.json()["error"]
+    assert "description" not in answer.json()["error"]  # which is not at fault

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from html import unescape
 
 import pytest
 
@@ -10,6 +12,7 @@ from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.ledger import Filter, Verdict
 from imagegen_pipeline_tests.web.conftest import Served
 from imagegen_pipeline_tests.web.seeding import seed
+from imagegen_pipeline_tests.web.test_jobs import ended, generate, typed
 
 _FORBIDDEN = re.compile(
     r"<script(?![^>]*\bsrc=)|\bstyle=|<style|\son\w+=|javascript:", re.IGNORECASE
@@ -122,3 +125,19 @@ def test_unreadable_sources_are_named_with_their_remedy(server: Served) -> None:
     html = server.get("/").text
     assert "1 source cannot be read" in html
     assert "broken.json" in html
+
+
+def test_the_dialog_begins_with_what_would_be_made(server: Served) -> None:
+    """After its source was edited it shows the text that a press would buy, not the old one."""
+    (key,) = typed(server, 1)
+    generate(server, "click-000001", [key])
+    ended(server, "click-000001")
+    server.project.write_json("p0", "quite another picture")
+    server.pipeline.scan_prompts()
+    found = re.search(r"data-request='(.*?)'", server.get(f"/picture/{key}").text, re.DOTALL)
+    assert found is not None
+    asked = json.loads(unescape(found[1]))
+    generate(server, "click-000002", [key])
+    ended(server, "click-000002")
+    newest = server.get(f"/api/pictures/{key}").json()["attempts"][0]
+    assert newest["request"]["prompt"] == asked["prompt"] == "quite another picture"

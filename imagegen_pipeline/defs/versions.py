@@ -1,0 +1,110 @@
+"""Data versions: how Dagster sees which pictures are out of date.
+
+A source's event carries the digest of its text; a picture's event says which of them it was made
+from. The tags are those that Dagster writes itself for assets that it makes one at a time; all
+of them are needed, or a picture reads as stale for ever (or never).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+
+from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.generation import Attempt
+from imagegen_pipeline.domain.prompts import Prompt
+
+CODE_VERSION = "1"
+"""To be raised when pictures would be made differently from the same request."""
+_OLDER, _BEFORE_ALL = "older", 1
+"""Of a picture that was made from a text which its source no longer has: a version that no event
+has, and a place in the log before the source's events, so that each of those is news. (Without
+a place Dagster compares the newest event with itself.)
+"""
+_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
+PROMPTS_ASSET, ACTORS_ASSET = dg.AssetKey("prompts"), dg.AssetKey("actors")
+
+
+def source_event(thing: Prompt | Actor) -> dg.AssetMaterialization:
+    """An item as its source has it now, with the digest of its text as its version."""
+    text = thing.text if isinstance(thing, Prompt) else thing.description
+    return dg.AssetMaterialization(
+        source_asset(thing),
+        partition=thing.key,
+        metadata={
+            "text": dg.MetadataValue.text(text),
+            "location": dg.MetadataValue.text(thing.location),
+            "characters": len(text),
+        },
+        tags={DATA_VERSION_TAG: thing.digest, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"},
+    )
+
+
+def source_asset(thing: Prompt | Actor) -> dg.AssetKey:
+    """The asset that an item is a partition of."""
+    return PROMPTS_ASSET if isinstance(thing, Prompt) else ACTORS_ASSET
+
+
+class SourceVersions:
+    """What the newest events of a source's partitions say, read at once for all of them."""
+
+    def __init__(
+        self, instance: dg.DagsterInstance, source: dg.AssetKey, keys: Sequence[str]
+    ) -> None:
+        self._instance, self._source, self._keys = instance, source, keys
+        self.read()
+
+    def read(self) -> None:
+        """Read them anew: something was reported."""
+        storage, source, keys = self._instance.event_log_storage, self._source, self._keys
+        self._ids = storage.get_latest_storage_id_by_partition(source, _MADE, set(keys))
+        self._tags = storage.get_latest_tags_by_partition(
+            source, _MADE, tag_keys=[DATA_VERSION_TAG], asset_partitions=list(keys)
+        )
+
+    def _version(self, key: str) -> str | None:
+        return self._tags.get(key, {}).get(DATA_VERSION_TAG)
+
+    def news(self, things: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
+        """The events of those that Dagster knows in another version, or not at all."""
+        return [source_event(one) for one in things if self._version(one.key) != one.digest]
+
+    def changes(self, things: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
+        """The events of those that Dagster knows in another version: what is made from them is
+        out of date. A new one has nothing yet that could be.
+        """
+        known = (one for one in things if self._version(one.key) is not None)
+        return self.news(known)
+
+    def tags(self, attempt: Attempt, made_from: str | None) -> Mapping[str, str]:
+        """The tags of a picture's event; ``made_from`` as ``Wanting.made_from`` tells it."""
+        pointer: object = _BEFORE_ALL
+        if made_from is not None:
+            pointer = self._ids.get(attempt.item_key, NULL_EVENT_POINTER)
+        return {
+            DATA_VERSION_TAG: attempt.digest or "",
+            DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+            CODE_VERSION_TAG: CODE_VERSION,
+            get_input_data_version_tag(self._source): made_from or _OLDER,
+            get_input_event_pointer_tag(self._source): str(pointer),
+        }
+
+
+def changed_sources(
+    instance: dg.DagsterInstance, things: Sequence[Prompt | Actor]
+) -> list[dg.AssetMaterialization]:
+    """The events of all items that Dagster knows in another version."""
+    events: list[dg.AssetMaterialization] = []
+    for source in (PROMPTS_ASSET, ACTORS_ASSET):
+        of_source = [thing for thing in things if source_asset(thing) == source]
+        if of_source:
+            versions = SourceVersions(instance, source, [thing.key for thing in of_source])
+            events += versions.changes(of_source)
+    return events
