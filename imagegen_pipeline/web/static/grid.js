@@ -27,6 +27,8 @@ export class Grid {
     this.home ??= key;
     this.#tabIndex(card, key === this.home ? 0 : -1);
     this.selection.refresh(card);
+    const image = /** @type {HTMLImageElement | null} */ (card.querySelector("img.thumb"));
+    if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before anybody listened
   }
 
   /** @param {HTMLElement} card @param {number} index */
@@ -72,15 +74,22 @@ export class Grid {
 
   /** @param {string} name a key of the keyboard @returns {boolean} whether it moves the focus */
   move(name) {
-    const key = this.focusedKey;
     const chunks = this.chunks();
-    if (!key || !chunks) return false;
+    if (!chunks) return false;
+    const sideways = { ArrowRight: 1, j: 1, ArrowLeft: -1, k: -1 }[name];
+    const key = this.focusedKey;
+    if (!key) {
+      // Nothing has the focus yet: the first of these keys comes to where Tab would.
+      if (!sideways || !this.home || document.activeElement !== document.body) return false;
+      shown(() => this.#to(this.home));
+      return true;
+    }
     if (name === "Home" || name === "End") {
       shown(async () => this.#to(await chunks.end(name === "Home" ? "first" : "last")));
       return true;
     }
     const rows = getComputedStyle(/** @type {HTMLElement} */ (chunks.grid)).getPropertyValue("--columns");
-    const delta = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: Number(rows), ArrowUp: -Number(rows) }[name];
+    const delta = sideways ?? { ArrowDown: Number(rows), ArrowUp: -Number(rows) }[name];
     if (!delta) return false;
     shown(async () => this.#to(await chunks.neighbour(key, delta)));
     return true;

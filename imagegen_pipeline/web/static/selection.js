@@ -58,7 +58,11 @@ export class Selection {
   /** A card has changed: the picture that was selected is not there any more. @param {HTMLElement} card */
   refresh(card) {
     const { key = "", attempt } = card.dataset;
-    if (this.chosen.has(key)) this.chosen.set(key, attempt ? Number(attempt) : null);
+    const now = attempt ? Number(attempt) : null;
+    if (this.chosen.has(key) && this.chosen.get(key) !== now) {
+      this.chosen.set(key, now);
+      this.#offer();
+    }
     const box = /** @type {HTMLInputElement} */ (card.querySelector(".pick"));
     box.checked = this.chosen.has(key);
   }
@@ -71,10 +75,15 @@ export class Selection {
     const total = this.chunks()?.total || 0;
     this.all.hidden = size >= total;
     this.all.textContent = `Select all ${total.toLocaleString("en")}${this.chunks()?.query ? " that match" : ""}`;
+    this.#offer();
+    for (const card of this.chunks()?.cards() || []) this.refresh(card);
+  }
+  /** Only what has a picture can be judged or downloaded. */
+  #offer() {
+    const hasPicture = this.attempts.length > 0;
     for (const name of ["approved", "rejected", "download"]) {
       const button = /** @type {HTMLButtonElement} */ (this.bar.querySelector(`[data-bulk="${name}"]`));
-      button.disabled = this.attempts.length === 0;
+      button.disabled = !hasPicture;
     }
-    for (const card of this.chunks()?.cards() || []) this.refresh(card);
   }
 }

@@ -1,5 +1,5 @@
 /** A picture opened large: in a dialog over the grid, or as a page of its own. */
-import { elementsOf, getHTML, withQuery } from "./api.js";
+import { ApiError, elementsOf, getHTML, getJSON, withQuery } from "./api.js";
 import { Comparison } from "./compare.js";
 import { shown, toast } from "./toast.js";
 
@@ -24,6 +24,7 @@ export class Viewer {
     this.pushed = false;
     this.comparison = new Comparison(place);
     place.addEventListener("click", (event) => this.#clicked(event));
+    place.addEventListener("error", (event) => this.#broken(event), true);
     this.dialog?.addEventListener("cancel", (event) => { event.preventDefault(); this.close(); });
     if (this.picture) this.#ready();
   }
@@ -97,6 +98,8 @@ export class Viewer {
 
   async #ready() {
     this.comparison.ready();
+    const image = /** @type {HTMLImageElement | null} */ (this.place.querySelector(".now .large"));
+    if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before anybody listened
     const key = this.key || "";
     for (const [delta, name] of /** @type {[number, string][]} */ ([[-1, "previous"], [1, "next"]])) {
       const other = await this.around.neighbour(key, delta);
@@ -105,6 +108,22 @@ export class Viewer {
       link.hidden = other === null;
       if (other) link.href = withQuery(`/picture/${encodeURIComponent(other)}`, this.around.query());
     }
+  }
+
+  /** A picture that cannot be loaded says why. @param {Event} event */
+  async #broken(event) {
+    const image = /** @type {HTMLImageElement} */ (event.target);
+    if (!image.matches("img.large")) return;
+    let why = "The file is there, and it is no picture. Regenerate it.";
+    try {
+      await getJSON(image.src);
+    } catch (error) {
+      if (error instanceof ApiError) why = error.message;
+    }
+    const words = document.createElement("p");
+    words.className = "absent";
+    words.textContent = why;
+    image.replaceWith(words);
   }
 
   /** Fetch the next picture before it is asked for. @param {number} delta */

@@ -241,3 +241,19 @@ def test_a_lost_connection_is_said_and_found_again(visit: Visit) -> None:
     expect(page.locator("#connection")).to_be_visible(timeout=20_000)
     visit.context.set_offline(False)
     expect(page.locator("#connection")).to_be_hidden(timeout=20_000)
+
+
+def test_what_was_made_of_a_selection_can_be_approved_at_once(visit: Visit) -> None:
+    """The bar offers verdicts as soon as a selected item has its first picture."""
+    page = visit.open("/?state=waiting")
+    key = first_of(page, "waiting")
+    card(page, key).locator(".pick").check()
+    approve = page.locator('[data-bulk="approved"]')
+    expect(approve).to_be_disabled()
+    page.locator('[data-bulk="retry"]').click()
+    dialog = page.get_by_role("dialog", name="Try again")
+    dialog.get_by_role("button", name="Try again").click()
+    expect(card(page, key)).to_have_attribute("data-state", "done")
+    expect(approve).to_be_enabled()
+    approve.click()
+    expect(card(page, key)).to_have_attribute("data-state", "approved")

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from imagegen_pipeline.domain.keys import safe_file_stem
 from imagegen_pipeline_tests.web.browser.conftest import (
+    CHROMIUM,
     PHONE,
     Visit,
     Visiting,
@@ -118,6 +119,23 @@ def test_neither_have_login_empty_gallery_and_errors(
     assert faults_of(page, scheme) == []
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Token")).to_be_visible()
+
+
+def test_logging_in_over_plain_http_from_another_machine(browser: Browser, serve: Serve) -> None:
+    """To a browser only this machine's own addresses are secure: elsewhere it tells less."""
+    served = serve(token=_secret(), allowed_hosts=("gallery.test",))
+    elsewhere = browser.browser_type.launch(
+        executable_path=CHROMIUM,
+        args=["--no-sandbox", "--host-resolver-rules=MAP gallery.test 127.0.0.1"],
+    )
+    page = elsewhere.new_page()
+    page.goto(served.url.replace("127.0.0.1", "gallery.test"))
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="No pictures yet")).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+    elsewhere.close()
 
 
 def _secret() -> object:

@@ -185,3 +185,23 @@ def test_many_pictures_keep_few_of_them_on_the_page(visiting: Visiting) -> None:
     assert abs(page.evaluate("document.documentElement.scrollHeight") - height) < 4
     page.evaluate("scrollTo(0, 0)")
     expect(card(page, visit.keys[0])).to_be_visible()
+
+
+def test_a_picture_whose_file_is_gone_says_so(visit: Visit) -> None:
+    """In the grid and opened large: the reason, not the browser's broken picture."""
+    pipeline = visit.served.pipeline
+    key = first_of(visit.open(), "approved")
+    attempt = pipeline.ledger.attempts.current(key)
+    assert attempt is not None
+    pipeline.store.absolute(attempt.path or "").unlink()
+    visit.expect_trouble("404")
+    page = visit.open(f"/picture/{key}")
+    expect(page.locator(".stage")).to_contain_text("is not where it was kept")
+
+
+def test_the_first_arrow_comes_to_the_first_card(visit: Visit) -> None:
+    """Nobody has to press Tab before the keys of the grid work."""
+    page = visit.open()
+    for press, number in (("ArrowRight", 0), ("j", 1), ("k", 0)):
+        page.keyboard.press(press)
+        expect(card(page, visit.keys[number]).locator(".open")).to_be_focused()
