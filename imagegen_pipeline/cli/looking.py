@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.prompts import SourceProblem
-    from imagegen_pipeline.pipeline import Found, Pipeline
+    from imagegen_pipeline.pipeline import Found
 
 
 def say_problems(found: Found) -> tuple[SourceProblem, ...]:
@@ -24,24 +24,3 @@ def say_problems(found: Found) -> tuple[SourceProblem, ...]:
 
 def _is_note(problem: SourceProblem, found: Found) -> bool:
     return problem.location == problem.container and problem not in found.unreadable
-
-
-def is_unused(pipeline: Pipeline, problem: SourceProblem) -> bool:
-    """Whether this is a source that nobody named, and that never was there."""
-    from imagegen_pipeline.sources.places import absolute, shown
-
-    settings = pipeline.settings
-    at_default = {
-        shown(absolute(place))
-        for place, named in (
-            (settings.prompt_db, settings.prompt_db_path),
-            (settings.prompt_json_dir, settings.prompt_json_path),
-            (settings.actors_dir, settings.actors_path),
-        )
-        if named is None and not place.exists()
-    }
-    if problem.location not in at_default:
-        return False
-    items = pipeline.ledger.items
-    keys = [*items.keys("prompt"), *items.keys("actor")]
-    return all(item.thing.container != problem.container for item in items.get(keys).values())

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.pipeline import Pipeline
 
 
 @click.command(short_help="Serve the HTTP endpoint and the gallery.")
@@ -21,7 +25,7 @@ import click
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 picks a free one.",
+    help="Port to listen on; 0 picks a free one. Dagster's links lead to IMAGEGEN_GALLERY_URL.",
 )
 @click.option(
     "--allow-host",
@@ -75,6 +79,8 @@ def serve(host: str, port: int, allowed_hosts: tuple[str, ...], max_waiting: int
             click.echo(f"Gallery: {url}  API: {url}/docs")
             if pipeline.settings.simulator:
                 click.echo("On the local simulator: nothing is bought.", err=True)
+            for line in _cannot_make(pipeline):
+                click.echo(line, err=True)
 
         server = GalleryServer(pipeline, options, on_ready=say)
         with interruptible(server.stop) as interrupts:
@@ -83,3 +89,22 @@ def serve(host: str, port: int, allowed_hosts: tuple[str, ...], max_waiting: int
         pipeline.close()
     if interrupts.first == signal.SIGINT:
         raise click.exceptions.Exit(128 + signal.SIGINT)  # as a shell knows Ctrl-C
+
+
+def _cannot_make(pipeline: Pipeline) -> list[str]:
+    """What can only be looked at, since a live key is missing."""
+    from imagegen_pipeline.domain.errors import SetupError
+
+    lines = []
+    for what, check in (
+        ("Pictures of prompts", lambda: pipeline.settings.key_for("duomi")),
+        (
+            "Base images",
+            lambda: (pipeline.settings.key_for("runpod"), pipeline.settings.endpoint()),
+        ),
+    ):
+        try:
+            check()
+        except SetupError as error:
+            lines.append(f"{what} can be looked at, not made: {error.sentence}")
+    return lines

@@ -56,7 +56,8 @@ def _open_instance() -> Any:  # noqa: ANN401 - a DagsterInstance
 
 def _scan(pipeline: Pipeline) -> tuple[list[Prompt | Actor], bool]:
     """Look at every source, saying what is there; returns that, and whether all could be read."""
-    from imagegen_pipeline.cli.looking import is_unused, say_problems
+    from imagegen_pipeline.cli.looking import say_problems
+    from imagegen_pipeline.unused_sources import is_unused
 
     all_read = True
     things: list[Prompt | Actor] = []

@@ -126,10 +126,11 @@ def _money(
     return float(spent), float(aside)
 
 
-def money_of_today(connection: Connection, now: float) -> float:
-    """What today's (UTC) requests cost or may cost, those in flight too."""
+def money_of_today(connection: Connection, now: float) -> tuple[float, float]:
+    """What today's (UTC) requests have cost, and what is set aside for those in flight."""
     today = attempts.c.submitted_at >= now - now % _DAY
-    return sum(_money(connection, today, attempts.c.state == State.SUBMITTED, 0.0))
+    in_flight = attempts.c.state.in_((State.SUBMITTING, State.SUBMITTED))
+    return _money(connection, today, in_flight, 0.0)
 
 
 def _within_rates(

@@ -101,7 +101,7 @@ class AttemptQueries:
         """Money of the day (UTC): costs, and what is set aside where they are not known yet."""
         with self._database.read() as connection:
             now = float(connection.scalar(select(self._database.now())) or 0.0)
-            return money_of_today(connection, now)
+            return sum(money_of_today(connection, now))
 
     def of_intent(self, item_key: str, intent: str) -> Attempt | None:
         """The newest picture that was made for this item by a *regenerate* of this intent."""

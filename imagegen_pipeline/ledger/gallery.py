@@ -104,8 +104,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Pictures made, shared, reused, and attempts that failed; money of today, and how many of
-    today's pictures have no known price.
+    """Pictures made, shared, reused, and attempts that failed; money of today that is spent, and
+    that is set aside for what is under way; how many of today's pictures have no known price.
     """
 
     made: Count
@@ -113,6 +113,7 @@ class Totals:
     reused: Count
     failed: Count
     spent_today: float
+    aside_today: float
     unpriced_today: int
 
 
@@ -296,8 +297,8 @@ class GalleryBook:
                 select(reuses.c.pictures).where(reuses.c.day == _day_of(midnight))
             )
             ever = connection.scalar(select(func.sum(reuses.c.pictures)))
-            spent = money_of_today(connection, now)
-        return Totals(made, shared, Count(ever or 0, today or 0), failed, spent, unpriced)
+            spent, aside = money_of_today(connection, now)
+        return Totals(made, shared, Count(ever or 0, today or 0), failed, spent, aside, unpriced)
 
     def _read(self, query: Select[Any]) -> list[Card]:
         with self._database.read() as connection:

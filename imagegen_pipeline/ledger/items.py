@@ -221,6 +221,12 @@ class ItemBook:
         with self._database.read() as connection:
             return [key for (key,) in connection.execute(query)]
 
+    def has_any(self, container: str) -> bool:
+        """Whether a source has brought anything that it still had when it was last read."""
+        query = select(items.c.key).where(items.c.container == container, items.c.gone.is_(False))
+        with self._database.read() as connection:
+            return connection.scalar(query.limit(1)) is not None
+
     def problems(self) -> list[SourceProblem]:
         """What the last scans could not read."""
         query = select(problems).order_by(problems.c.container, problems.c.location)

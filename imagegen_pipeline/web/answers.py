@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from imagegen_pipeline.domain.errors import (
 )
 from imagegen_pipeline.web.desk import DeskFullError
 
+_FIELD = re.compile(r"\w+")
 _log = logging.getLogger(__name__)
 _REQUIRED = {"actorName", "description"}
 _WORDS = {
@@ -123,7 +125,9 @@ class Faults:
 def _sentence(faults: Sequence[Any]) -> str:
     if any(_is_missing_required(fault) for fault in faults):
         return MISSING_FIELDS
-    lines = [_line(fault) for fault in faults[:_MOST_FAULTS]]
+    # One field may have several: one for each form that it could have had.
+    lines = list({_place(fault): _line(fault) for fault in reversed(faults)}.values())[::-1]
+    lines = lines[:_MOST_FAULTS]
     return f"{' '.join(lines)} See /docs for what this address takes."
 
 
@@ -133,16 +137,21 @@ def _is_missing_required(fault: Any) -> bool:  # noqa: ANN401 - pydantic's plain
     return fault["type"] in ("missing", "string_too_short") or fault.get("input") in _EMPTY
 
 
+def _place(fault: Any) -> str:  # noqa: ANN401 - pydantic's plain dictionaries
+    """The field, without pydantic's own names for the forms that it could have."""
+    return ".".join(str(part)[:60] for part in fault["loc"][1:] if _FIELD.fullmatch(str(part)))
+
+
 def _line(fault: Any) -> str:  # noqa: ANN401
     """One fault; what was sent is not repeated, it may hold anything."""
-    kind, where = fault["type"], ".".join(str(part)[:60] for part in fault["loc"][1:])
+    kind, where = fault["type"], _place(fault)
     if kind == "json_invalid":
         return "The body is not JSON."
+    if kind == "extra_forbidden":
+        return f"{str(fault['loc'][-1])[:60]!r} is not a field of this address."
     if not where:
         return "The body is not a JSON object with the fields that this address takes."
     if kind == "missing":
         return f"{where} is missing."
-    if kind == "extra_forbidden":
-        return f"{where!r} is not a field of this address."
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{where}: {message[:1].lower()}{message[1:]}."

@@ -14,6 +14,7 @@ from imagegen_pipeline.ledger import Decision
 from imagegen_pipeline.ledger.gallery import Card, Filter
 from imagegen_pipeline.ledger.reviews import Verdict
 from imagegen_pipeline.remaking import choose
+from imagegen_pipeline.unused_sources import troubles
 from imagegen_pipeline.web import shapes
 from imagegen_pipeline.web.answers import PlainJSON, failure
 from imagegen_pipeline.web.downloads import MOST_PICTURES, entries_of, pack
@@ -235,7 +236,7 @@ def totals(request: Request) -> Response:
 )
 def source_problems(request: Request) -> Response:
     """As the last look at the sources found it."""
-    found = studio_of(request).pipeline.ledger.items.problems()
+    found = troubles(studio_of(request).pipeline)
     return PlainJSON(
         {
             "problems": [

@@ -20,6 +20,7 @@ from imagegen_pipeline.web.hosts import OwnNames
 LARGEST_BODY = 1_000_000
 _DRAINED = 16 * LARGEST_BODY
 _DRAIN_SECONDS = 5.0
+_ENDLESS = "/api/events"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CONTENT_POLICY = "; ".join(
     (
@@ -60,6 +61,9 @@ class Headed:
             await self._app(scope, receive, send)
             return
         shared = Headers(scope=scope).get("origin", "").lower() in self._cors
+        asked = scope
+        if scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
+            asked = {**scope, "method": "GET"}  # uvicorn sends the head of the answer alone
 
         async def headed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -73,7 +77,7 @@ class Headed:
                 _note(scope, message["status"])
             await send(message)
 
-        await self._app(scope, receive, headed)
+        await self._app(asked, receive, headed)
 
 
 def _note(scope: Scope, status: int) -> None:

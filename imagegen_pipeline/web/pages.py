@@ -12,6 +12,7 @@ from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.ledger.gallery import Filter, PictureState
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.remaking import basis
+from imagegen_pipeline.unused_sources import troubles
 from imagegen_pipeline.web import view
 from imagegen_pipeline.web.options import ServeOptions
 from imagegen_pipeline.web.studio import studio_of
@@ -39,6 +40,7 @@ def _environment() -> Environment:
         "iso": view.moment_iso,
         "seconds": view.seconds,
         "excerpt": view.excerpt,
+        "coded": view.coded,
     }
     environment.globals |= {
         "query_of": view.query_of,
@@ -127,7 +129,7 @@ def _index(request: Request) -> HTMLResponse:
         total=total,
         touched=touched,
         is_empty=total == 0 and wanted == Filter(),
-        problems=pipeline.ledger.items.problems(),
+        problems=troubles(pipeline),
         choices=studio_of(request).sums.choices(),
         **summary,
         **_frame(request),

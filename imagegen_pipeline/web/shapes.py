@@ -208,8 +208,11 @@ class QuoteShape(BaseModel):
     """What a generation would do and cost; ``sentence`` is what a person reads before paying."""
 
     make: int
+    by_time: int
+    unpriced: int
     reuse: int
     refused: int
+    reasons: list[str]
     cost: float | None
     reserve: float | None
     spent_today: float
@@ -242,6 +245,7 @@ class TotalsShape(BaseModel):
     reused: CountShape
     failed: CountShape
     spent_today: float
+    aside_today: float
     unpriced_today: int
 
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from markupsafe import Markup, escape
+
 from imagegen_pipeline.domain.actors import base_image_prompt
 from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.ledger.decisions import GIVEN_UP
@@ -94,6 +96,23 @@ def excerpt(text: str, length: int = 160) -> str:
     return (head[: head.rfind(" ")] if " " in head[length // 2 :] else head) + "…"
 
 
+def coded(text: str) -> Markup:
+    """A sentence as HTML: what it has between backticks is a command."""
+    parts = (escape(part) for part in text.split("`"))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
+
+
+def without_commands(text: str) -> str:
+    """Advice without the parts that name a command: for where a button does the same."""
+    clauses = re.split(r"(?<=[;.:]) ", text)
+    kept = [one for one in clauses if not re.search(r"`|\bimagegen \w+ ", one)]
+    # The part before a colon or semicolon that led to a command now ends the sentence.
+    sentence = " ".join(kept).rstrip("; ")
+    return "" if not sentence or sentence.endswith(":") else sentence.rstrip(".") + "."
+
+
 @dataclass(frozen=True, slots=True)
 class CardView:
     """One card. ``place`` is its number among the cards that match, from 1."""
@@ -126,6 +145,12 @@ class CardView:
     def given_up(self) -> bool:
         """Whether a person has given it up."""
         return self.card.state is PictureState.HELD and self.card.error_kind == GIVEN_UP
+
+    @property
+    def advice(self) -> str:
+        """What to do about its trouble, where the page's own buttons do not do it."""
+        remedy = self.card.remedy or ""
+        return without_commands(remedy) if self.card.state is PictureState.HELD else remedy
 
     @property
     def label(self) -> str:
@@ -252,12 +277,15 @@ class PictureView:
         """
         shown = self.shown
         request = self.basis or ({} if shown is None else shown.attempt.request)
+        if not request:
+            return {}
         given = ("negative_prompt", "steps", "guidance", "width", "height")
         return {
             "service": self.card.service,
             "prompt": self._text_of(str(request.get("prompt", self.card.text))),
             "model": request.get("model", ""),
             "seed": "" if shown is None else str(shown.attempt.seed),
+            "first": self.current is None,
             **{name: request.get(name, "") for name in given},
         }
 
@@ -269,6 +297,15 @@ class PictureView:
         if not (sent.startswith(head) and sent.endswith(tail)):
             return self.card.text
         return sent[len(head) : len(sent) - len(tail)]
+
+    @property
+    def can_remake(self) -> bool:
+        """Whether there is a button for another picture, or for the first one, beside the
+        remedies: what is held or on its way has no use for it.
+        """
+        if self.card.gone or self.card.state is PictureState.WAITING:
+            return False
+        return self.current is not None or self.card.state is PictureState.FAILED
 
     @property
     def partition_url(self) -> str:
@@ -283,16 +320,16 @@ class PictureView:
         if self.card.gone:
             return ()
         if self.view.given_up:
-            return (Action("lift", "Lift, and make it after all", "primary"),)
+            return (Action("lift", "Lift, and make it after all…", "primary"),)
         if self.card.state is PictureState.HELD:
             return (
-                Action("resubmit", "Send again (it may have been billed)", "primary"),
+                Action("resubmit", "Send again…", "primary"),
                 Action("give-up", "Give up"),
             )
         if self.card.state is PictureState.FAILED:
             return (Action("retry", "Try again", "primary"),)
         if self.card.state is PictureState.WAITING:
-            return (Action("retry", "Make this picture", "primary"),)
+            return (Action("regenerate", "Make…", "primary"),)
         return ()
 
 
@@ -304,18 +341,23 @@ class TotalsView:
     budget_day: float | None
 
     @property
+    def gone(self) -> float:
+        """What is spent today, or set aside for what is under way."""
+        return self.totals.spent_today + self.totals.aside_today
+
+    @property
     def left(self) -> float | None:
         """What is left of today's budget; None without one."""
         if self.budget_day is None:
             return None
-        return max(0.0, self.budget_day - self.totals.spent_today)
+        return max(0.0, self.budget_day - self.gone)
 
     @property
     def spent_percent(self) -> float:
         """How much of today's budget is spent, 0 to 100."""
         if not self.budget_day:
             return 100.0 if self.budget_day == 0 else 0.0
-        return min(100.0, 100.0 * self.totals.spent_today / self.budget_day)
+        return min(100.0, 100.0 * self.gone / self.budget_day)
 
 
 def card_views(

@@ -265,6 +265,7 @@ def test_a_quote_says_what_a_click_would_cost(
     keys = [*(prompt.key for prompt in prompts), "json-nobody-00000000"]
     said = quote(bench.pipeline, keys, how=How.REGENERATE, change=NEW)
     assert (said.make, said.reuse, said.refused) == (2, 0, 1)
+    assert said.reasons == ("Nothing of the name json-nobody-00000000 is known.",)
     assert (said.cost, said.budget_day) == (0.5, 10.0)
     assert quote(bench.pipeline, keys, how=How.RETRY, change=NEW).make == 1
     assert len(bench.attempts()) == 1
@@ -326,3 +327,21 @@ def test_reused_pictures_are_counted(bench: Bench) -> None:
     totals = bench.pipeline.ledger.gallery.totals()
     assert (totals.reused.all, totals.reused.today) == (3, 3)
     assert (totals.made.all, totals.made.today, totals.failed.all) == (2, 2, 0)
+
+
+def test_a_quote_keeps_what_has_a_price_apart(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Base images are paid by the second: their part is set aside, and hides no known price."""
+    monkeypatch.setenv(
+        "IMAGEGEN_PRICES", '{"duomi": {"sdxl": 0.25}, "runpod": {"per_second": 0.001}}'
+    )
+    prompt, actor = bench.prompt(), bench.actor()
+    bench.pipeline = Pipeline(load_settings())
+    keys = [prompt.key, actor.key]
+    change = Change(model="sdxl")
+    said = quote(bench.pipeline, keys, how=How.REGENERATE, change=change)
+    assert (said.make, said.by_time, said.unpriced, said.cost) == (2, 1, 0, 0.25)
+    assert said.reserve == pytest.approx(0.25 + 0.9)
+    unknown = quote(bench.pipeline, keys, how=How.REGENERATE, change=Change(model="other"))
+    assert (unknown.by_time, unknown.unpriced, unknown.cost) == (1, 1, None)

@@ -185,4 +185,6 @@ def test_totals_count_what_was_made_and_spent(ledger: Ledger) -> None:
     totals = ledger.gallery.totals()
     assert (totals.made.all, totals.made.today) == (2, 2)
     assert (totals.shared.all, totals.failed.all, totals.reused.today) == (1, 1, 5)
-    assert (totals.spent_today, totals.unpriced_today) == (0.5, 1)
+    assert (totals.spent_today, totals.aside_today, totals.unpriced_today) == (0.5, 0.0, 1)
+    submitting(ledger, plan(ledger, "c"), reserve=0.25)
+    assert ledger.gallery.totals().aside_today == 0.25

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 from PIL import Image
 
 from imagegen_pipeline.domain.generation import Attempt
@@ -266,3 +267,14 @@ def test_downloads_are_few_and_short_lived(server: Served) -> None:
     assert gone.status_code == 404
     assert "Ask for it again" in gone.json()["error"]
     assert server.post("/api/downloads", {"attempts": [999]}).status_code == 404
+
+
+def test_the_head_of_an_answer_can_be_had_alone(server: Served, attempt: Attempt) -> None:
+    """HEAD says what GET would, without the body; the stream that never ends has none."""
+    for path in (f"/pictures/{attempt.id}", f"/thumbnails/{attempt.id}.webp", "/", "/api/pictures"):
+        whole = server.get(path)
+        head = requests.head(server.url + path, timeout=10)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == whole.headers["content-type"]
+        assert head.headers["content-length"] == str(len(whole.content))
+    assert requests.head(f"{server.url}/api/events", timeout=10).status_code == 405

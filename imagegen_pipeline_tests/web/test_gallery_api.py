@@ -232,3 +232,26 @@ def test_the_described_pattern_is_what_is_taken() -> None:
             continue
         described = pattern.fullmatch(char) is not None
         assert described == (prompt_text_fault(char) is None), hex(code)
+
+
+def test_a_wrong_value_is_said_in_plain_words(server: Served) -> None:
+    """One sentence for each field, without the names of the forms that it could have had."""
+    body = {"keys": ["a"], "how": "regenerate", "change": {"seed": 1.5, "steps": "many"}}
+    error = server.post("/api/quotes", body).json()["error"]
+    assert error.count("change.seed: ") == 1
+    assert "change.steps: input should be a valid integer." in error
+    assert "literal" not in error
+    assert "constrained" not in error
+    wrong = {"keys": ["a"], "how": "regenerate", "change": {}, "what-else": 1}
+    assert "'what-else' is not a field" in server.post("/api/quotes", wrong).json()["error"]
+
+
+def test_a_source_that_nobody_uses_is_no_trouble(server: Served) -> None:
+    """Who has JSON files only is not told for ever that there is no database."""
+    project = server.project
+    project.write_json("boat", "a boat")
+    (project.data / "prompt_json" / "bad.json").write_text("{")
+    server.pipeline.scan_prompts()
+    (problem,) = server.get("/api/problems").json()["problems"]
+    assert problem["location"].endswith("bad.json")
+    assert "1 thing in the sources cannot be read" in server.get("/").text

@@ -123,7 +123,7 @@ def test_unreadable_sources_are_named_with_their_remedy(server: Served) -> None:
     (folder / "broken.json").write_text("{")
     server.pipeline.scan_prompts(database=False)
     html = server.get("/").text
-    assert "1 source cannot be read" in html
+    assert "1 thing in the sources cannot be read" in html
     assert "broken.json" in html
 
 

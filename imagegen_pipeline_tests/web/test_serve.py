@@ -70,6 +70,16 @@ def test_it_says_where_it_listens_and_that_nothing_is_bought(start: Start) -> No
     assert "Traceback" not in stderr
 
 
+def test_without_keys_it_says_what_cannot_be_made(start: Start) -> None:
+    """A live server without keys shows what there is, and names the variable that is missing."""
+    process = start(IMAGEGEN_SIMULATOR="")
+    address(process)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert "Pictures of prompts can be looked at, not made: DUOMI_API_KEY is not set." in stderr
+    assert "Base images can be looked at, not made: RUNPOD_API_KEY is not set." in stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -98,7 +98,7 @@ def test_only_runs_and_backfills_lead_to_dagster(intent: str, address: str | Non
     ("facts", "buttons"),
     [
         ({"state": PictureState.FAILED}, ["retry"]),
-        ({"state": PictureState.WAITING}, ["retry"]),
+        ({"state": PictureState.WAITING}, ["regenerate"]),
         ({"state": PictureState.HELD}, ["resubmit", "give-up"]),
         ({"state": PictureState.HELD, "error_kind": "given_up"}, ["lift"]),
         ({"state": PictureState.RUNNING}, []),
@@ -112,6 +112,17 @@ def test_each_trouble_has_the_buttons_that_end_it(
     """And nothing is offered where nothing can be done."""
     shown = view.PictureView(view.CardView(a_card(**facts)), (), DAGSTER)
     assert [one.name for one in shown.remedies] == buttons
+
+
+def test_a_command_is_no_advice_beside_the_button_that_does_it() -> None:
+    """What is held says what to look at, not what to type; elsewhere a command is marked as one."""
+    told = "Look at the list; then `imagegen resolve a --resubmit` to have it made, or --give-up."
+    held = a_card(state=PictureState.HELD, remedy=told)
+    assert view.CardView(held).advice == "Look at the list."
+    given_up = "To have it made after all: imagegen resolve a --lift."
+    assert view.CardView(a_card(state=PictureState.HELD, remedy=given_up)).advice == ""
+    failed = a_card(state=PictureState.FAILED, remedy="Run `imagegen <sync>`.")
+    assert view.coded(view.CardView(failed).advice) == "Run <code>imagegen &lt;sync&gt;</code>."
 
 
 def test_an_actors_description_is_what_is_edited() -> None:
@@ -129,7 +140,7 @@ def test_an_actors_description_is_what_is_edited() -> None:
 def test_what_is_left_of_the_budget_is_never_less_than_nothing() -> None:
     """Overspent is nothing left; without a budget there is no figure."""
     none = Count(0, 0)
-    spent = Totals(none, none, none, none, spent_today=6.0, unpriced_today=0)
+    spent = Totals(none, none, none, none, spent_today=4.0, aside_today=2.0, unpriced_today=0)
     assert view.TotalsView(spent, 5.0).left == 0.0
     assert view.TotalsView(spent, 5.0).spent_percent == 100.0
     assert view.TotalsView(spent, None).left is None

@@ -1,15 +1,16 @@
 /** What the buttons and keys do, wherever they are. */
-import { elementsOf, getHTML, postJSON } from "./api.js";
+import { ApiError, elementsOf, getHTML, postJSON } from "./api.js";
 import { shown, toast } from "./toast.js";
 
 const SAID = { approved: "Approved", rejected: "Rejected", none: "Verdict taken back" };
 
-/** @typedef {{ attempt: number, verdict: string | null }} Picture  verdict null: not known */
+/** @typedef {{ key: string, attempt: number, verdict: string | null }} Picture  verdict null: not known */
 
 export class Actions {
-  /** @param {{ poll: () => Promise<void>, remake: import("./remake.js").Remake }} parts */
-  constructor({ poll, remake }) {
+  /** @param {{ poll: () => Promise<void>, remake: import("./remake.js").Remake, jobs: import("./jobs.js").Jobs }} parts */
+  constructor({ poll, remake, jobs }) {
     this.poll = poll;
+    this.jobs = jobs;
     this.remake = remake;
   }
 
@@ -20,8 +21,8 @@ export class Actions {
       await postJSON("/api/reviews", { attempts: pictures.map((one) => one.attempt), verdict });
       await this.poll();
       const known = pictures.every((one) => one.verdict !== null);
-      const many = pictures.length > 1 ? ` ${pictures.length.toLocaleString("en")} pictures` : "";
-      toast(SAID[verdict] + many, known ? { label: "Undo", act: () => this.#restore(pictures) } : {});
+      const which = pictures.length > 1 ? `${pictures.length.toLocaleString("en")} pictures` : pictures[0].key;
+      toast(`${SAID[verdict]}: ${which}`, { kind: "verdict", ...(known ? { label: "Undo", act: () => this.#restore(pictures) } : {}) });
     });
   }
 
@@ -36,25 +37,44 @@ export class Actions {
     });
   }
 
-  /** Free what is held (and then ask for it, cost first), or give it up. @param {string} key @param {string} decision */
-  decide(key, decision) {
+  /** Give up what is held. @param {string} key */
+  giveUp(key) {
     return shown(async () => {
-      await postJSON("/api/decisions", { key, decision });
+      await postJSON("/api/decisions", { key, decision: "give-up" });
       await this.poll();
-      if (decision === "give-up") toast(`${key} is given up.`, { label: "Lift", act: () => this.decide(key, "lift") });
-      else this.retry([key]);
+      toast(`${key} is given up.`, { label: "Lift…", act: () => this.free(key, "lift") });
     });
+  }
+
+  /** Ask for what is held or given up; nothing is decided before the dialog is sent. @param {string} key @param {"resubmit" | "lift"} decision */
+  free(key, decision) {
+    this.remake.open({ keys: [key], how: "retry", decision });
   }
 
   /** @param {string[]} keys @param {string} [title] */
   retry(keys, title) {
-    this.remake.open({ keys, how: "retry", title });
+    const free = this.#unqueued(keys);
+    this.remake.open({ keys: free, how: "retry", title, queued: keys.length - free.length });
   }
 
-  /** @param {string[]} keys @param {import("./remake.js").Asked | null} [asked] what a single picture was made with */
-  async regenerate(keys, asked = null) {
-    const given = asked ?? (keys.length === 1 ? await shown(() => askedOf(keys[0])) : null);
-    this.remake.open({ keys, how: "regenerate", asked: given ?? null });
+  /**
+   * @param {string[]} keys
+   * @param {{ asked?: import("./remake.js").Asked | null, first?: boolean }} [known] what a single picture
+   *   would be made with, and whether none of them has a picture
+   */
+  async regenerate(keys, { asked = null, first = false } = {}) {
+    const free = this.#unqueued(keys);
+    if (!free.length) return;
+    const given = asked ?? (free.length === 1 ? await shown(() => askedOf(free[0])) : null);
+    if (free.length === 1 && !given) return;
+    this.remake.open({ keys: free, how: "regenerate", asked: given ?? null, first: given?.first ?? first, queued: keys.length - free.length });
+  }
+
+  /** Without those that wait in a job of this page. @param {string[]} keys */
+  #unqueued(keys) {
+    const free = keys.filter((key) => !this.jobs.isQueued(key));
+    if (keys.length && !free.length) toast(keys.length === 1 ? "It is queued already." : "All of them are queued already.");
+    return free;
   }
 
   /** Make an older picture the current one. @param {number} attempt */
@@ -80,11 +100,14 @@ export class Actions {
   }
 }
 
-/** What an item's picture was made with. @param {string} key @returns {Promise<import("./remake.js").Asked | null>} */
+/** What an item's picture would be made with. @param {string} key @returns {Promise<import("./remake.js").Asked | null>} */
 async function askedOf(key) {
   const { html } = await getHTML(`/picture/${encodeURIComponent(key)}?fragment=1`);
-  const text = elementsOf(html)[0]?.dataset.request;
-  return text ? JSON.parse(text) : null;
+  const [picture] = elementsOf(html);
+  if (!picture?.dataset.request || !picture.querySelector('[data-action="regenerate"]')) {
+    throw new ApiError(`${key} cannot be made just now. Open it to see why.`, 409);
+  }
+  return JSON.parse(picture.dataset.request);
 }
 
 /** @param {string} href */

@@ -41,8 +41,8 @@ export class Filters {
   /** @param {MouseEvent} event */
   #clicked(event) {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-    const link = /** @type {HTMLAnchorElement | null} */ (/** @type {HTMLElement} */ (event.target).closest('a.tab, a.brand, [data-action="clear-filters"]'));
-    if (!link) return;
+    const link = /** @type {HTMLAnchorElement | null} */ (/** @type {HTMLElement} */ (event.target).closest('a.tab, a.brand, a.state-link, [data-action="clear-filters"]'));
+    if (!link || link.closest("dialog")) return; // from a picture that is opened large it leads to a page of its own
     event.preventDefault();
     this.go(new URL(link.href).search);
     if (!link.matches(".tab")) this.#fill("");

@@ -3,6 +3,7 @@ import { Actions } from "./actions.js";
 import { Chunks, keepImage } from "./chunks.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
+import { Jobs } from "./jobs.js";
 import { listenToKeys } from "./keys.js";
 import { Live } from "./live.js";
 import { Remake } from "./remake.js";
@@ -16,9 +17,14 @@ const place = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document
 /** @type {Live} */
 let live;
 const poll = () => live.poll();
-const remake = new Remake(/** @type {HTMLDialogElement} */ (place("remake")), poll);
-const actions = new Actions({ poll, remake });
+/** What is told when other items wait in this page's jobs. */
+let queued = () => {};
+const jobs = new Jobs(place("jobs"), () => queued());
+const told = () => jobs.look();
+const remake = new Remake(/** @type {HTMLDialogElement} */ (place("remake")), { poll, jobs });
+const actions = new Actions({ poll, remake, jobs });
 
+document.documentElement.classList.remove("no-script");
 if (document.body.dataset.page === "grid") startGrid();
 else startPicture();
 document.body.dataset.ready = "yes";
@@ -35,6 +41,7 @@ function startPicture() {
     actions,
     selection: null,
   });
+  queued = () => viewer.mark();
   listenToKeys({ viewer, grid: null });
   live = new Live({
     touched: Number(main.dataset.touched),
@@ -43,6 +50,7 @@ function startPicture() {
       if (more || cards.some((card) => card.dataset.key === viewer.key)) viewer.refresh();
     },
     summary: () => {},
+    told,
   });
 }
 
@@ -63,6 +71,8 @@ function startGrid() {
   /** The newest attempt that the page began with: what has a newer one belongs on top. */
   let newest = 0;
   let before = new Set();
+  /** What was registered since and never tried: it comes after all that was. */
+  let registered = new Set();
 
   function adopt() {
     chunks?.dispose();
@@ -70,6 +80,7 @@ function startGrid() {
     chunks = found && new Chunks(found, { total: Number(results.dataset.total), query: query(), prepare: (card) => grid.prepare(card) });
     newest = Math.max(0, ...(chunks?.cards() ?? []).map((card) => Number(card.dataset.last ?? 0)));
     before = new Set();
+    registered = new Set();
     news();
     grid.settle();
     selection.render();
@@ -100,7 +111,7 @@ function startGrid() {
     if (focused) /** @type {HTMLElement | null} */ (document.querySelector(`#states [data-state="${focused}"]`))?.focus();
     const current = /** @type {HTMLElement | null} */ (document.querySelector("#states [aria-current]"));
     const total = Number(current?.dataset.count ?? results.dataset.total);
-    if (chunks && total !== chunks.total && !before.size) chunks.resize(total);
+    if (chunks && total !== chunks.total && !before.size && !registered.size) chunks.resize(total);
     results.dataset.total = String(total);
     const counts = ["running", "done", "failed", "held"].map((state) => [Number(/** @type {HTMLElement | null} */ (document.querySelector(`#states [data-state="${state}"]`))?.dataset.count), state]);
     say(counts.filter(([count]) => count).map(([count, state]) => `${count} ${state}`).join(", "));
@@ -111,14 +122,15 @@ function startGrid() {
   /** Show what is new on top: at once where nobody is looking or pointing, else when asked. */
   function renew() {
     const isBusy = viewer.isOpen || selection.size || results.matches(":hover") || results.contains(document.activeElement) || document.querySelector("dialog[open]");
-    if (before.size && scrollY < AT_TOP && !isBusy) shown(() => filters.reload());
+    if (before.size + registered.size && scrollY < AT_TOP && !isBusy) shown(() => filters.reload());
     else news();
   }
 
   function news() {
     const pill = place("news");
-    pill.hidden = before.size === 0;
-    /** @type {HTMLElement} */ (pill.querySelector("span")).textContent = `${before.size.toLocaleString("en")} new`;
+    const size = before.size + registered.size;
+    pill.hidden = size === 0;
+    /** @type {HTMLElement} */ (pill.querySelector("span")).textContent = `${size.toLocaleString("en")} new`;
     if (chunks) chunks.above = before.size;
   }
 
@@ -128,17 +140,23 @@ function startGrid() {
     for (const card of cards) {
       const key = card.dataset.key || "";
       if (chunks?.replace(card)) continue;
+      registered.delete(key); // once it was tried it comes on top
       const isNew = Number(card.dataset.last ?? 0) > newest || !chunks;
       if (card.dataset.matches === "1" && isNew) before.add(key);
+      else if (card.dataset.matches === "1" && !card.dataset.last && !chunks?.known.has(key)) registered.add(key);
     }
     if (cards.some((card) => card.dataset.key === viewer.key)) viewer.refresh();
     if (!chunks && before.size) shown(() => filters.reload());
     else renew();
   }
 
+  queued = () => {
+    for (const card of chunks?.cards() ?? []) grid.mark(card);
+    viewer.mark();
+  };
   adopt();
   listenToKeys({ viewer, grid });
-  live = new Live({ touched: Number(results.dataset.touched), query, changed, summary: summarise });
+  live = new Live({ touched: Number(results.dataset.touched), query, changed, summary: summarise, told });
   results.addEventListener("click", (event) => {
     if (!/** @type {HTMLElement} */ (event.target).closest("#news")) return;
     scrollTo({ top: 0 });

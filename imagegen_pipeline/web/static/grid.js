@@ -27,8 +27,26 @@ export class Grid {
     this.home ??= key;
     this.#tabIndex(card, key === this.home ? 0 : -1);
     this.selection.refresh(card);
+    this.actions.jobs.saw(card);
+    this.mark(card);
     const image = /** @type {HTMLImageElement | null} */ (card.querySelector("img.thumb"));
     if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before anybody listened
+  }
+
+  /** Say of a card that waits in a job of this page that it does. @param {HTMLElement} card */
+  mark(card) {
+    const { key = "", state = "" } = card.dataset;
+    const isQueued = this.actions.jobs.isQueued(key) && state !== "running";
+    if (isQueued === card.hasAttribute("data-queued")) return;
+    card.toggleAttribute("data-queued", isQueued);
+    const word = /** @type {HTMLElement} */ (card.querySelector(".facts .state"));
+    const open = /** @type {HTMLElement} */ (card.querySelector(".open"));
+    card.dataset.word ??= word.textContent || "";
+    card.dataset.label ??= open.getAttribute("aria-label") || "";
+    word.textContent = isQueued ? "Queued" : card.dataset.word;
+    word.dataset.state = isQueued ? "waiting" : state;
+    const text = card.querySelector(".words")?.textContent ?? "";
+    open.setAttribute("aria-label", isQueued ? `${key}: Queued. ${text}` : card.dataset.label);
   }
 
   /** @param {HTMLElement} card @param {number} index */
@@ -115,7 +133,7 @@ export class Grid {
     if (name === "select") return key ? (this.selection.toggle(key), true) : false;
     const keys = this.selection.size ? this.selection.keys : key ? [key] : [];
     if (!keys.length) return false;
-    if (name === "regenerate") this.actions.regenerate(keys);
+    if (name === "regenerate") this.actions.regenerate(keys, { first: !this.#pictures(keys).length });
     else if (name === "retry") this.actions.retry(keys);
     else if (name === "download") this.#download(keys);
     else this.actions.review(this.#pictures(keys), /** @type {"approved"} */ (name));
@@ -126,6 +144,7 @@ export class Grid {
   #pictures(keys) {
     const known = this.chunks()?.known;
     const pictures = keys.map((key) => ({
+      key,
       attempt: this.selection.chosen.get(key) ?? known?.get(key)?.attempt ?? null,
       verdict: known?.get(key)?.verdict ?? null,
     }));

@@ -8,13 +8,14 @@ export class Live {
   /**
    * @param {{ touched: number, query: () => string,
    *   changed: (cards: HTMLElement[], more: boolean) => void,
-   *   summary: (elements: HTMLElement[]) => void }} options
+   *   summary: (elements: HTMLElement[]) => void, told: () => void }} options
    */
-  constructor({ touched, query, changed, summary }) {
+  constructor({ touched, query, changed, summary, told }) {
     this.touched = touched;
     this.query = query;
     this.changed = changed;
     this.summary = summary;
+    this.told = told;
     this.wanted = false;
     this.note = document.getElementById("connection");
     this.summaryDue = 0;
@@ -36,6 +37,7 @@ export class Live {
     this.stream.addEventListener("open", () => { this.#lost(false); this.poll(); });
     this.stream.addEventListener("changed", (event) => {
       const { touched } = JSON.parse(/** @type {MessageEvent} */ (event).data);
+      this.told();
       if (touched > this.touched) this.poll();
     });
     this.stream.addEventListener("error", () => {

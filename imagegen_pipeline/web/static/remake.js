@@ -1,19 +1,28 @@
 /** The dialog before anything is bought: what is to differ, and what it will cost. */
 import { ApiError, postJSON } from "./api.js";
-import { toast } from "./toast.js";
+import { faultOf, showFault } from "./fields.js";
+import { withCode } from "./toast.js";
 
 const NUMBERS = ["steps", "width", "height", "guidance"];
 const TEXTS = ["prompt", "model", "negative_prompt"];
 const TITLES = { regenerate: "Regenerate", retry: "Try again" };
+const DECISIONS = {
+  resubmit: { title: "Send again", sentence: "Sends it again. It may have been billed already." },
+  lift: { title: "Make it after all", sentence: "Lifts it and sends it again. It may have been billed already." },
+};
 const QUOTE_AFTER = 250; // ms without typing
 
-/** @typedef {{ service: string, prompt: string, negative_prompt: string, steps: number, guidance: number, width: number, height: number, model: string, seed: string }} Asked */
+/** @typedef {{ service: string, prompt: string, negative_prompt: string, steps: number, guidance: number, width: number, height: number, model: string, seed: string, first: boolean }} Asked */
+
+/** @typedef {{ keys: string[], how: "regenerate" | "retry", asked?: Asked | null, title?: string, first?: boolean,
+ *   decision?: keyof typeof DECISIONS | null, queued?: number }} Wish `first`: of what has no picture */
 
 export class Remake {
-  /** @param {HTMLDialogElement} dialog @param {() => Promise<void>} poll */
-  constructor(dialog, poll) {
+  /** @param {HTMLDialogElement} dialog @param {{ poll: () => Promise<void>, jobs: import("./jobs.js").Jobs }} parts */
+  constructor(dialog, { poll, jobs }) {
     this.dialog = dialog;
     this.poll = poll;
+    this.jobs = jobs;
     this.form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
     this.submit = /** @type {HTMLButtonElement} */ (dialog.querySelector('[type="submit"]'));
     this.said = /** @type {HTMLElement} */ (dialog.querySelector("#remake-quote"));
@@ -21,6 +30,9 @@ export class Remake {
     this.keys = /** @type {string[]} */ ([]);
     this.how = /** @type {"regenerate" | "retry"} */ ("regenerate");
     this.asked = /** @type {Asked | null} */ (null);
+    this.first = false;
+    /** @type {keyof typeof DECISIONS | null} what is decided before it is asked for */
+    this.decision = null;
     this.id = "";
     this.timer = 0;
     this.stop = /** @type {AbortController | null} */ (null);
@@ -30,12 +42,13 @@ export class Remake {
     dialog.addEventListener("close", () => { clearTimeout(this.timer); this.stop?.abort(); });
   }
 
-  /** @param {{ keys: string[], how: "regenerate" | "retry", asked?: Asked | null, title?: string }} wish */
-  open({ keys, how, asked = null, title = TITLES[how] }) {
+  /** @param {Wish} wish */
+  open({ keys, how, asked = null, title, first = false, decision = null, queued = 0 }) {
     if (!keys.length || this.dialog.open) return;
-    Object.assign(this, { keys, how, asked, id: newId() });
+    Object.assign(this, { keys, how, asked, first, decision, id: newId() });
     this.form.reset();
-    this.#dress(title);
+    const usual = decision ? DECISIONS[decision].title : first && how === "regenerate" ? "Make" : TITLES[how];
+    this.#dress(title ?? usual, queued ? ` ${queued.toLocaleString("en")} that are queued already are left out.` : "");
     this.dialog.showModal();
     const prompt = /** @type {HTMLTextAreaElement} */ (this.#field("prompt"));
     prompt.setSelectionRange(0, 0);
@@ -44,19 +57,22 @@ export class Remake {
     this.#quoteSoon(0);
   }
 
-  /** @param {string} title */
-  #dress(title) {
+  /** @param {string} title @param {string} more */
+  #dress(title, more) {
     const { keys, how, asked } = this;
     const one = keys.length === 1;
     this.#text("#remake-title", one ? title : `${title}: ${keys.length.toLocaleString("en")} pictures`);
-    this.#text("#remake-about", one ? keys[0] : how === "retry" ? "Those that failed or were never made are asked for; the others stay as they are." : "What is left empty stays as each picture has it.");
+    const about = how === "retry" ? "Those that failed or were never made are asked for; the others stay as they are." : "What is left empty stays as each picture has it.";
+    this.#text("#remake-about", (one ? keys[0] + (more && ".") : about) + more);
+    this.#text("#remake-seed-new", this.first ? "As set" : "New");
     this.#text("#remake-prompt-label", asked?.service === "runpod" ? "Description" : "Prompt");
     this.submit.textContent = title;
     /** @type {HTMLElement} */ (this.dialog.querySelector("#remake-fields")).hidden = how === "retry";
     for (const part of this.dialog.querySelectorAll("[data-for]")) {
       const { for: whom } = /** @type {HTMLElement} */ (part).dataset;
-      /** @type {HTMLElement} */ (part).hidden = whom === "one" ? !asked : asked?.service === "runpod";
+      /** @type {HTMLElement} */ (part).hidden = whom === "one" ? !asked : whom === "again" ? !asked || this.first : asked?.service === "runpod";
     }
+    for (const input of this.#inputs()) showFault(input, "");
     if (!asked) return;
     for (const name of [...TEXTS, ...NUMBERS]) {
       this.#input(name).value = String(asked[/** @type {keyof Asked} */ (name)] ?? "");
@@ -77,6 +93,23 @@ export class Remake {
   /** @param {string} name */
   #input(name) {
     return /** @type {HTMLInputElement} */ (this.#field(name));
+  }
+
+  #inputs() {
+    return [...TEXTS, ...NUMBERS, "seed_number"].map((name) => this.#input(name));
+  }
+
+  /** Show beside each field what is wrong with it. @returns {boolean} whether all are well */
+  #isWell() {
+    if (this.how === "retry") return true;
+    const seed = /** @type {RadioNodeList} */ (this.form.elements.namedItem("seed")).value;
+    const faults = this.#inputs().map((input) => {
+      const isAsked = !input.closest("[hidden]") && (input.name !== "seed_number" || seed === "number");
+      const fault = isAsked ? faultOf(input, this.asked?.service ?? null) : "";
+      showFault(input, fault);
+      return fault;
+    });
+    return !faults.some(Boolean);
   }
 
   /** What differs from the picture that is shown; what does not stays as it is. */
@@ -140,15 +173,20 @@ export class Remake {
   }
 
   async #quote() {
+    if (!this.#isWell()) {
+      this.said.textContent = "Correct what is marked.";
+      return;
+    }
     const stop = new AbortController();
     this.stop = stop;
+    if (this.decision) { await this.#quoteDecision(stop); return; }
     const wish = { keys: this.keys, how: this.how, change: this.#change() };
     try {
       const quote = await postJSON("/api/quotes", wish, stop.signal);
       if (stop.signal.aborted) return;
       this.said.textContent = quote.sentence;
       const left = quote.budget_day === null ? Infinity : quote.budget_day - quote.spent_today;
-      this.said.dataset.tone = quote.cost === null || quote.cost > left ? "warn" : "";
+      this.said.dataset.tone = quote.unpriced > 0 || (quote.reserve ?? quote.cost ?? 0) > left ? "warn" : "";
       this.submit.disabled = quote.make + quote.reuse === 0;
       if (this.how === "retry" && !this.submit.disabled) this.submit.focus();
     } catch (error) {
@@ -156,10 +194,23 @@ export class Remake {
     }
   }
 
+  /** What is held is quoted as refused: the price is that of another picture of it. @param {AbortController} stop */
+  async #quoteDecision(stop) {
+    const { sentence } = DECISIONS[/** @type {keyof typeof DECISIONS} */ (this.decision)];
+    const wish = { keys: this.keys, how: "regenerate", change: {} };
+    const quote = await postJSON("/api/quotes", wish, stop.signal).catch(() => null);
+    if (stop.signal.aborted) return;
+    const price = quote?.make && quote.cost !== null ? ` It costs about ${Number(quote.cost.toPrecision(4))}.` : "";
+    this.said.textContent = sentence + price;
+    this.said.dataset.tone = "warn";
+    this.submit.disabled = false;
+    this.submit.focus();
+  }
+
   /** @param {unknown} error */
   #failed(error) {
     this.said.textContent = "";
-    this.error.textContent = error instanceof Error ? error.message : String(error);
+    withCode(this.error, error instanceof Error ? error.message : String(error));
     this.error.hidden = false;
   }
 
@@ -168,10 +219,13 @@ export class Remake {
     this.submit.disabled = true;
     this.submit.setAttribute("aria-busy", "true");
     const wish = { id: this.id, keys: this.keys, how: this.how, change: this.#change() };
+    const before = new Map(this.jobs.seen);
     try {
+      if (this.decision) await postJSON("/api/decisions", { key: this.keys[0], decision: this.decision });
+      this.decision = null; // it is decided: what goes wrong now is asked for again without it
       const job = await postJSON("/api/generations", wish);
+      this.jobs.add(job.jobId, wish.keys, before);
       this.dialog.close();
-      toast(this.keys.length === 1 ? "Asked for. The picture appears here when it is made." : `Asked for ${this.keys.length.toLocaleString("en")} pictures.`, stopOffer(job));
       await this.poll();
     } catch (error) {
       this.#failed(error);
@@ -183,16 +237,6 @@ export class Remake {
       this.submit.removeAttribute("aria-busy");
     }
   }
-}
-
-/** @param {{ jobId?: string }} job */
-function stopOffer({ jobId }) {
-  if (!jobId) return {};
-  const stop = () => postJSON(`/api/jobs/${encodeURIComponent(jobId)}/stop`, {}).then(
-    () => toast("Nothing more is sent; what was sent is still collected."),
-    (error) => toast(error.message, { bad: true }),
-  );
-  return { label: "Stop", act: stop };
 }
 
 /** A name for one wish: asked for twice with it, it is bought once. */

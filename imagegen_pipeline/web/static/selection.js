@@ -78,12 +78,14 @@ export class Selection {
     this.#offer();
     for (const card of this.chunks()?.cards() || []) this.refresh(card);
   }
-  /** Only what has a picture can be judged or downloaded. */
+  /** Only what has a picture can be judged or downloaded; of the others the first one is made. */
   #offer() {
     const hasPicture = this.attempts.length > 0;
     for (const name of ["approved", "rejected", "download"]) {
       const button = /** @type {HTMLButtonElement} */ (this.bar.querySelector(`[data-bulk="${name}"]`));
       button.disabled = !hasPicture;
     }
+    const make = this.bar.querySelector('[data-bulk="regenerate"] span');
+    if (make) make.textContent = hasPicture ? "Regenerate…" : "Make…";
   }
 }

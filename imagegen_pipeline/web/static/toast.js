@@ -4,35 +4,48 @@ const SECONDS = 7;
 
 /**
  * @param {string} text
- * @param {{ bad?: boolean, label?: string, act?: () => void }} [options]
+ * @param {{ bad?: boolean, label?: string, act?: () => void, kind?: string }} [options] of one kind there is one message at a time
  */
-export function toast(text, { bad = false, label, act } = {}) {
+export function toast(text, { bad = false, label, act, kind = "" } = {}) {
   const place = document.getElementById(bad ? "alerts" : "toasts");
   if (!place) return;
   const box = document.createElement("div");
   box.className = bad ? "toast bad" : "toast";
   const words = document.createElement("p");
-  words.textContent = text;
+  withCode(words, text);
+  box.dataset.kind = kind;
   box.append(words);
   if (act && label) box.append(button(label, () => { box.remove(); act(); }));
   if (bad) box.append(button("Dismiss", () => box.remove()));
+  if (kind) place.querySelector(`[data-kind="${kind}"]`)?.remove();
   if (!bad) while (place.childElementCount > 2) place.firstElementChild?.remove();
-  host(place);
+  hostIn(place);
   place.append(box);
   if (!bad) expire(box);
 }
 
-/** A modal dialog makes the rest of the page inert: the messages go where it is. @param {HTMLElement} place */
-function host(place) {
-  const open = [...document.querySelectorAll("dialog:modal")].pop() || document.body;
+/** A modal dialog makes the rest of the page inert: the messages go where it is. @param {HTMLElement} place @param {string} [dialogs] */
+export function hostIn(place, dialogs = "dialog:modal") {
+  const open = [...document.querySelectorAll(dialogs)].pop() || document.body;
   if (place.parentElement !== open) open.append(place);
+}
+
+/** Write a sentence; what it has between backticks is a command. @param {HTMLElement} place @param {string} sentence */
+export function withCode(place, sentence) {
+  const parts = sentence.split("`").map((part, index) => {
+    if (index % 2 === 0) return part;
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
+  place.replaceChildren(...parts);
 }
 
 // A dialog that closes takes no message with it.
 document.addEventListener("close", () => {
   for (const id of ["toasts", "alerts"]) {
     const place = document.getElementById(id);
-    if (place) host(place);
+    if (place) hostIn(place);
   }
 }, true);
 

@@ -34,8 +34,8 @@ export class Viewer {
 
   /** The picture that is seen: a verdict is about this one. @returns {import("./actions.js").Picture[]} */
   get seen() {
-    const { attempt, verdict = "" } = this.picture?.dataset ?? {};
-    return attempt ? [{ attempt: Number(attempt), verdict }] : [];
+    const { key = "", attempt, verdict = "" } = this.picture?.dataset ?? {};
+    return attempt ? [{ key, attempt: Number(attempt), verdict }] : [];
   }
 
   /** @param {string} key @param {{ push?: boolean }} [options] */
@@ -43,6 +43,7 @@ export class Viewer {
     const wasOpen = this.isOpen;
     if (!(await this.#load(key))) return;
     if (this.dialog && !this.dialog.open) this.dialog.showModal();
+    this.around.actions.jobs.settle();
     const address = withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query());
     // Coming back, the grid shows the picture that was seen last, not where it was left.
     if (!wasOpen && this.dialog) history.scrollRestoration = "manual";
@@ -96,8 +97,15 @@ export class Viewer {
     if (focused) (/** @type {HTMLElement | null} */ (action && this.place.querySelector(`[data-action="${action}"]`)) ?? panel).focus({ preventScroll: true });
   }
 
+  /** Say that it waits in a job of this page. */
+  mark() {
+    const isQueued = this.around.actions.jobs.isQueued(this.key || "") && this.picture?.dataset.state !== "running";
+    this.picture?.toggleAttribute("data-queued", isQueued);
+  }
+
   async #ready() {
     this.comparison.ready();
+    this.mark();
     const image = /** @type {HTMLImageElement | null} */ (this.place.querySelector(".now .large"));
     if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before anybody listened
     const key = this.key || "";
@@ -184,11 +192,11 @@ export class Viewer {
       approved: () => this.#verdict("approved"),
       rejected: () => this.#verdict("rejected"),
       none: () => actions.review(this.seen, "none"),
-      regenerate: () => this.asked && this.place.querySelector('[data-action="regenerate"]') && actions.regenerate([key], this.asked),
+      regenerate: () => this.asked && this.place.querySelector('[data-action="regenerate"]') && actions.regenerate([key], { asked: this.asked }),
       retry: () => actions.retry([key], button?.textContent?.trim()),
-      resubmit: () => actions.decide(key, "resubmit"),
-      "give-up": () => actions.decide(key, "give-up"),
-      lift: () => actions.decide(key, "lift"),
+      resubmit: () => actions.free(key, "resubmit"),
+      "give-up": () => actions.giveUp(key),
+      lift: () => actions.free(key, "lift"),
       download: () => this.seen.length && actions.download([this.seen[0].attempt]),
       compare: () => this.comparison.toggle(older || null),
       now: () => this.comparison.hide(),

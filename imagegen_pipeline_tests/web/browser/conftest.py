@@ -18,6 +18,7 @@ from imagegen_pipeline_tests.web.seeding import seed
 CHROMIUM = "/usr/bin/chromium"
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
+expect.set_options(timeout=20_000)  # milliseconds: a machine may be busy with other tests
 _WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -119,7 +120,7 @@ def visiting(browser: Browser, serve: Serve, monkeypatch: pytest.MonkeyPatch) ->
         made = browser.new_context(
             **{"viewport": DESK, "reduced_motion": "reduce", "accept_downloads": True, **context}
         )
-        made.set_default_timeout(10_000)
+        made.set_default_timeout(30_000)
         visit = Visit(served, made, Watched(served.url), keys)
         visits.append(visit)
         return visit

@@ -22,6 +22,13 @@ def state_of(visit: Visit, key: str) -> str:
     return str(found.state)
 
 
+def key_of(page: Page, number: int) -> str:
+    """The key of a card by its place."""
+    key = page.locator(".card").nth(number).get_attribute("data-key")
+    assert key is not None
+    return key
+
+
 def open_large(page: Page, key: str) -> None:
     """Open a picture and wait until it is there."""
     card(page, key).locator(".open").click()
@@ -157,15 +164,22 @@ def test_what_failed_says_why_and_is_tried_again(visit: Visit) -> None:
 
 
 def test_what_is_held_is_sent_again_by_a_person(visit: Visit) -> None:
-    """It says that it may have been billed; once freed, the price is said and it is made."""
+    """It says that it may have been billed; only the dialog's button decides, Cancel nothing."""
     page = visit.open()
     key = first_of(page, "held")
     card(page, key).get_by_role("button", name=re.compile("Decide")).click()
     expect(page.locator(".trouble")).to_contain_text("may have been made and billed")
-    page.get_by_role("button", name="Send again (it may have been billed)").click()
-    dialog = page.get_by_role("dialog", name="Try again")
-    expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made")
-    dialog.get_by_role("button", name="Try again").click()
+    expect(page.locator(".trouble")).not_to_contain_text("imagegen resolve")
+    page.get_by_role("button", name="Send again…").click()
+    dialog = page.get_by_role("dialog", name="Send again")
+    said = dialog.locator("#remake-quote")
+    expect(said).to_contain_text("Sends it again. It may have been billed already.")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    assert state_of(visit, key) == "held"
+    assert not [url for url in visit.watched.requests if "/api/decisions" in url]
+    page.get_by_role("button", name="Send again…").click()
+    dialog.get_by_role("button", name="Send again").click()
     expect(page.locator(".picture")).to_have_attribute("data-state", "done")
 
 
@@ -175,8 +189,14 @@ def test_what_is_held_can_be_given_up_and_lifted(visit: Visit) -> None:
     open_large(page, first_of(page, "held"))
     page.get_by_role("button", name="Give up").click()
     expect(page.locator("#panel .chip").first).to_have_text("Given up")
-    page.get_by_role("button", name="Lift, and make it after all").click()
-    expect(page.get_by_role("dialog", name="Try again")).to_be_visible()
+    page.get_by_role("button", name="Lift, and make it after all…").click()
+    dialog = page.get_by_role("dialog", name="Make it after all")
+    expect(dialog.locator("#remake-quote")).to_contain_text("It may have been billed already.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel .chip").first).to_have_text("Given up")
+    page.get_by_role("button", name="Lift, and make it after all…").click()
+    dialog.get_by_role("button", name="Make it after all").click()
+    expect(page.locator(".picture")).to_have_attribute("data-state", "done")
 
 
 def test_a_batch_of_another_process_is_seen_as_it_goes_on(visiting: Visiting) -> None:
@@ -214,6 +234,126 @@ def test_new_pictures_wait_behind_a_pill_while_somebody_points_at_the_grid(visit
     pill.click()
     expect(page.locator(".card").first).to_contain_text("A brand new boat")
     expect(pill).to_be_hidden()
+
+
+def test_what_was_registered_and_never_tried_is_announced(visit: Visit) -> None:
+    """An open page counts it while somebody points at it, and shows it when asked."""
+    page = visit.open()
+    page.locator(".card").nth(1).hover()
+    visit.served.project.write_json("only_registered", "A boat that nobody has made")
+    visit.served.pipeline.scan_prompts(database=False)
+    pill = page.get_by_role("button", name="1 new")
+    expect(pill).to_be_visible()
+    pill.click()
+    expect(page.locator(".card", has_text="A boat that nobody has made")).to_be_visible()
+    expect(pill).to_be_hidden()
+
+
+def test_numbers_and_an_empty_prompt_are_refused_beside_their_fields(visit: Visit) -> None:
+    """Nothing is asked of the server before the fields are such that it could say yes."""
+    page = visit.open()
+    key = visit.keys[1]
+    assert visit.served.pipeline.ledger.gallery.history(key)[0].service == "duomi"
+    open_large(page, key)
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Regenerate")
+    said = dialog.locator("#remake-quote")
+    submit = dialog.locator("[type=submit]")
+    expect(said).to_contain_text("will be made")
+    wrong = (
+        ("steps", "101", "A whole number from 1 to 100."),
+        ("steps", "1.5", "A whole number from 1 to 100."),
+        ("width", "0", "A whole number from 1 to 99,999."),
+        ("seed_number", "soon", "A whole number, such as 4711."),
+        ("prompt", " ", "Write what the picture should show."),
+    )
+    quotes = [url for url in visit.watched.requests if "/api/quotes" in url]
+    for name, value, sentence in wrong:
+        field = dialog.locator(f"[name={name}]")
+        before = field.input_value()
+        field.fill(value)
+        expect(dialog.locator(f"#fault-{name}")).to_have_text(sentence)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(submit).to_be_disabled()
+        if name == "prompt":
+            break
+        field.fill(before)
+        expect(dialog.locator(".fault")).to_have_count(0)
+        expect(submit).to_be_enabled()
+    assert len([url for url in visit.watched.requests if "/api/quotes" in url]) <= (
+        len(quotes) + len(wrong)
+    )
+    dialog.locator("[name=prompt]").fill("A boat")
+    expect(submit).to_be_enabled()
+
+
+def test_an_actors_numbers_are_those_of_the_graph(visit: Visit) -> None:
+    """Its sides are multiples of sixteen, and it may have more steps than a prompt."""
+    book = visit.served.pipeline.ledger.gallery
+    found = book.cards(Filter(source="actor"))
+    actor = next(one for one in found if one.state in ("done", "approved", "rejected"))
+    page = visit.open(f"/picture/{actor.key}")
+    expect(page.locator("#panel h2")).to_be_visible()
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Regenerate")
+    dialog.locator("[name=width]").fill("100")
+    expect(dialog.locator("#fault-width")).to_have_text("A multiple of 16.")
+    dialog.locator("[name=width]").fill("64")
+    dialog.locator("[name=steps]").fill("200")
+    expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made")
+
+
+def test_the_first_picture_of_a_prompt_is_made(visit: Visit) -> None:
+    """What has none says "Make…", with its source's text to change; ``r`` does the same."""
+    page = visit.open("/?state=waiting")
+    key = first_of(page, "waiting")
+    shown = visit.served.pipeline.ledger.gallery.card(key)
+    assert shown is not None
+    card(page, key).locator(".open").focus()
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Make")
+    expect(dialog.locator("[name=prompt]")).to_have_value(shown.text)
+    page.keyboard.press("Escape")
+    card(page, key).locator(".pick").check()
+    expect(page.locator('[data-bulk="regenerate"]')).to_have_text("Make…")
+    page.locator('[data-bulk="clear"]').click()
+    open_large(page, key)
+    expect(page.get_by_role("button", name="Make…")).to_have_count(1)
+    page.keyboard.press("r")
+    dialog.locator("[name=prompt]").fill("Quite another boat")
+    expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made")
+    dialog.get_by_role("button", name="Make", exact=True).click()
+    expect(page.locator(".picture")).to_have_attribute("data-state", "done")
+    expect(page.locator("[data-sent]")).to_have_text("Quite another boat")
+
+
+def test_verdicts_are_told_one_at_a_time_by_name(visit: Visit) -> None:
+    """The message of the next replaces that of the one before."""
+    page = visit.open("/?state=done")
+    for key in (key_of(page, 0), key_of(page, 1)):
+        card(page, key).locator(".open").focus()
+        page.keyboard.press("a")
+        expect(page.locator("#toasts .toast")).to_have_text(re.compile(f"^Approved: {key}"))
+        expect(page.locator("#toasts .toast")).to_have_count(1)
+
+
+def test_what_was_asked_in_vain_is_not_said_to_be_made(visit: Visit) -> None:
+    """ "Made with" stands over a picture's facts; of what failed it says what was asked."""
+    book = visit.served.pipeline.ledger.gallery
+    without = next(one for one in book.cards(Filter()) if one.attempt is None and one.last)
+    page = visit.open(f"/picture/{without.key}")
+    expect(page.get_by_role("heading", name="Asked with")).to_be_visible()
+    page.goto(visit.served.url + f"/picture/{visit.keys[1]}")
+    expect(page.get_by_role("heading", name="Made with")).to_be_visible()
+
+
+def test_the_attempts_fit_beside_the_picture(visit: Visit) -> None:
+    """On a desk of 1280 nothing of the table runs off the panel."""
+    for key in visit.keys:
+        page = visit.open(f"/picture/{key}")
+        over = "all => all.map(one => one.scrollWidth - one.clientWidth)"
+        assert set(page.locator(".scroll").evaluate_all(over)) <= {0}, key
+        page.close()
 
 
 def test_an_error_of_the_server_is_shown_in_its_own_words(visit: Visit) -> None:

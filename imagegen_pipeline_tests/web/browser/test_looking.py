@@ -165,8 +165,14 @@ def test_pages_work_without_a_script(visiting: Visiting) -> None:
     page.get_by_role("button", name="Show").click()
     actors = visit.served.pipeline.ledger.gallery.counts(Filter(source="actor"))["all"]
     expect(page.locator(".card")).to_have_count(actors)
+    # This switch of the browser's does not reach its parser, which draws no <noscript> here.
+    assert "<noscript>" in page.content()
+    expect(page.locator(".pick:visible, .fix:visible")).to_have_count(0)
     page.locator(".card .open").first.click()
     expect(page.locator("#panel h2")).to_be_visible()
+    assert "Looking works without JavaScript" in visit.served.get("/").text
+    assert "Looking works without JavaScript" in visit.served.get(f"/picture/{visit.keys[0]}").text
+    expect(page.locator(".verdicts button:visible, .trouble button:visible")).to_have_count(0)
 
 
 def test_many_pictures_keep_few_of_them_on_the_page(visiting: Visiting) -> None:

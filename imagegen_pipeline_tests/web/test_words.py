@@ -1,0 +1,54 @@
+"""What a person reads before paying, word by word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from imagegen_pipeline.remaking import Quote
+from imagegen_pipeline.web.words import quote_sentence
+
+NONE = Quote(
+    make=0,
+    by_time=0,
+    unpriced=0,
+    reuse=0,
+    refused=0,
+    reasons=(),
+    cost=0.0,
+    reserve=0.0,
+    spent_today=0.0,
+    budget_day=None,
+    budget_run=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"make": 1, "cost": 0.02}, "1 picture will be made, for about 0.02."),
+        (
+            {"make": 18, "by_time": 3, "cost": 0.45, "reserve": 0.75},
+            "18 pictures will be made, for about 0.45 (15 of them), paid by the second (3 of "
+            "them). At most 0.75 is set aside for all of it.",
+        ),
+        (
+            {"make": 2, "unpriced": 2, "cost": None, "reserve": None},
+            "2 pictures will be made, at a price that is not known (set IMAGEGEN_PRICES).",
+        ),
+        (
+            {"make": 4, "cost": 2.0, "reserve": 2.0, "budget_day": 5.0, "spent_today": 4.5},
+            "4 pictures will be made, for about 2. 0.5 is left of today's budget of 5. It stops "
+            "before that is crossed.",
+        ),
+        (
+            {"refused": 2, "reasons": ("They have nothing that failed.",)},
+            "Nothing will be made. 2 items cannot be asked for: They have nothing that failed.",
+        ),
+        ({"reuse": 3}, "Nothing will be made. 3 pictures that are there will be reused"),
+    ],
+)
+def test_a_quote_in_words(facts: dict[str, object], said: str) -> None:
+    """How many, for how much, what is left, and why some cannot be asked for."""
+    assert quote_sentence(replace(NONE, **facts)).startswith(said)  # type: ignore[arg-type]
