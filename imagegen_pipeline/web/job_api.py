@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from imagegen_pipeline.base_images import completed, failed, failure_text, wish_of
 from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, Outcome, State, Status
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.remaking import Change, How, plan_remaking, quote
+from imagegen_pipeline.quoting import quote
+from imagegen_pipeline.remaking import Change, How, plan_remaking
 from imagegen_pipeline.web import shapes
 from imagegen_pipeline.web.answers import PlainJSON, failure
 from imagegen_pipeline.web.base_image_api import answer_of, in_progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagegen_pipeline.remaking import Quote
+from imagegen_pipeline.quoting import Quote
 
 
 def quote_sentence(found: Quote) -> str:

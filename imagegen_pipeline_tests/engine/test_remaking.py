@@ -11,7 +11,8 @@ from imagegen_pipeline.domain.errors import DecisionError, RequestRefusedError
 from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.remaking import Change, How, choose, plan_remaking, quote
+from imagegen_pipeline.quoting import quote
+from imagegen_pipeline.remaking import Change, How, choose, plan_remaking
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, picture
 

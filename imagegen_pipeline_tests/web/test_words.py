@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen_pipeline.remaking import Quote
+from imagegen_pipeline.quoting import Quote
 from imagegen_pipeline.web.words import quote_sentence
 
 NONE = Quote(
