@@ -169,20 +169,10 @@ def choose(pipeline: Pipeline, attempt_id: int) -> Attempt:
         item = pipeline.ledger.items.get([attempt.item_key])[attempt.item_key]
         target = pipeline.wanting.as_sent(attempt, item.thing).publish
         if target is not None:
-            pipeline.store.publish(_as_stored(attempt), target)
+            pipeline.store.publish(StoredPicture.of(attempt), target)
         return pipeline.ledger.reviews.make_current(attempt_id)
     finally:
         pipeline.ledger.leases.release(owner)
-
-
-def _as_stored(attempt: Attempt) -> StoredPicture:
-    return StoredPicture(
-        path=attempt.path or "",
-        digest=attempt.digest or "",
-        width=attempt.width or 0,
-        height=attempt.height or 0,
-        bytes=attempt.bytes or 0,
-    )
 
 
 def _known(pipeline: Pipeline, keys: Sequence[str]) -> Iterator[tuple[str, _Known | None]]:

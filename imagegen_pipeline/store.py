@@ -48,6 +48,17 @@ class StoredPicture:
     height: int
     bytes: int
 
+    @classmethod
+    def of(cls, attempt: Attempt) -> StoredPicture:
+        """The picture that a stored attempt has brought, as it was written down."""
+        return cls(
+            path=attempt.path or "",
+            digest=attempt.digest or "",
+            width=attempt.width or 0,
+            height=attempt.height or 0,
+            bytes=attempt.bytes or 0,
+        )
+
 
 class PictureStore(Protocol):
     """What the engine asks of a place that keeps pictures."""

@@ -81,7 +81,7 @@ class ItemMaker:
             return None
         publish = self._wanted.publish
         if publish and not self._shop.store.absolute(publish).exists():
-            self._shop.store.publish(_as_stored(attempt), publish)
+            self._shop.store.publish(StoredPicture.of(attempt), publish)
         return self._outcome(Status.REUSED, attempt, cost=0.0)
 
     def _is_same_request(self, attempt: Attempt) -> bool:
@@ -115,7 +115,7 @@ class ItemMaker:
             if self._order.regenerate or not self._is_same_request(attempt):
                 continue
             if self._wanted.publish:
-                self._shop.store.publish(_as_stored(attempt), self._wanted.publish)
+                self._shop.store.publish(StoredPicture.of(attempt), self._wanted.publish)
             self._shop.ledger.reviews.make_current(attempt.id)
             return self._made_or_shared(attempt)
         return None
@@ -352,13 +352,3 @@ class ItemMaker:
             cost=cost if free else attempt.cost,
             warnings=attempt.warnings,
         )
-
-
-def _as_stored(attempt: Attempt) -> StoredPicture:
-    return StoredPicture(
-        path=attempt.path or "",
-        digest=attempt.digest or "",
-        width=attempt.width or 0,
-        height=attempt.height or 0,
-        bytes=attempt.bytes or 0,
-    )
