@@ -21,7 +21,7 @@ from imagegen_pipeline.web.options import ServeOptions
 from imagegen_pipeline_tests.web.conftest import WISH, Serve, Served
 
 PATH = "/api/generate-base-image"
-TOKEN = "a-token-of-these-tests-0123456789"
+TOKEN = "a token that opens nothing but these tests".replace(" ", "-")
 ORIGIN = "https://pictures.example"
 
 
