@@ -85,7 +85,8 @@ class Attempt:
     was sent, its seed resolved. Times are seconds since the epoch (UTC), durations seconds,
     money in the currency of the price table; ``cost`` None means unknown, and ``reserved`` is
     what was set aside for it when it was sent under a budget. ``verdict`` (approved, rejected) is
-    what a person said of this very picture.
+    what a person said of this very picture. ``measures`` are what its checks go by (None when it
+    was stored by an older program). ``archive`` is the archive that its file was moved into.
     """
 
     id: int
@@ -126,6 +127,8 @@ class Attempt:
     reported: bool = False
     verdict: str | None = None
     verdict_at: float | None = None
+    measures: dict[str, Any] | None = None
+    archive: str | None = None
 
     @property
     def seconds(self) -> float | None:

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
 )
 
-VERSION = "3"
+VERSION = "4"
 EPOCH_ROW = "lease_epoch"
 """The row of ``about`` that counts the leases."""
 
@@ -51,6 +51,8 @@ items = Table(
     Column("current_attempt", _Id, nullable=True),
     Column("last_attempt", _Id, nullable=False, server_default="0"),  # 0: never tried
     Column("touched", _Id, nullable=False, server_default="0"),  # grows with whatever happens to it
+    Column("stamp", Text),  # of the file that it was read from: unchanged, it is not read again
+    Column("lifted", _Id, nullable=False, server_default="0"),  # attempts to here are forgiven
     Index("items_by_container", "kind", "container"),
     Index("items_by_sequence", "kind", "sequence"),
     Index("items_by_last_attempt", "last_attempt", "position"),
@@ -98,6 +100,8 @@ attempts = Table(
     Column("reported", Boolean, nullable=False),
     Column("verdict", String(10)),  # approved | rejected: what a person said of this very picture
     Column("verdict_at", Float),
+    Column("measures", JSON),  # of the picture as it was decoded: what its checks go by
+    Column("archive", Text),  # the archive that its file was moved into, relative as path is
     Index("attempts_by_item", "item_key", "state"),
     Index("attempts_by_sent", "sent_fingerprint", "state"),
     Index("attempts_by_intent", "item_key", "intent"),
@@ -124,6 +128,15 @@ reuses = Table(
     metadata,
     Column("day", String(10), primary_key=True),  # UTC, as in 2026-01-31
     Column("pictures", Integer, nullable=False),
+)
+
+source_reads = Table(
+    "source_reads",
+    metadata,
+    Column("container", Text, primary_key=True),
+    Column("stamp", Text, nullable=False),  # of the whole source when it was last read
+    Column("cursor", JSON),  # where reading goes on in a source that is read in parts
+    Column("read_at", Float, nullable=False),
 )
 
 leases = Table(

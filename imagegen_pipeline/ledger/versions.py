@@ -21,6 +21,15 @@ _UPGRADES: dict[str, tuple[str, tuple[str, ...]]] = {
             "(SELECT MAX(id) FROM attempts WHERE item_key = items.key), 0)",
         ),
     ),
+    "3": (
+        "4",
+        (
+            "ALTER TABLE items ADD COLUMN stamp TEXT",
+            "ALTER TABLE items ADD COLUMN lifted BIGINT DEFAULT 0 NOT NULL",
+            "ALTER TABLE attempts ADD COLUMN measures JSON",
+            "ALTER TABLE attempts ADD COLUMN archive TEXT",
+        ),
+    ),
 }
 """From each version to the next one, and the statements that bring it there."""
 

@@ -18,9 +18,12 @@ def downgrade(url: str) -> None:
         for index in (*newer, "items_by_last_attempt", "items_by_touched"):
             connection.execute(f"DROP INDEX {index}")
         connection.execute("DROP TABLE reuses")
+        connection.execute("DROP TABLE source_reads")
         for table, column in (
             *(("attempts", "verdict"), ("attempts", "verdict_at")),
+            *(("attempts", "measures"), ("attempts", "archive")),
             *(("items", "last_attempt"), ("items", "touched")),
+            *(("items", "stamp"), ("items", "lifted")),
         ):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("ALTER TABLE attempts DROP COLUMN reserved")
