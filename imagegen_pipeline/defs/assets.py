@@ -1,101 +1,40 @@
 """The assets: sources → prompts and actors → pictures → the table of results."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import dagster as dg
-from pydantic import Field
 
+from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
+from imagegen_pipeline.defs.making import covered_keys, make_base_images, make_images
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
 from imagegen_pipeline.defs.reporting import (
-    BASE_IMAGES,
-    IMAGES,
     LISTED,
     RunlessReporter,
     approved_metadata,
 )
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
 from imagegen_pipeline.defs.running import (
-    PartitionLog,
     done,
-    intent_of,
     refresh_results,
     typed_failure,
 )
 from imagegen_pipeline.defs.versions import (
-    ACTORS_ASSET,
     CODE_VERSION,
-    PROMPTS_ASSET,
     source_event,
 )
-from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
-from imagegen_pipeline.domain.parameters import PromptParameters
+from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.engine import Order
-from imagegen_pipeline.pipeline import Found, Pipeline
+from imagegen_pipeline.pipeline import Found
 from imagegen_pipeline.results import approved_rows, result_rows, write_results
 
 ONE_RUN = dg.BackfillPolicy.single_run()
 SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "results", "approved"
+OWNERS = ["team:pictures"]
+FREE, PAID = {"cost": "free"}, {"cost": "paid"}
+"""Tags by which the UI finds what spends money: ``tag:cost=paid``."""
 
 
-class KeysConfig(dg.Config):
-    """Which partitions of the run's range are meant."""
-
-    keys: list[str] = Field(
-        default_factory=list,
-        description="Only these partitions of the run's range; empty means all of them. The "
-        "others are passed over: what is made is reported as reused, nothing is bought.",
-    )
-
-
-class ImagesConfig(KeysConfig):
-    """How pictures of prompts are made; what is left empty is the users' default."""
-
-    regenerate: bool = Field(
-        False, description="Make pictures anew that are there already: costs money, once a run."
-    )
-    model: str | None = Field(None, description="Duomi's model.")
-    image_size: str | None = Field(None, description="WIDTHxHEIGHT in pixels, such as 1080x1920.")
-    steps: int | None = Field(None, description="Inference steps, 1 to 100.")
-    guidance: float | None = Field(None, description="Guidance scale, 0 to 20.")
-    seed: int | None = Field(
-        None, description="A seed for all; -1 draws one. A regenerate without it draws a new one."
-    )
-    negative_prompt: str | None = Field(None, description="What the pictures should not show.")
-
-    def asks_for_more(self) -> bool:
-        """Whether something else is asked for than what the sources have."""
-        return self.regenerate or self.parameters() != PromptParameters()
-
-    def parameters(self) -> PromptParameters:
-        """The users' defaults with what is set here."""
-        names = ("model", "image_size", "steps", "guidance", "seed", "negative_prompt")
-        given = {name: getattr(self, name) for name in names}
-        return replace(PromptParameters(), **{k: v for k, v in given.items() if v is not None})
-
-
-class BaseImagesConfig(KeysConfig):
-    """How base images are made; what is left empty is the actor's own, or the default."""
-
-    regenerate: bool = Field(
-        False, description="Make base images anew that are there already: costs money, once a run."
-    )
-    width: int | None = Field(None, description="Pixels, in steps of 16.")
-    height: int | None = Field(None, description="Pixels, in steps of 16.")
-    steps: int | None = Field(None, description="Sampling steps.")
-    seed: int | None = Field(
-        None, description="A seed for all; -1 draws one. A regenerate without it draws a new one."
-    )
-
-    def apply(self, actor: Actor) -> Actor:
-        """The actor with what is set here."""
-        names = ("width", "height", "steps", "seed")
-        given = {name: getattr(self, name) for name in names}
-        return replace(actor, **{k: v for k, v in given.items() if v is not None})
-
-
-@dg.asset(group_name=SOURCES, kinds={"python", "sqlite", "json"})
+@dg.asset(group_name=SOURCES, kinds={"python", "sqlite", "json"}, owners=OWNERS, tags=FREE)
 def source_scan(
     context: dg.AssetExecutionContext, pipeline: PipelineResource
 ) -> dg.MaterializeResult[None]:
@@ -142,6 +81,8 @@ def _problem_list(problems: tuple[SourceProblem, ...]) -> str:
     backfill_policy=ONE_RUN,
     group_name=SOURCES,
     kinds={"python"},
+    owners=OWNERS,
+    tags=FREE,
 )
 def prompts(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
@@ -150,7 +91,7 @@ def prompts(
     with typed_failure():
         work = pipeline.get()
         _warn(context, work.scan_prompts())
-        _log_things(context, work.prompts(_meant(context, config)))
+        _log_things(context, work.prompts(config.keys or covered_keys(context, config)))
         yield done()
 
 
@@ -159,6 +100,8 @@ def prompts(
     backfill_policy=ONE_RUN,
     group_name=SOURCES,
     kinds={"python"},
+    owners=OWNERS,
+    tags=FREE,
 )
 def actors(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
@@ -167,7 +110,7 @@ def actors(
     with typed_failure():
         work = pipeline.get()
         _warn(context, work.scan_actors())
-        _log_things(context, work.actors(_meant(context, config)))
+        _log_things(context, work.actors(config.keys or covered_keys(context, config)))
         yield done()
 
 
@@ -192,6 +135,8 @@ def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | 
     code_version=CODE_VERSION,
     group_name=PICTURES,
     kinds={"python", "image"},
+    owners=OWNERS,
+    tags={**PAID, "service": "duomi"},
 )
 def generated_images(
     context: dg.AssetExecutionContext,
@@ -203,17 +148,7 @@ def generated_images(
     prompt that fails is red with its reason, and the others stand.
     """
     with typed_failure():
-        work = pipeline.get()
-        work.use(duomi.client(work))
-        found = work.scan_prompts()
-        log = PartitionLog(context, work, IMAGES, PROMPTS_ASSET)
-        known = work.prompts(_meant(context, config))
-        _report_others(log, config, known, found.problems)
-        if not config.asks_for_more():
-            known = _without_typed_ones(log, known)
-        order = _order(context, work, config)
-        log.run(work.generate_images(known.values(), config.parameters(), order))
-        yield from log.finish()
+        yield from make_images(context, config, pipeline.get(), duomi).finish()
 
 
 @dg.asset(
@@ -223,6 +158,8 @@ def generated_images(
     code_version=CODE_VERSION,
     group_name=PICTURES,
     kinds={"python", "image"},
+    owners=OWNERS,
+    tags={**PAID, "service": "runpod"},
 )
 def actor_base_images(
     context: dg.AssetExecutionContext,
@@ -232,60 +169,7 @@ def actor_base_images(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """A full-body base portrait of each actor, made by FLUX in ComfyUI on RunPod."""
     with typed_failure():
-        work = pipeline.get()
-        work.use(runpod.client(work))
-        found = work.scan_actors()
-        log = PartitionLog(context, work, BASE_IMAGES, ACTORS_ASSET)
-        known = work.actors(_meant(context, config))
-        _report_others(log, config, known, found.problems)
-        asked = [config.apply(actor) for actor in known.values()]
-        for actor in asked:
-            _advise(context, actor)
-        log.run(work.generate_base_images(asked, _order(context, work, config)))
-        yield from log.finish()
-
-
-def _meant(context: dg.AssetExecutionContext, config: KeysConfig) -> list[str]:
-    return config.keys or list(context.partition_keys)
-
-
-def _order(
-    context: dg.AssetExecutionContext, work: Pipeline, config: ImagesConfig | BaseImagesConfig
-) -> Order:
-    return work.order(
-        intent=intent_of(context),
-        regenerate=config.regenerate,
-        seed_given=config.seed is not None,
-    )
-
-
-def _advise(context: dg.AssetExecutionContext, actor: Actor) -> None:
-    for line in description_warnings(actor.description) + size_warnings(actor.width, actor.height):
-        context.log.warning(f"{actor.name}: {line}")
-
-
-def _report_others(
-    log: PartitionLog,
-    config: KeysConfig,
-    known: Mapping[str, Prompt | Actor],
-    problems: Sequence[SourceProblem],
-) -> None:
-    """What the run covers and does not make: keys that are not meant, and absent items."""
-    meant = _meant(log.context, config)
-    log.pass_over([key for key in log.context.partition_keys if key not in set(meant)])
-    unreadable = {problem.location: problem for problem in problems}
-    absent = log.absent([key for key in meant if key not in known], unreadable)
-    for outcome in absent:
-        log.report(outcome)
-
-
-def _without_typed_ones(log: PartitionLog, known: Mapping[str, Prompt]) -> dict[str, Prompt]:
-    """The prompts of sources. A typed prompt has no source that could ask for another picture
-    than the one it was typed for, so what it has is reported as it is.
-    """
-    typed = [key for key, prompt in known.items() if prompt.source == "single_prompt"]
-    reported = set(log.pass_over(typed))
-    return {key: prompt for key, prompt in known.items() if key not in reported}
+        yield from make_base_images(context, config, pipeline.get(), runpod).finish()
 
 
 @dg.asset(
@@ -293,6 +177,8 @@ def _without_typed_ones(log: PartitionLog, known: Mapping[str, Prompt]) -> dict[
     backfill_policy=ONE_RUN,
     group_name=RESULTS_GROUP,
     kinds={"python", "pandas", "parquet"},
+    owners=OWNERS,
+    tags=FREE,
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
     """The table of what happened: one row an attempt, and what in the sources is unreadable."""
@@ -305,6 +191,8 @@ def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]
     backfill_policy=ONE_RUN,
     group_name=APPROVED_GROUP,
     kinds={"python", "pandas", "parquet"},
+    owners=OWNERS,
+    tags=FREE,
 )
 def approved_pictures(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
     """The current pictures that were approved in the gallery, as they are now: what training

@@ -9,6 +9,7 @@ from functools import partial
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
 from imagegen_pipeline.defs.reporting import (
     RESULTS,
@@ -25,6 +26,7 @@ from imagegen_pipeline.interrupts import Interrupts
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.results import result_rows, summary, write_results
 
+StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 LISTED = 50
 """Failed partitions that are listed in the failure itself; all are in the results."""
 _GROUP, _GROUP_SECONDS = 25, 30.0
@@ -41,7 +43,7 @@ def typed_failure() -> Iterator[None]:
         raise dg.Failure(error.sentence, metadata=metadata, allow_retries=False) from error
 
 
-def intent_of(context: dg.AssetExecutionContext) -> str:
+def intent_of(context: StepContext) -> str:
     """Who asks: the backfill or the root run, so that a re-execution is the same intent."""
     root_id = context.run.root_run_id or context.run.run_id
     root = context.instance.get_run_by_id(root_id) or context.run
@@ -88,18 +90,23 @@ class PartitionLog:
 
     def __init__(
         self,
-        context: dg.AssetExecutionContext,
+        context: StepContext,
         pipeline: Pipeline,
         asset: dg.AssetKey,
         source: dg.AssetKey,
+        keys: Sequence[str],
     ) -> None:
         """``source`` is the asset whose partitions ``asset`` is made from; both are as the
-        ledger has them now, so the sources are to be looked at before.
+        ledger has them now, so the sources are to be looked at before. ``keys`` are the
+        partitions that the step covers; in a run over no partitions they are announced here.
         """
         self.context = context
         self._pipeline = pipeline
         self._asset = asset
-        items = pipeline.ledger.items.get(context.partition_keys)
+        self.keys = list(keys)
+        if not (context.has_partition_key or context.has_partition_key_range):
+            self._announce()
+        items = pipeline.ledger.items.get(self.keys)
         self._things = {key: item.thing for key, item in items.items()}
         self._versions = SourceVersions(context.instance, source, list(items))
         present = [item.thing for item in items.values() if not item.gone]
@@ -109,6 +116,19 @@ class PartitionLog:
         self._told: list[int] = []
         self._flushed_at = time.monotonic()
         self.tally = Tally()
+
+    def _announce(self) -> None:
+        """Say which partitions are meant, as Dagster itself does when a run over partitions is
+        made: those that get no event by its end are shown as failed, and no others are.
+        """
+        context = self.context
+        for key in self.keys:
+            event = DagsterEvent.build_asset_materialization_planned_event(
+                context.job_name,
+                str(context.op_handle),
+                AssetMaterializationPlannedData(self._asset, partition=key),
+            )
+            context.instance.report_dagster_event(event, context.run_id)
 
     def run(self, batch: Batch) -> None:
         """Report every outcome. On *terminate*: take nothing new, report what finishes.

@@ -1,0 +1,81 @@
+"""What a run can be told in the launchpad: each field says what it does and what it costs."""
+
+from dataclasses import replace
+
+import dagster as dg
+from pydantic import Field
+
+from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.parameters import PromptParameters
+
+
+class KeysConfig(dg.Config):
+    """Which partitions are meant."""
+
+    keys: list[str] = Field(
+        default_factory=list,
+        description="Only these partitions. In a run over partitions the others are passed over: "
+        "what is made is reported as reused, nothing is bought. In a run over no partitions these "
+        "are all that it makes. Empty means all partitions of the run.",
+    )
+
+
+class PicturesConfig(KeysConfig):
+    """What pictures of prompts and base images have in common."""
+
+    limit: int | None = Field(
+        None,
+        ge=0,
+        description="Make at most so many pictures, the first in the sources' order. What is "
+        "there already, or is free, does not count. Empty: as many as are wanted.",
+    )
+    regenerate: bool = Field(
+        False,
+        description="Make pictures anew that are there already: costs money, once for each run "
+        "and picture; a re-execution of the run buys none again. The old pictures are kept.",
+    )
+    seed: int | None = Field(
+        None,
+        description="A seed for all; -1 draws one for each. A regenerate without it draws a new "
+        "one. Empty: the users' default, or the actor's own.",
+    )
+
+
+class ImagesConfig(PicturesConfig):
+    """How pictures of prompts are made; what is left empty is the users' default."""
+
+    model: str | None = Field(
+        None, description="Duomi's model, such as stabilityai/stable-diffusion-xl-base-1.0."
+    )
+    image_size: str | None = Field(None, description="WIDTHxHEIGHT in pixels, such as 1080x1920.")
+    steps: int | None = Field(None, description="Inference steps, 1 to 100. The default is 20.")
+    guidance: float | None = Field(
+        None, description="How closely the prompt is followed, 0 to 20. The default is 7.5."
+    )
+    negative_prompt: str | None = Field(None, description="What the pictures should not show.")
+
+    def asks_for_more(self) -> bool:
+        """Whether something else is asked for than what the sources have."""
+        return self.regenerate or self.parameters() != PromptParameters()
+
+    def parameters(self) -> PromptParameters:
+        """The users' defaults with what is set here."""
+        names = ("model", "image_size", "steps", "guidance", "seed", "negative_prompt")
+        given = {name: getattr(self, name) for name in names}
+        return replace(PromptParameters(), **{k: v for k, v in given.items() if v is not None})
+
+
+class BaseImagesConfig(PicturesConfig):
+    """How base images are made; what is left empty is the actor's own, or the default."""
+
+    width: int | None = Field(None, description="Pixels, in steps of 16. The default is 1024.")
+    height: int | None = Field(
+        None, description="Pixels, in steps of 16. The default is 1536: full bodies want height."
+    )
+    steps: int | None = Field(None, description="Sampling steps. The default is 25.")
+
+    def apply(self, actor: Actor) -> Actor:
+        """The actor with what is set here."""
+        names = ("width", "height", "steps", "seed")
+        given = {name: getattr(self, name) for name in names}
+        return replace(actor, **{k: v for k, v in given.items() if v is not None})

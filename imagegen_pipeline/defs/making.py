@@ -1,0 +1,143 @@
+"""Pictures made in a Dagster step, whatever asks for them: an asset's run, or a job."""
+
+from collections.abc import Mapping, Sequence
+
+from imagegen_pipeline.defs.configs import (
+    BaseImagesConfig,
+    ImagesConfig,
+    KeysConfig,
+    PicturesConfig,
+)
+from imagegen_pipeline.defs.reporting import BASE_IMAGES, IMAGES
+from imagegen_pipeline.defs.resources import DuomiResource, RunPodResource
+from imagegen_pipeline.defs.running import PartitionLog, StepContext, intent_of
+from imagegen_pipeline.defs.versions import ACTORS_ASSET, PROMPTS_ASSET
+from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
+from imagegen_pipeline.domain.errors import SetupError
+from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
+from imagegen_pipeline.engine import Order, Wanted
+from imagegen_pipeline.pipeline import Pipeline
+
+
+def covered_keys(context: StepContext, config: KeysConfig) -> list[str]:
+    """The partitions of a run, or those that its configuration names in a run over none.
+
+    Raises SetupError when there are neither.
+    """
+    if context.has_partition_key or context.has_partition_key_range:
+        return list(context.partition_keys)
+    if not config.keys:
+        raise SetupError(
+            "The run is about no partition.",
+            remedy="Choose partitions, or name them as keys in the configuration.",
+        )
+    return list(dict.fromkeys(config.keys))
+
+
+def make_images(
+    context: StepContext, config: ImagesConfig, work: Pipeline, duomi: DuomiResource
+) -> PartitionLog:
+    """Make the pictures of the prompts that a step is about; returns what it has reported.
+
+    Raises what stops the whole step, such as MissingKeyError.
+    """
+    work.use(duomi.client(work))
+    found = work.scan_prompts()
+    log = PartitionLog(context, work, IMAGES, PROMPTS_ASSET, covered_keys(context, config))
+    meant = _meant(log, config)
+    known = work.prompts(meant)
+    _report_absent(log, meant, known, found.problems)
+    if not config.asks_for_more():
+        known = _without_typed_ones(log, known)
+    parameters, order = config.parameters(), _order(context, work, config)
+    wanted = [work.wanting.image(one, parameters) for one in known.values()]
+    asked = [known[key] for key in _within_limit(log, work, config, order, wanted)]
+    log.run(work.generate_images(asked, parameters, order))
+    return log
+
+
+def make_base_images(
+    context: StepContext, config: BaseImagesConfig, work: Pipeline, runpod: RunPodResource
+) -> PartitionLog:
+    """Make the base images of the actors that a step is about, as ``make_images``."""
+    work.use(runpod.client(work))
+    found = work.scan_actors()
+    log = PartitionLog(context, work, BASE_IMAGES, ACTORS_ASSET, covered_keys(context, config))
+    meant = _meant(log, config)
+    known = {key: config.apply(actor) for key, actor in work.actors(meant).items()}
+    _report_absent(log, meant, known, found.problems)
+    order = _order(context, work, config)
+    wanted = [work.wanting.base_image(actor) for actor in known.values()]
+    asked = [known[key] for key in _within_limit(log, work, config, order, wanted)]
+    for actor in asked:
+        _advise(context, actor)
+    log.run(work.generate_base_images(asked, order))
+    return log
+
+
+def _order(context: StepContext, work: Pipeline, config: PicturesConfig) -> Order:
+    return work.order(
+        intent=intent_of(context),
+        regenerate=config.regenerate,
+        seed_given=config.seed is not None,
+    )
+
+
+def _advise(context: StepContext, actor: Actor) -> None:
+    for line in description_warnings(actor.description) + size_warnings(actor.width, actor.height):
+        context.log.warning(f"{actor.name}: {line}")
+
+
+def _meant(log: PartitionLog, config: KeysConfig) -> list[str]:
+    """The keys that are to be made; the others that the run covers are passed over."""
+    if not config.keys:
+        return log.keys
+    meant = set(config.keys)
+    log.pass_over([key for key in log.keys if key not in meant])
+    return config.keys
+
+
+def _report_absent(
+    log: PartitionLog,
+    meant: Sequence[str],
+    known: Mapping[str, Prompt | Actor],
+    problems: Sequence[SourceProblem],
+) -> None:
+    unreadable = {problem.location: problem for problem in problems}
+    for outcome in list(log.absent([key for key in meant if key not in known], unreadable)):
+        log.report(outcome)
+
+
+def _without_typed_ones(log: PartitionLog, known: Mapping[str, Prompt]) -> dict[str, Prompt]:
+    """The prompts of sources. A typed prompt has no source that could ask for another picture
+    than the one it was typed for, so what it has is reported as it is.
+    """
+    typed = [key for key, prompt in known.items() if prompt.source == "single_prompt"]
+    reported = set(log.pass_over(typed))
+    return {key: prompt for key, prompt in known.items() if key not in reported}
+
+
+def _within_limit(
+    log: PartitionLog,
+    work: Pipeline,
+    config: PicturesConfig,
+    order: Order,
+    wanted: Sequence[Wanted],
+) -> list[str]:
+    """The keys that are made in a run with a limit; the rest is passed over.
+
+    What an earlier run of the same intent has bought counts, so that a re-execution of a run
+    with a limit buys no more than was allowed.
+    """
+    keys = [one.key for one in wanted]
+    if config.limit is None:
+        return keys
+    fates = work.foresee(wanted, regenerate=config.regenerate).fates
+    own = work.ledger.attempts.of_run(order.intent)
+    bought = {attempt.item_key for attempt in own if attempt.shared_from is None}
+    to_buy = [key for key in keys if fates[key] == "make" and key not in bought]
+    left_out = set(to_buy[max(config.limit - len(bought), 0) :])
+    if left_out:
+        log.context.log.info(f"The limit of {config.limit} leaves out {len(left_out)}.")
+    log.pass_over([key for key in keys if key in left_out])
+    return [key for key in keys if key not in left_out]
