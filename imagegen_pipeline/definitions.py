@@ -3,14 +3,15 @@
 import dagster as dg
 
 from imagegen_pipeline.defs.assets import ASSETS
+from imagegen_pipeline.defs.automation import automation_sensor
 from imagegen_pipeline.defs.collecting import collect_sensor
+from imagegen_pipeline.defs.jobs import JOBS, SCHEDULES
 from imagegen_pipeline.defs.resources import (
     DuomiResource,
     PipelineResource,
     RunPodResource,
     key_variable,
 )
-from imagegen_pipeline.defs.sensors import SENSORS
 from imagegen_pipeline.defs.watching import sources_sensor
 from imagegen_pipeline.settings import load_settings
 
@@ -18,7 +19,9 @@ _settings = load_settings()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    sensors=[*SENSORS, collect_sensor, sources_sensor],
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    sensors=[automation_sensor, collect_sensor, sources_sensor],
     resources={
         "pipeline": PipelineResource(),
         "duomi": DuomiResource(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from imagegen_pipeline.defs.automation import due
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
 from imagegen_pipeline.defs.making import covered_keys, make_base_images, make_images
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
@@ -26,10 +27,12 @@ from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.pipeline import Found
 from imagegen_pipeline.results import approved_rows, result_rows, write_results
+from imagegen_pipeline.settings import load_settings
 
 ONE_RUN = dg.BackfillPolicy.single_run()
 SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "results", "approved"
 OWNERS = ["team:pictures"]
+DUE = due(backlog=load_settings().sensor_backlog == "launch")
 FREE, PAID = {"cost": "free"}, {"cost": "paid"}
 """Tags by which the UI finds what spends money: ``tag:cost=paid``."""
 
@@ -133,6 +136,7 @@ def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | 
     backfill_policy=ONE_RUN,
     deps=[prompts],
     code_version=CODE_VERSION,
+    automation_condition=DUE,
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
@@ -156,6 +160,7 @@ def generated_images(
     backfill_policy=ONE_RUN,
     deps=[actors],
     code_version=CODE_VERSION,
+    automation_condition=DUE,
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,

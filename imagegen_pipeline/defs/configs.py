@@ -10,13 +10,13 @@ from imagegen_pipeline.domain.parameters import PromptParameters
 
 
 class KeysConfig(dg.Config):
-    """Which partitions are meant."""
+    """Which partitions are made."""
 
     keys: list[str] = Field(
         default_factory=list,
-        description="Only these partitions. In a run over partitions the others are passed over: "
-        "what is made is reported as reused, nothing is bought. In a run over no partitions these "
-        "are all that it makes. Empty means all partitions of the run.",
+        description="Exactly these partitions, the run's own or others. Those of the run that are "
+        "not named are passed over: what is made is reported as reused, nothing is bought. Empty "
+        "means the run's own partitions.",
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import dagster as dg
+
 from imagegen_pipeline.defs.configs import (
     BaseImagesConfig,
     ImagesConfig,
@@ -10,28 +12,42 @@ from imagegen_pipeline.defs.configs import (
 )
 from imagegen_pipeline.defs.reporting import BASE_IMAGES, IMAGES
 from imagegen_pipeline.defs.resources import DuomiResource, RunPodResource
-from imagegen_pipeline.defs.running import PartitionLog, StepContext, intent_of
+from imagegen_pipeline.defs.running import (
+    PartitionLog,
+    StepContext,
+    Tally,
+    intent_of,
+    own_partitions,
+)
 from imagegen_pipeline.defs.versions import ACTORS_ASSET, PROMPTS_ASSET
 from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
-from imagegen_pipeline.domain.errors import SetupError
+from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, SetupError
+from imagegen_pipeline.domain.generation import ServiceName
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.engine import Order, Wanted
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.remaking import Part
+
+ASSETS_OF: Mapping[ServiceName, tuple[dg.AssetKey, dg.AssetKey]] = {
+    "duomi": (IMAGES, PROMPTS_ASSET),
+    "runpod": (BASE_IMAGES, ACTORS_ASSET),
+}
+"""The asset of each service's pictures, and the one that they are made from."""
+_FOR_LATER = (BudgetReachedError.kind, DayLimitError.kind)
 
 
 def covered_keys(context: StepContext, config: KeysConfig) -> list[str]:
-    """The partitions of a run, or those that its configuration names in a run over none.
+    """The run's own partitions, and those beyond them that its configuration names.
 
     Raises SetupError when there are neither.
     """
-    if context.has_partition_key or context.has_partition_key_range:
-        return list(context.partition_keys)
-    if not config.keys:
+    keys = list(dict.fromkeys([*own_partitions(context), *config.keys]))
+    if not keys:
         raise SetupError(
             "The run is about no partition.",
             remedy="Choose partitions, or name them as keys in the configuration.",
         )
-    return list(dict.fromkeys(config.keys))
+    return keys
 
 
 def make_images(
@@ -141,3 +157,31 @@ def _within_limit(
         log.context.log.info(f"The limit of {config.limit} leaves out {len(left_out)}.")
     log.pass_over([key for key in keys if key in left_out])
     return [key for key in keys if key not in left_out]
+
+
+def make_orders(
+    context: StepContext,
+    work: Pipeline,
+    orders: Sequence[Part],
+    services: Mapping[ServiceName, DuomiResource | RunPodResource],
+) -> None:
+    """Make what a job has planned. What a budget or a day's limit leaves over is left to the
+    next time: it is no failure. Raises the failure of what failed, at the end.
+    """
+    tally = Tally()
+    log = None
+    for part in orders:
+        work.use(services[part.service].client(work))
+        asset, source = ASSETS_OF[part.service]
+        keys = [one.key for one in part.wanted]
+        log = PartitionLog(context, work, asset, source, keys, tally=tally)
+        log.run(work.make(part.service, part.wanted, part.order))
+    if log is None:
+        context.log.info("There is nothing to make.")
+        return
+    left = [one for one in tally.failed if one.error_kind in _FOR_LATER]
+    if left:
+        context.log.warning(f"{len(left)} are left for another day: {left[0].reason}")
+    tally.failed = [one for one in tally.failed if one not in left]
+    log.refresh_results()
+    log.raise_failures()

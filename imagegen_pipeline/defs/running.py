@@ -52,6 +52,13 @@ def intent_of(context: StepContext) -> str:
     return tags.get("dagster/root_backfill_id") or tags.get("dagster/backfill") or root_id
 
 
+def own_partitions(context: StepContext) -> list[str]:
+    """The partitions that Dagster has made the run for: one, a range, or none."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return list(context.partition_keys)
+    return []
+
+
 def done(counts: Mapping[str, int] | None = None) -> dg.MaterializeResult[None]:
     """The step's output, by which what is downstream goes on, without an event of its own.
 
@@ -95,17 +102,19 @@ class PartitionLog:
         asset: dg.AssetKey,
         source: dg.AssetKey,
         keys: Sequence[str],
+        *,
+        tally: Tally | None = None,
     ) -> None:
         """``source`` is the asset whose partitions ``asset`` is made from; both are as the
         ledger has them now, so the sources are to be looked at before. ``keys`` are the
-        partitions that the step covers; in a run over no partitions they are announced here.
+        partitions that the step covers; those that are not the run's own are announced here.
+        ``tally`` is that of the whole step, where it has several such logs.
         """
         self.context = context
         self._pipeline = pipeline
         self._asset = asset
         self.keys = list(keys)
-        if not (context.has_partition_key or context.has_partition_key_range):
-            self._announce()
+        self._announce(set(own_partitions(context)))
         items = pipeline.ledger.items.get(self.keys)
         self._things = {key: item.thing for key, item in items.items()}
         self._versions = SourceVersions(context.instance, source, list(items))
@@ -115,20 +124,22 @@ class PartitionLog:
         self._versions.read()
         self._told: list[int] = []
         self._flushed_at = time.monotonic()
-        self.tally = Tally()
+        self.tally = tally or Tally()
 
-    def _announce(self) -> None:
-        """Say which partitions are meant, as Dagster itself does when a run over partitions is
-        made: those that get no event by its end are shown as failed, and no others are.
+    def _announce(self, own: set[str]) -> None:
+        """Say which partitions are meant, as Dagster does of the run's ``own`` when it makes the
+        run: if it fails, those that got no event are shown as failed, and no others are.
         """
         context = self.context
-        for key in self.keys:
+        is_asset = isinstance(context, dg.AssetExecutionContext)
+        op = context.op_execution_context if is_asset else context
+        for key in [key for key in self.keys if key not in own]:
             event = DagsterEvent.build_asset_materialization_planned_event(
-                context.job_name,
-                str(context.op_handle),
+                op.job_name,
+                str(op.op_handle),
                 AssetMaterializationPlannedData(self._asset, partition=key),
             )
-            context.instance.report_dagster_event(event, context.run_id)
+            context.instance.report_dagster_event(event, op.run_id)
 
     def run(self, batch: Batch) -> None:
         """Report every outcome. On *terminate*: take nothing new, report what finishes.
@@ -145,7 +156,7 @@ class PartitionLog:
                 self._flush()
             if interrupts.happened:
                 self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
-                self._refresh_here()
+                self.refresh_results()
         if interrupts.happened:
             _interrupt()
 
@@ -210,24 +221,28 @@ class PartitionLog:
             self._told = []
 
     def finish(self) -> Iterator[dg.MaterializeResult[None]]:
-        """The step's end: its output, or the failure that names what failed.
+        """The end of an asset's step: its output, or the failure that names what failed.
 
         The results are refreshed here when no step downstream will do it.
         """
+        if self.tally.failed or not self._results_follow():
+            self.refresh_results()
+        self.raise_failures()
+        yield done(self.tally.counts)
+
+    def raise_failures(self) -> None:
+        """Say how it went; raises the failure that names what failed."""
         counts = self.tally.counts
         self.context.log.info(", ".join(f"{n} {status}" for status, n in counts.items()))
         if self.tally.failed:
-            self._refresh_here()
             raise self._failure()
-        if not self._results_follow():
-            self._refresh_here()
-        yield done(counts)
 
     def _results_follow(self) -> bool:
         selection = self.context.run.asset_selection
         return selection is None or RESULTS in selection
 
-    def _refresh_here(self) -> None:
+    def refresh_results(self) -> None:
+        """Write the table of results anew, and report it."""
         metadata = refresh_results(self._pipeline)
         self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata))
 

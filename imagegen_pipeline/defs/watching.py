@@ -43,7 +43,7 @@ def sources_sensor(
         if missing:
             add.append(partitions.build_add_request(missing))
     things, cursor = _touched(work, context.cursor)
-    events = changed_sources(context.instance, things)
+    events = changed_sources(context.instance, things, new=True)
     added = sum(len(request.partition_keys) for request in add)
     return dg.SensorResult(
         skip_reason=f"{added} new and {len(events)} changed in the sources.",

@@ -9,6 +9,7 @@ it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at wo
 from imagegen_pipeline.ledger.attempts import AttemptBook
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.decisions import Decision, DecisionBook, HeldItem
+from imagegen_pipeline.ledger.failures import FailureBook
 from imagegen_pipeline.ledger.gallery import Card, Filter, GalleryBook, PictureState, Totals
 from imagegen_pipeline.ledger.items import Item, ItemBook, ScanChange
 from imagegen_pipeline.ledger.leases import LeaseBook
@@ -19,6 +20,7 @@ __all__ = [
     "Card",
     "Decision",
     "DecisionBook",
+    "FailureBook",
     "Filter",
     "GalleryBook",
     "HeldItem",
@@ -44,6 +46,7 @@ class Ledger:
         self.leases = LeaseBook(self._database)
         self.attempts = AttemptBook(self._database, self.leases)
         self.decisions = DecisionBook(self._database)
+        self.failures = FailureBook(self._database)
         self.reviews = ReviewBook(self._database)
         self.gallery = GalleryBook(self._database)
 

@@ -13,6 +13,7 @@ from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts, items
 
 COLUMNS = list(attempts.c)
+_CHUNK = 500
 
 
 class AttemptQueries:
@@ -40,6 +41,20 @@ class AttemptQueries:
         )
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]
+
+    def newest(self, item_keys: Sequence[str]) -> dict[str, Attempt]:
+        """The newest attempt of each item that has any, however it ended."""
+        found: dict[str, Attempt] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(item_keys), _CHUNK):
+                query = (
+                    select(*COLUMNS)
+                    .join(items, items.c.last_attempt == attempts.c.id)
+                    .where(items.c.key.in_(item_keys[start : start + _CHUNK]))
+                )
+                for row in connection.execute(query):
+                    found[row.item_key] = to_attempt(row)
+        return found
 
     def open(self, item_key: str) -> list[Attempt]:
         """The item's attempts that have not ended, oldest first."""

@@ -28,9 +28,14 @@ class Dagster:
         *select: str,
         keys: Sequence[str] = (),
         config: dict[str, Any] | None = None,
+        scattered: bool = False,
         **more: Any,
     ) -> dg.ExecuteInProcessResult:
-        """One run over the range from the first to the last of ``keys``."""
+        """One run over the range from the first to the last of ``keys``; if ``scattered``, for
+        the first of them, with all in its configuration.
+        """
+        if scattered:
+            config, keys = {**(config or {}), "keys": list(keys)}, keys[:1]
         from imagegen_pipeline.definitions import defs
 
         ops: dict[str, Any] = {}
@@ -51,6 +56,21 @@ class Dagster:
             asset_selection=[dg.AssetKey(name) for name in select],
             partition_key=keys[0] if len(keys) == 1 else None,
             tags=tags,
+            raise_on_error=False,
+            **more,
+        )
+
+    def launch(
+        self, job: str, config: dict[str, Any] | None = None, **more: Any
+    ) -> dg.ExecuteInProcessResult:
+        """A job of the code location, with the configuration of its one op."""
+        from imagegen_pipeline.definitions import defs
+
+        definition = defs.resolve_job_def(job)
+        (op,) = definition.graph.node_dict
+        return definition.execute_in_process(
+            run_config={"ops": {op: {"config": config or {}}}},
+            instance=self.instance,
             raise_on_error=False,
             **more,
         )

@@ -1,0 +1,192 @@
+"""Jobs that a person or a schedule launches: retry what failed, refresh what is out of date,
+collect what was sent, and make the picture of a typed prompt.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from pydantic import Field
+
+from imagegen_pipeline.defs.configs import ImagesConfig
+from imagegen_pipeline.defs.making import make_images, make_orders
+from imagegen_pipeline.defs.partitions import PROMPTS, add_missing
+from imagegen_pipeline.defs.reporting import RunlessReporter
+from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
+from imagegen_pipeline.defs.running import intent_of, typed_failure
+from imagegen_pipeline.due import Due, failed_items, refreshing, retrying, stale_items
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.sources.typed_prompts import typed_prompt
+
+PAID, FREE = {"cost": "paid"}, {"cost": "free"}
+
+
+class RetryConfig(dg.Config):
+    """Which of the failed are tried again."""
+
+    keys: list[str] = Field(
+        default_factory=list, description="Only these of the failed; empty means all of them."
+    )
+    limit: int | None = Field(None, ge=0, description="Try at most so many; empty: all.")
+    at_once: bool = Field(
+        False,
+        description="Do not wait for the pauses (an hour, six, a day after each failure in a row), "
+        "and try once more what is final after the fourth. A person's word: no schedule sets it.",
+    )
+
+
+class RefreshConfig(dg.Config):
+    """What is made anew."""
+
+    limit: int | None = Field(None, ge=0, description="Make at most so many; empty: all.")
+    missing: bool = Field(
+        False, description="Make what has no picture yet too, not only what is out of date."
+    )
+
+
+class PromptConfig(ImagesConfig):
+    """A prompt typed here, and how its picture is made."""
+
+    prompt: str = Field(description="What the picture is to show.")
+
+
+@dg.op(tags=PAID, description="Tries what failed once more, as it was asked for.")
+def try_again(
+    context: dg.OpExecutionContext,
+    config: RetryConfig,
+    pipeline: PipelineResource,
+    duomi: DuomiResource,
+    runpod: RunPodResource,
+) -> None:
+    """Try what failed once more: the pictures that come are events of their partitions."""
+    with typed_failure():
+        work = _looked(pipeline)
+        due = failed_items(work, among=config.keys, at_once=config.at_once)
+        chosen = due.now[: config.limit]
+        _say(context, due, chosen)
+        orders = retrying(work, chosen, intent=intent_of(context))
+        make_orders(context, work, orders, {"duomi": duomi, "runpod": runpod})
+
+
+@dg.op(tags=PAID, description="Makes the pictures anew whose prompt or actor has changed.")
+def make_up_to_date(
+    context: dg.OpExecutionContext,
+    config: RefreshConfig,
+    pipeline: PipelineResource,
+    duomi: DuomiResource,
+    runpod: RunPodResource,
+) -> None:
+    """Make what is out of date, until all is made or the day's budget is reached."""
+    with typed_failure():
+        work = _looked(pipeline)
+        due = stale_items(work, missing=config.missing)
+        chosen = due.now[: config.limit]
+        _say(context, due, chosen)
+        orders = refreshing(work, chosen, intent=intent_of(context))
+        make_orders(context, work, orders, {"duomi": duomi, "runpod": runpod})
+
+
+@dg.op(tags=FREE, description="Brings home what was sent and is done; sends nothing.")
+def bring_home(context: dg.OpExecutionContext, pipeline: PipelineResource) -> None:
+    """Bring home what was sent and is done, and report what Dagster has not heard of."""
+    with typed_failure():
+        work = pipeline.get()
+        reporter = RunlessReporter(context.instance, work)
+        after = 0
+        while unfinished := work.ledger.attempts.unfinished(after=after):
+            with work.collect(after=after) as batch:
+                for outcome in batch:
+                    reporter.report(outcome)
+                    said = outcome.path or outcome.reason
+                    context.log.info(f"{outcome.item_key} {outcome.status}: {said}")
+            after = unfinished[-1].id
+        context.log.info(f"{reporter.report_missed()} reported late.")
+
+
+@dg.op(tags=PAID, description="Registers a typed prompt as a partition and makes its picture.")
+def make_one(
+    context: dg.OpExecutionContext,
+    config: PromptConfig,
+    pipeline: PipelineResource,
+    duomi: DuomiResource,
+) -> None:
+    """Register a typed prompt as a partition and make its picture; the same text is reused."""
+    with typed_failure():
+        work = pipeline.get()
+        prompt = typed_prompt(config.prompt)
+        work.register(prompt)
+        add_missing(context.instance, PROMPTS, [prompt.key])
+        asked = config.model_copy(update={"keys": [prompt.key]})
+        log = make_images(context, asked, work, duomi)
+        log.refresh_results()
+        log.raise_failures()
+        context.add_output_metadata(
+            {"partition": prompt.key, "gallery": _gallery(work, prompt.key)}
+        )
+
+
+def _gallery(work: Pipeline, key: str) -> dg.MetadataValue:
+    return dg.MetadataValue.url(f"{work.settings.gallery_url}/picture/{key}")
+
+
+def _looked(pipeline: PipelineResource) -> Pipeline:
+    """The pipeline, with its sources as they are now."""
+    work = pipeline.get()
+    work.scan_prompts()
+    work.scan_actors()
+    return work
+
+
+def _say(context: dg.OpExecutionContext, due: Due, chosen: Sequence[str]) -> None:
+    context.log.info(
+        f"{len(chosen)} are due of {len(due.now)}; {len(due.paused)} wait for their next try."
+    )
+    for key in due.final:
+        context.log.warning(
+            f"{key} has failed again and again and is not tried any more by itself. When its "
+            f"cause is gone: imagegen resolve {key} --lift."
+        )
+
+
+@dg.job(tags=PAID, description="Tries everything once more that failed, within its patience.")
+def retry_failed() -> None:
+    """Tries everything once more that failed."""
+    try_again()
+
+
+@dg.job(tags=PAID, description="Makes anew whatever is out of date, within the day's budget.")
+def refresh_stale() -> None:
+    """Makes anew whatever is out of date."""
+    make_up_to_date()
+
+
+@dg.job(tags=FREE, description="Brings home what was sent and is done. Costs nothing.")
+def collect_outstanding() -> None:
+    """Brings home what was sent."""
+    bring_home()
+
+
+@dg.job(tags=PAID, description="Makes the picture of a prompt that is typed in the launchpad.")
+def picture_of_a_prompt() -> None:
+    """Makes the picture of a typed prompt."""
+    make_one()
+
+
+JOBS = [retry_failed, refresh_stale, collect_outstanding, picture_of_a_prompt]
+SCHEDULES = [
+    dg.ScheduleDefinition(
+        name="hourly_retry",
+        job=retry_failed,
+        cron_schedule="17 * * * *",
+        execution_timezone="UTC",
+        description="Tries what failed once more, after pauses that grow, and at most four times "
+        "in a row. Off until it is switched on: it buys pictures.",
+    ),
+    dg.ScheduleDefinition(
+        name="nightly_refresh",
+        job=refresh_stale,
+        cron_schedule="0 3 * * *",
+        execution_timezone="UTC",
+        description="Makes anew what is out of date, within IMAGEGEN_BUDGET_DAY (days are UTC). "
+        "Off until it is switched on: it buys pictures.",
+    ),
+]

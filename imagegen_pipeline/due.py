@@ -1,0 +1,88 @@
+"""What nobody watches may make: what failed, and what is out of date, within its patience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from imagegen_pipeline.domain.patience import Standing
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.remaking import NO_CHANGE, How, Part, plan_remaking
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Keys by how they stand: to be made now, waiting for their next try, and those that only a
+    person lifts.
+    """
+
+    now: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)
+    final: list[str] = field(default_factory=list)
+
+
+def failed_items(pipeline: Pipeline, *, among: Sequence[str] = (), at_once: bool = False) -> Due:
+    """Items whose newest attempt failed (``among`` these, if any are named). ``at_once`` is a
+    person's word: what is paused or final is due too.
+    """
+    failing = pipeline.ledger.failures.failing()
+    keys = [key for key in failing if not among or key in set(among)]
+    return Due(now=keys) if at_once else in_patience(pipeline, keys)
+
+
+def stale_items(pipeline: Pipeline, *, missing: bool = False) -> Due:
+    """Items whose picture was made from an older text, and with ``missing`` those that have
+    none; in their order.
+    """
+    keys = pipeline.out_of_date()
+    if missing:
+        made = {attempt.item_key for attempt in pipeline.ledger.attempts.all_current()}
+        present = [*pipeline.ledger.items.keys("prompt"), *pipeline.ledger.items.keys("actor")]
+        keys += [key for key in present if key not in made]
+    return in_patience(pipeline, keys)
+
+
+def in_patience(pipeline: Pipeline, keys: Iterable[str]) -> Due:
+    """``keys`` by how they stand. Failures at another request than the item's present one do not
+    count: whoever edits a prompt starts anew.
+    """
+    wanted = list(keys)
+    failures = pipeline.ledger.failures.of(wanted)
+    newest = pipeline.ledger.attempts.newest(list(failures))
+    items = pipeline.ledger.items.get(failures)
+    now = pipeline.workshop.clock.now()
+    due = Due()
+    lists = {Standing.DUE: due.now, Standing.PAUSED: due.paused, Standing.FINAL: due.final}
+    for key in wanted:
+        standing = Standing.DUE
+        if key in failures:
+            is_same = pipeline.wanting.made_from(newest[key], items[key].thing) is not None
+            standing = failures[key].standing(now) if is_same else Standing.DUE
+        lists[standing].append(key)
+    return due
+
+
+def retrying(pipeline: Pipeline, keys: Sequence[str], *, intent: str) -> list[Part]:
+    """What is asked of the engine for what failed: the same again, or what its source asks for
+    now where that has changed since.
+    """
+    newest = pipeline.ledger.attempts.newest(keys)
+    items = pipeline.ledger.items.get(keys)
+    changed = [
+        key for key in keys if pipeline.wanting.made_from(newest[key], items[key].thing) is None
+    ]
+    same = [key for key in keys if key not in set(changed)]
+    again = plan_remaking(pipeline, same, how=How.RETRY, change=NO_CHANGE, intent=intent)
+    return [*again.parts, *refreshing(pipeline, changed, intent=intent)]
+
+
+def refreshing(pipeline: Pipeline, keys: Sequence[str], *, intent: str) -> list[Part]:
+    """What is asked of the engine for items as their sources have them now."""
+    items = pipeline.ledger.items.get(keys)
+    wanted = [pipeline.wanting.by_default(item.thing) for item in items.values()]
+    order = pipeline.order(intent=intent)
+    services = dict.fromkeys(one.request.service for one in wanted)
+    return [
+        Part(name, order, tuple(one for one in wanted if one.request.service == name))
+        for name in services
+    ]
