@@ -167,6 +167,7 @@ def choose(pipeline: Pipeline, attempt_id: int) -> Attempt:
         )
     try:
         item = pipeline.ledger.items.get([attempt.item_key])[attempt.item_key]
+        pipeline.workshop.bring_back(attempt)  # an old one may lie in an archive
         target = pipeline.wanting.as_sent(attempt, item.thing).publish
         if target is not None:
             pipeline.store.publish(StoredPicture.of(attempt), target)
@@ -200,7 +201,7 @@ def _known(pipeline: Pipeline, keys: Sequence[str]) -> Iterator[tuple[str, _Know
 def _brought(pipeline: Pipeline, known: _Known, intent: str) -> Outcome | None:
     """The picture that this very click has brought to an item, before a restart say."""
     for attempt in known.history:
-        if attempt.intent == intent and pipeline.workshop.has_picture(attempt):
+        if attempt.intent == intent and pipeline.workshop.bring_back(attempt):
             path = str(pipeline.picture_path(attempt))
             return Outcome(attempt.item_key, Status.REUSED, attempt=attempt, path=path)
     return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
 
 from imagegen_pipeline.domain.prices import EXAMPLE
 
@@ -46,3 +47,17 @@ def is_one_word(key: SecretStr) -> bool:
     """Whether a secret is one word of printable ASCII, but for blanks around it."""
     word = key.get_secret_value().strip()
     return bool(word) and all("!" <= char <= "~" for char in word)
+
+
+def _secret_address(value: SecretStr) -> SecretStr:
+    """An address that itself is a secret, without blanks around it; a ValueError, which does not
+    repeat it, for what is none.
+    """
+    address = value.get_secret_value().strip()
+    if not is_one_word(value) or not is_address(address, ("http", "https")):
+        raise ValueError("an address that begins with http:// or https:// is wanted")
+    return SecretStr(address)
+
+
+SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
+"""An address that whoever knows it can use."""

@@ -31,7 +31,13 @@ from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
 from imagegen_pipeline.domain.generation import ServiceName
 from imagegen_pipeline.domain.limits import Budget, Limits, parse_budget, parse_limit
 from imagegen_pipeline.domain.prices import Prices, parse_prices
-from imagegen_pipeline.setting_values import is_address, is_one_word, price_file_text, split_commas
+from imagegen_pipeline.setting_values import (
+    SecretAddress,
+    is_address,
+    is_one_word,
+    price_file_text,
+    split_commas,
+)
 
 SIMULATED_DUOMI_KEY = "simulated-duomi-key"
 SIMULATED_RUNPOD_KEY = "simulated-runpod-key"
@@ -148,6 +154,8 @@ class Settings(BaseSettings):
     cors: CommaList = Field((), validation_alias="IMAGEGEN_CORS")
     dagster_url: str = Field("http://127.0.0.1:3000", validation_alias="IMAGEGEN_DAGSTER_URL")
     gallery_url: str = Field("http://127.0.0.1:8000", validation_alias="IMAGEGEN_GALLERY_URL")
+    backup_path: Path | None = Field(None, validation_alias="IMAGEGEN_BACKUP_DIR")
+    failure_webhook: SecretAddress | None = Field(None, validation_alias="IMAGEGEN_FAILURE_WEBHOOK")
     dagster_home: str = Field("", validation_alias="DAGSTER_HOME")
     simulator_setting: str = Field("", validation_alias="IMAGEGEN_SIMULATOR")
 
@@ -283,6 +291,13 @@ class Settings(BaseSettings):
         if self.simulator or self.log_path is None:
             return self.data_dir / "logs"
         return self._resolve(self.log_path)
+
+    @cached_property
+    def backup_dir(self) -> Path | None:
+        """Where backups go; with the simulator on, in the folder of what is simulated."""
+        if self.simulator:
+            return self.data_dir / "backup"
+        return None if self.backup_path is None else self._resolve(self.backup_path)
 
     @cached_property
     def ledger_url(self) -> str:

@@ -11,12 +11,15 @@ from typing import IO, Any
 
 import click
 
+from imagegen_pipeline.cli.backup import backup
 from imagegen_pipeline.cli.base_image import base_image
+from imagegen_pipeline.cli.clean_up import clean_up
 from imagegen_pipeline.cli.collect import collect
 from imagegen_pipeline.cli.environment import env
 from imagegen_pipeline.cli.generate import generate
 from imagegen_pipeline.cli.models import models
 from imagegen_pipeline.cli.resolve import resolve
+from imagegen_pipeline.cli.restore import restore
 from imagegen_pipeline.cli.results import results
 from imagegen_pipeline.cli.serve import serve
 from imagegen_pipeline.cli.sync import sync
@@ -84,6 +87,9 @@ for command in (
     models,
     results,
     serve,
+    clean_up,
+    backup,
+    restore,
     simulate,
     env,
 ):

@@ -77,7 +77,7 @@ class ItemMaker:
             attempt = self._book.current(self._wanted.key)
             if attempt is not None and not self._is_same_request(attempt):
                 return None
-        if attempt is None or not self._shop.has_picture(attempt):
+        if attempt is None or not self._shop.bring_back(attempt):
             return None
         publish = self._wanted.publish
         if publish and not self._shop.store.absolute(publish).exists():
@@ -217,7 +217,7 @@ class ItemMaker:
         if not self._may_share:
             return None
         for other in self._book.same_picture(self._wanted.request.fingerprint):
-            if not self._shop.has_picture(other):
+            if not self._shop.bring_back(other):
                 continue
             attempt = self._plan(self._wanted.request.seed, shared_from=other.id)
             try:
@@ -279,12 +279,8 @@ class ItemMaker:
         """
         request, last = self._wanted.request, self._last()
         retried = last if last is not None and last.state is not State.STORED else None
-        left = self._last_that_left()
-        doubled = left is not None and (
-            left.state is State.UNKNOWN
-            or left.error_kind == OutcomeUnknownError.kind  # a person had it sent again
-            or (left.possible_double_charge and left.state is not State.STORED)
-        )
+        key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
+        doubled = self._book.may_be_billed(key, fingerprint, intent=self._intent)
         draws = not request.seed_is_fixed or (self._order.regenerate and not self._order.seed_given)
         if not draws:
             return request.seed, doubled

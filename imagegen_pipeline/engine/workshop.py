@@ -6,8 +6,10 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from imagegen_pipeline.archives import bring_back, read_picture
 from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, ServiceName
 from imagegen_pipeline.domain.limits import Budget, Limits
@@ -81,14 +83,48 @@ class Workshop:
         return self.prices.reserve(request, max(self.deadlines.run, LEAST_RUN_SECONDS))
 
     def has_picture(self, attempt: Attempt) -> bool:
-        """Whether the attempt's picture lies on disk as recorded, and counts here: a simulated
-        one never counts in live work.
+        """Whether the attempt's picture lies on disk as recorded, or in an archive, and counts
+        here: a simulated one never counts in live work.
+
+        Raises UnreadableError when its file, or the archive that it was moved into, cannot be
+        read: it may be a paid picture, so nothing is bought in its place.
         """
-        if attempt.path is None or attempt.digest is None:
+        return self._is_on_disk(attempt) or self._archived(attempt) is not None
+
+    def bring_back(self, attempt: Attempt) -> bool:
+        """As ``has_picture``; its file is at its place then, taken out of its archive if need be.
+
+        Raises NameTakenError too, when another file lies there, and StoreError.
+        """
+        if self._is_on_disk(attempt):
+            return True
+        archived = self._archived(attempt)
+        if archived is None:
             return False
-        if attempt.simulated and not self.simulated:
+        archive, digest = archived
+        bring_back(archive, self.store.absolute(attempt.path or ""), digest)
+        return True
+
+    def _is_on_disk(self, attempt: Attempt) -> bool:
+        if attempt.path is None or attempt.digest is None or not self._counts(attempt):
             return False
         return self.store.matches(attempt.path, attempt.digest)
+
+    def _counts(self, attempt: Attempt) -> bool:
+        return self.simulated or not attempt.simulated
+
+    def _archived(self, attempt: Attempt) -> tuple[Path, str] | None:
+        """The archive that has the picture whole, and its digest. It may have been put away since
+        the attempt was read, so the ledger is asked anew.
+        """
+        if attempt.path is None or not self._counts(attempt):
+            return None
+        for now in self.ledger.attempts.get([attempt.id]):
+            if now.archive is not None and now.digest is not None:
+                archive = self.store.absolute(now.archive)
+                read_picture(archive, now.digest)
+                return archive, now.digest
+        return None
 
 
 @dataclass(frozen=True, slots=True)

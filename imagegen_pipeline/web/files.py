@@ -67,27 +67,41 @@ def original(
 def thumbnail(request: Request, attempt_id: AttemptId) -> Response:
     """Made when it is first asked for."""
     studio = studio_of(request)
-    attempt, file = _found(studio, attempt_id)
-    if attempt is None or file is None or attempt.digest is None:
+    attempt = _stored(studio, attempt_id)
+    if attempt is None or attempt.digest is None:
         return _missing(attempt_id, attempt)
-    try:
-        small = studio.thumbnails.of(attempt.digest, file)
-    except PictureError as error:
-        return failure(502, error.sentence)
+    small = studio.thumbnails.of_archived(attempt)
+    if small is None:
+        file = picture_file(studio.pipeline, attempt)
+        if file is None:
+            return _missing(attempt_id, attempt)
+        try:
+            small = studio.thumbnails.of(attempt.digest, file)
+        except PictureError as error:
+            return failure(502, error.sentence)
     headers = {"etag": f'"{attempt.digest}-480"', "cache-control": _KEPT}
     return _file(request, small, "image/webp", headers, None)
 
 
 def _found(studio: Studio, attempt_id: int) -> tuple[Attempt | None, FilePath | None]:
+    attempt = _stored(studio, attempt_id)
+    return attempt, None if attempt is None else picture_file(studio.pipeline, attempt)
+
+
+def _stored(studio: Studio, attempt_id: int) -> Attempt | None:
     found = studio.pipeline.ledger.attempts.get([attempt_id])
-    if not found or found[0].state is not State.STORED:
-        return None, None
-    return found[0], picture_file(studio.pipeline, found[0])
+    return found[0] if found and found[0].state is State.STORED else None
 
 
 def _missing(attempt_id: int, attempt: Attempt | None) -> Response:
     if attempt is None:
         return failure(404, f"Attempt {attempt_id} has no picture.")
+    if attempt.archive is not None:
+        return failure(
+            404,
+            f"Attempt {attempt_id} lies in the archive {attempt.archive}, which cannot be read. "
+            "Put the archive back where it was, or restore it from a backup.",
+        )
     return failure(
         404,
         f"The file of attempt {attempt_id} is not where it was kept. Put it back, or "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.domain.images import SUFFIXES
 from imagegen_pipeline.pipeline import Pipeline
 
+_log = logging.getLogger(__name__)
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 if set(_TYPES) != set(SUFFIXES.values()):
     raise AssertionError("a picture's format has no media type")
@@ -15,12 +18,17 @@ if set(_TYPES) != set(SUFFIXES.values()):
 
 def picture_file(pipeline: Pipeline, attempt: Attempt) -> Path | None:
     """The file of a stored picture; None when it is gone, or leads out of the folders that
-    pictures are kept in.
+    pictures are kept in. One that lies in an archive is brought back to its place first.
     """
     if attempt.state is not State.STORED or attempt.path is None:
         return None
     try:
+        if attempt.archive is not None and not pipeline.store.absolute(attempt.path).exists():
+            pipeline.workshop.bring_back(attempt)
         file = pipeline.store.absolute(attempt.path).resolve(strict=True)
+    except ImagegenError as error:
+        _log.warning("%s: %s", attempt.item_key, error.sentence)
+        return None
     except (OSError, ValueError, RuntimeError):  # not there, no path at all, a ring of links
         return None
     given = pipeline.settings

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.domain.images import SUFFIXES, decode_picture
 from imagegen_pipeline.store import HIDDEN, LocalStore
 from imagegen_pipeline.whole_files import spare_file
@@ -23,9 +24,21 @@ class Thumbnails:
         self._folder = store.root / HIDDEN / "thumbnails"
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
+    def of_archived(self, attempt: Attempt) -> Path | None:
+        """The small picture of one that lies in an archive, which is left there; None when it
+        was never made.
+        """
+        if attempt.archive is None or attempt.digest is None:
+            return None
+        file = self._file(attempt.digest)
+        return file if file.is_file() else None
+
+    def _file(self, digest: str) -> Path:
+        return self._folder / digest[:2] / f"{digest}.webp"
+
     def of(self, digest: str, picture: Path) -> Path:
         """The small picture's file; raises NotAPictureError and StoreError."""
-        file = self._folder / digest[:2] / f"{digest}.webp"
+        file = self._file(digest)
         if file.is_file():
             return file
         with self._turns:
