@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -20,11 +21,12 @@ from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.results import (
     COLUMNS,
     By,
+    rendered,
     result_rows,
     results_table,
     spending_columns,
     spending_rows,
-    summary,
+    tables,
     write_json_log,
     write_results,
 )
@@ -128,7 +130,7 @@ def test_columns_have_types_even_without_rows(columns: dict[str, tuple[str, str]
     full = results_table([dict.fromkeys(columns)], columns)
     for table in (empty, full):
         assert {name: str(kind) for name, kind in table.dtypes.items()} == {
-            name: kind for name, (kind, _) in columns.items()
+            name: "string" if kind == "moment" else kind for name, (kind, _) in columns.items()
         }
 
 
@@ -256,20 +258,17 @@ def test_an_unreadable_source_is_no_attempt() -> None:
     assert spent(row(), unreadable)["attempts"] == 1
 
 
-def test_the_summary_counts_states_and_knows_what_it_does_not() -> None:
-    """Costs are added up; a picture of unknown price is counted, never taken as free."""
-    rows = [
-        {"state": "stored", "cost": 0.1},
-        {"state": "stored", "cost": 0.2},
-        {"state": "stored", "cost": None},
-        {"state": "failed", "cost": None},
-        {"state": "unreadable", "cost": None},
-    ]
-    assert summary(rows) == {
-        "states": {"failed": 1, "stored": 3, "unreadable": 1},
-        "cost": 0.3,
-        "pictures_of_unknown_price": 1,
-    }
+@pytest.mark.parametrize("count", [0, 1, 4, 5])
+def test_many_rows_come_in_parts(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that do not fit into memory at once are written two at a time, as one table."""
+    monkeypatch.setattr(tables, "_CHUNK", 2)
+    rows = [row(attempt=number, prompt=f"a “mill”\n{number}") for number in range(count)]
+    prompts = [one["prompt"] for one in rows]
+    texts = {form: b"".join(rendered(iter(rows), form)) for form in ("csv", "json", "parquet")}
+    assert [one["prompt"] for one in json.loads(texts["json"])] == prompts
+    assert list(pd.read_csv(io.BytesIO(texts["csv"]))["prompt"]) == prompts
+    assert list(pd.read_parquet(io.BytesIO(texts["parquet"]))["prompt"]) == prompts
+    assert texts["json"].decode().splitlines()[0] == ("[" if count else "[]")
 
 
 def test_the_parquet_file_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_what_looks_for_the_key_finds_a_word_of_the_prompts(aftermath: Aftermath
         r"\.dagster/storage/history/runs/[-0-9a-f]+\.db",
         r"\.dagster/storage/history/runs/index\.db",
         r"data/imagegen\.db",
-        r"data/generation_results\.parquet",
+        r"data/generation_results\.parquet/part-000000\.parquet",
         r"data/generated_images/\.imagegen/works_.*\.png\.json",
         r"data/actors/0100_sailor/base_image/history/\.imagegen/.*\.json",
         r"data/logs/duomi_generation_results_.*\.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,47 +56,55 @@ def results(form: str, output: Path | None, by: By | None, approved: bool) -> No
     imagegen results --by run --format json | jq '.[-1] | {cost, unknown_price, unknown}'
     """
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.results import approved_rows, result_rows
+    from imagegen_pipeline.results import approved_rows, each_result
 
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: add --output FILE.")
     pipeline = Pipeline()
     try:
-        rows = result_rows(pipeline.ledger)
+        rows = approved_rows(pipeline.ledger) if approved else each_result(pipeline.ledger)
+        parts = _saying(_rendered(rows, form, by), _NOTHING_APPROVED if approved else _NOTHING)
+        if output is not None:
+            _write_whole(output, parts)
+            return
+        for part in parts:
+            click.echo(part, nl=False)
     finally:
         pipeline.close()
-    data = _render(approved_rows(rows) if approved else rows, form, by)
-    if form == "table" and not data:
-        click.echo(_NOTHING_APPROVED if rows and approved else _NOTHING, err=True)
-    if output is None:
-        click.echo(data, nl=False)
-    else:
-        _write_whole(output, data)
 
 
-def _render(rows: list[dict[str, Any]], form: str, by: By | None) -> bytes:
+def _saying(parts: Iterator[bytes], nothing: str) -> Iterator[bytes]:
+    """The parts as they come; of an empty table people are told why it is empty."""
+    for part in parts:
+        if not part:
+            click.echo(nothing, err=True)
+        yield part
+
+
+def _rendered(rows: Iterable[dict[str, Any]], form: str, by: By | None) -> Iterator[bytes]:
     from imagegen_pipeline import results as made
 
     if by is None:
         if form == "table":
             rows = made.attempts_for_reading(rows)
-        return made.render(rows, form, shown=SHOWN)
+        return made.rendered(rows, form, shown=SHOWN)
     sums = made.spending_rows(rows, by)
     if form == "table":
         sums = made.spending_for_reading(sums)
-    return made.render(sums, form, columns=made.spending_columns(by))
+    return made.rendered(sums, form, columns=made.spending_columns(by))
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, parts: Iterator[bytes]) -> None:
     from imagegen_pipeline.domain.errors import SetupError
     from imagegen_pipeline.whole_files import spare_file
 
     try:
         if path.exists() and not path.is_file():
-            path.write_bytes(data)  # a pipe or a device has no place to be moved to
+            with path.open("wb") as file:  # a pipe or a device has no place to be moved to
+                file.writelines(parts)
         else:
             place = path.resolve()
-            spare_file(place, data).replace(place)
+            spare_file(place, parts).replace(place)
     except OSError as error:
         raise SetupError(
             f"{path} cannot be written: {error.strerror}.",

@@ -1,36 +1,46 @@
 """Ledger → tables: a row for each attempt, a row for each run or day, and the users' JSON log.
 
-pandas is imported only where a table is made of the rows.
+The table of attempts lies on disk as a folder of Parquet files that is brought up to date in
+parts. pandas, pyarrow and matplotlib are imported only where something is made with them.
 """
 
 from imagegen_pipeline.results.attempts import (
     COLUMNS,
+    NEVER_EMPTY,
+    Columns,
     approved_rows,
     attempts_for_reading,
+    each_result,
     result_rows,
-    summary,
 )
 from imagegen_pipeline.results.json_log import write_json_log
+from imagegen_pipeline.results.parquet import write_results
+from imagegen_pipeline.results.refreshing import refresh_results
 from imagegen_pipeline.results.spending import (
     By,
     spending_columns,
     spending_for_reading,
     spending_rows,
 )
-from imagegen_pipeline.results.tables import render, results_table, write_results
+from imagegen_pipeline.results.statistics import Statistics
+from imagegen_pipeline.results.tables import rendered, results_table
 
 __all__ = [
     "COLUMNS",
+    "NEVER_EMPTY",
     "By",
+    "Columns",
+    "Statistics",
     "approved_rows",
     "attempts_for_reading",
-    "render",
+    "each_result",
+    "refresh_results",
+    "rendered",
     "result_rows",
     "results_table",
     "spending_columns",
     "spending_for_reading",
     "spending_rows",
-    "summary",
     "write_json_log",
     "write_results",
 ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-
-from imagegen_pipeline.domain.generation import Attempt, State
-from imagegen_pipeline.ledger.reviews import Verdict
 
 if TYPE_CHECKING:
     from imagegen_pipeline.ledger import Ledger
 
+Columns = Mapping[str, tuple[str, str]]
+"""For each column its type and a sentence on what it holds. A type is the pandas one, or
+``moment``: a timestamp (milliseconds, UTC) in Parquet, a text in ISO 8601 everywhere else.
+"""
 COLUMNS: dict[str, tuple[str, str]] = {
     "attempt": ("Int64", "The attempt's number in the ledger; empty for an unreadable source."),
     "key": ("string", "The item's partition key."),
@@ -27,7 +27,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "run": ("string", "The run or command that asked for it; its retries have the same."),
     "current": ("boolean", "Whether this is the item's current picture."),
     "verdict": ("string", "approved or rejected, as a person said of this picture; empty if not."),
-    "verdict_at": ("string", "When that was said (UTC, ISO 8601)."),
+    "verdict_at": ("moment", "When that was said (UTC)."),
     "gone": ("boolean", "Whether the item has left its source."),
     "service": ("string", "duomi or runpod."),
     "model": ("string", "The model asked for."),
@@ -38,9 +38,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "steps": ("Int64", "Sampling steps asked for."),
     "guidance": ("Float64", "Guidance asked for."),
     "path": ("string", "The picture's file, below the data folder."),
+    "archive": ("string", "The archive that the file was moved into; empty while it is a file."),
     "sha256": ("string", "Digest of the picture's bytes."),
     "seconds": ("Float64", "From planned to ended."),
-    "run_seconds": ("Float64", "The service's own measure of its work."),
+    "run_seconds": ("Float64", "The service's own measure of its work, in seconds."),
     "cost": ("Float64", "Money, by the price table; empty when the price is not known."),
     "reserved": ("Float64", "Money set aside for it, while its cost is not known."),
     "simulated": ("boolean", "Whether the local simulator made it."),
@@ -52,69 +53,60 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "error": ("string", "What happened, in one sentence."),
     "remedy": ("string", "What to do next."),
     "warnings": ("string", "What is worth knowing of a picture that was made."),
-    "created_at": ("string", "When the attempt was planned (UTC, ISO 8601)."),
-    "submitted_at": ("string", "When it was sent to the service (UTC, ISO 8601); empty if not."),
-    "finished_at": ("string", "When it ended (UTC, ISO 8601)."),
+    "created_at": ("moment", "When the attempt was planned (UTC)."),
+    "submitted_at": ("moment", "When it was sent to the service (UTC); empty if it was not."),
+    "finished_at": ("moment", "When it ended (UTC)."),
 }
+NEVER_EMPTY = ("state", "location")
+"""Every row has these, that of an unreadable source too."""
+
+Values = tuple[Any, ...]
+"""A row as its values, in the order of ``COLUMNS``."""
 
 
-def result_rows(ledger: Ledger) -> list[dict[str, Any]]:
-    """Every attempt, oldest first, then what in the sources cannot be read."""
-    rows = [_attempt_row(attempt, item) for attempt, item in ledger.attempts.rows()]
-    for problem in ledger.items.problems():
-        row = dict.fromkeys(COLUMNS)
-        row |= {
-            "location": problem.location,
-            "state": "unreadable",
-            "error_kind": "source",
-            "error": problem.message,
-            "remedy": problem.remedy,
-        }
-        rows.append(row)
-    return rows
-
-
-def _attempt_row(attempt: Attempt, item: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    request = attempt.request
-    return {
-        "attempt": attempt.id,
-        "key": attempt.item_key,
-        "kind": item.item_kind,
-        "source": item.item_source,
-        "location": item.item_location,
-        "state": str(attempt.state),
-        "run": attempt.intent,
-        "current": item.item_current_attempt == attempt.id,
-        "verdict": attempt.verdict,
-        "verdict_at": _iso(attempt.verdict_at),
-        "gone": item.item_gone,
-        "service": attempt.service,
-        "model": attempt.model,
-        "prompt": request["prompt"],
-        "width": attempt.width,
-        "height": attempt.height,
-        "seed": str(attempt.seed),
-        "steps": request["steps"],
-        "guidance": request["guidance"],
-        "path": attempt.path,
-        "sha256": attempt.digest,
-        "seconds": attempt.seconds,
-        "run_seconds": attempt.run_seconds,
-        "cost": attempt.cost,
-        "reserved": attempt.reserved if attempt.cost is None else None,
-        "simulated": attempt.simulated,
-        "regenerate": attempt.regenerate,
-        "shared_from": attempt.shared_from,
-        "possible_double_charge": attempt.possible_double_charge,
-        "job_id": attempt.job_id,
-        "error_kind": attempt.error_kind,
-        "error": attempt.error,
-        "remedy": attempt.remedy,
-        "warnings": " ".join(attempt.warnings) or None,
-        "created_at": _iso(attempt.created_at),
-        "submitted_at": _iso(attempt.submitted_at),
-        "finished_at": _iso(attempt.finished_at),
-    }
+def values_of(row: Any) -> Values:  # noqa: ANN401 - a database row
+    """A row of the ledger (see ``ResultRows``) as a row of the table."""
+    request, planned, ended = row.request, row.created_at, row.finished_at
+    return (
+        row.id,
+        row.item_key,
+        row.kind,
+        row.source,
+        row.location,
+        row.state,
+        row.intent,
+        row.current_attempt == row.id,
+        row.verdict,
+        _iso(row.verdict_at),
+        row.gone,
+        row.service,
+        row.model,
+        request["prompt"],
+        row.width,
+        row.height,
+        row.seed,
+        request["steps"],
+        request["guidance"],
+        row.path,
+        row.archive,
+        row.digest,
+        None if ended is None else ended - planned,
+        row.run_seconds,
+        row.cost,
+        row.reserved if row.cost is None else None,
+        row.simulated,
+        row.regenerate,
+        row.shared_from,
+        row.possible_double_charge,
+        row.job_id,
+        row.error_kind,
+        row.error,
+        row.remedy,
+        " ".join(row.warnings) or None,
+        _iso(planned),
+        _iso(row.submitted_at),
+        _iso(ended),
+    )
 
 
 def _iso(moment: float | None) -> str | None:
@@ -123,30 +115,40 @@ def _iso(moment: float | None) -> str | None:
     return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="milliseconds")
 
 
-def approved_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of current pictures that a person has approved: what to go on to training with."""
-    return [dict(row) for row in rows if row["current"] and row["verdict"] == Verdict.APPROVED]
+def unreadable_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """What in the sources cannot be read."""
+    for problem in ledger.items.problems():
+        yield dict.fromkeys(COLUMNS) | {
+            "location": problem.location,
+            "state": "unreadable",
+            "error_kind": "source",
+            "error": problem.message,
+            "remedy": problem.remedy,
+        }
 
 
-def attempts_for_reading(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def each_result(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Every attempt, oldest first, then what in the sources cannot be read, one at a time."""
+    for row in ledger.results.all():
+        yield _named(row)
+    yield from unreadable_rows(ledger)
+
+
+def result_rows(ledger: Ledger) -> list[dict[str, Any]]:
+    """Every row at once, as ``each_result``."""
+    return list(each_result(ledger))
+
+
+def approved_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """The current pictures that a person has approved: what to go on to training with."""
+    return map(_named, ledger.results.approved())
+
+
+def _named(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    return dict(zip(COLUMNS, values_of(row), strict=True))
+
+
+def attempts_for_reading(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """The rows for people: an unreadable source is shown where a picture has its path."""
-    return [
-        {**row, "path": row["path"] if row["attempt"] is not None else row["location"]}
-        for row in rows
-    ]
-
-
-def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts by state, and what is known of the cost."""
-    states: Counter[str] = Counter()
-    cost, unknown_prices = 0.0, 0
     for row in rows:
-        states[row["state"]] += 1
-        if row["state"] == State.STORED and row["cost"] is None:
-            unknown_prices += 1
-        cost += row["cost"] or 0.0
-    return {
-        "states": dict(sorted(states.items())),
-        "cost": round(cost, 6),
-        "pictures_of_unknown_price": unknown_prices,
-    }
+        yield {**row, "path": row["path"] if row["attempt"] is not None else row["location"]}

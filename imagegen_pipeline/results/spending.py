@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from imagegen_pipeline.domain.errors import DownloadError, NotAPictureError
@@ -26,8 +28,8 @@ _COLUMNS: dict[str, tuple[str, str]] = {
     "cost": ("Float64", "Money known to be spent; empty when nothing is known of any charge."),
     "unknown_price": ("Int64", "Charges whose price is not known, and so not in the cost."),
     "reserved": ("Float64", "Money set aside for what has no known cost."),
-    "first": ("string", "When the first request was sent or planned (UTC, ISO 8601)."),
-    "last": ("string", "When the last thing happened (UTC, ISO 8601)."),
+    "first": ("moment", "When the first request was sent or planned (UTC)."),
+    "last": ("moment", "When the last thing happened (UTC)."),
 }
 _COUNTED_AS = {
     State.FAILED: "failed",
@@ -47,13 +49,13 @@ def spending_columns(by: By) -> dict[str, tuple[str, str]]:
 
 def spending_rows(rows: Iterable[Row], by: By) -> list[dict[str, Any]]:
     """One row for each run or day, the oldest first, out of the rows of attempts."""
-    groups: dict[str, list[Row]] = {}
+    sums: dict[str, _Sum] = {}
     for row in rows:
         if row["attempt"] is not None:
             name = row["run"] if by == "run" else _moment(row)[: len("2026-01-31")]
-            groups.setdefault(name, []).append(row)
-    sums = [{by: name, **_sums(part)} for name, part in groups.items()]
-    return sorted(sums, key=lambda row: row["first"])
+            sums.setdefault(name, _Sum(_moment(row))).add(row)
+    found = [{by: name, **one.as_row()} for name, one in sums.items()]
+    return sorted(found, key=lambda row: row["first"])
 
 
 def spending_for_reading(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -66,38 +68,62 @@ def _moment(row: Row) -> str:
     return str(row["submitted_at"] or row["created_at"])
 
 
-def _sums(rows: Sequence[Row]) -> dict[str, Any]:
-    counted = [_counted_as(row) for row in rows]
-    unpriced = sum(map(_is_unpriced, rows))
-    costs = [row["cost"] for row in rows if row["cost"] is not None and _is_charge(row)]
-    return {
-        "attempts": len(rows),
-        **{name: counted.count(name) for name in ("made", "shared", "failed", "unknown", "open")},
-        "possible_double_charges": sum(row["possible_double_charge"] for row in rows),
-        "cost": None if unpriced and not costs else round(sum(costs), 6),
-        "unknown_price": unpriced,
-        "reserved": round(sum(row["reserved"] or 0.0 for row in rows), 6),
-        "first": min(map(_moment, rows)),
-        "last": max(row["finished_at"] or _moment(row) for row in rows),
-    }
+@dataclass
+class _Sum:
+    """What the attempts of one run or day come to."""
+
+    first: str
+    last: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    doubtful: int = 0
+    priced: int = 0
+    unpriced: int = 0
+    cost: float = 0.0
+    reserved: float = 0.0
+
+    def add(self, row: Row) -> None:
+        self.first = min(self.first, _moment(row))
+        self.last = max(self.last, row["finished_at"] or _moment(row))
+        self.counts[counted_as(row)] += 1
+        self.doubtful += row["possible_double_charge"]
+        self.unpriced += is_unpriced(row)
+        if row["cost"] is not None and is_charge(row):
+            self.priced += 1
+            self.cost += row["cost"]
+        self.reserved += row["reserved"] or 0.0
+
+    def as_row(self) -> dict[str, Any]:
+        names = ("made", "shared", "failed", "unknown", "open")
+        return {
+            "attempts": self.counts.total(),
+            **{name: self.counts[name] for name in names},
+            "possible_double_charges": self.doubtful,
+            "cost": None if self.unpriced and not self.priced else round(self.cost, 6),
+            "unknown_price": self.unpriced,
+            "reserved": round(self.reserved, 6),
+            "first": self.first,
+            "last": self.last,
+        }
 
 
 def _is_shared(row: Row) -> bool:
     return row["shared_from"] is not None
 
 
-def _counted_as(row: Row) -> str:
+def counted_as(row: Row) -> str:
+    """Which of the five counts an attempt is in."""
     if row["state"] == State.STORED:
         return "shared" if _is_shared(row) else "made"
     return _COUNTED_AS.get(row["state"], "open")
 
 
-def _is_charge(row: Row) -> bool:
+def is_charge(row: Row) -> bool:
     """Whether it was charged for certain: a picture was made, or a failure is known to cost."""
     is_paid_failure = row["state"] == State.FAILED and row["error_kind"] in _PAID_FAILURES
     was_charged = row["state"] in _CHARGED or is_paid_failure or (row["cost"] or 0.0) > 0
     return was_charged and not _is_shared(row)
 
 
-def _is_unpriced(row: Row) -> bool:
-    return row["cost"] is None and _is_charge(row)
+def is_unpriced(row: Row) -> bool:
+    """Whether it was charged, and nobody knows how much."""
+    return row["cost"] is None and is_charge(row)

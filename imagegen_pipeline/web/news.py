@@ -12,6 +12,8 @@ from imagegen_pipeline.domain.generation import Outcome
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.telling import DagsterTeller
 
+QUIET_SECONDS = 60.0
+"""When nothing has come for so long, the table of results is brought up to date."""
 _log = logging.getLogger(__name__)
 
 
@@ -20,8 +22,9 @@ class News:
     dies is told by Dagster's own ``collect_sensor``.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, *, quiet_seconds: float = QUIET_SECONDS) -> None:
         self._pipeline = pipeline
+        self._quiet_seconds = quiet_seconds
         self._queue: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="imagegen-news", daemon=True)
 
@@ -42,7 +45,14 @@ class News:
 
     def _run(self) -> None:
         with DagsterTeller(self._pipeline, _log.warning, lasting=True) as teller:
-            while (outcome := self._queue.get()) is not None:
+            while True:
+                try:
+                    outcome = self._queue.get(timeout=self._quiet_seconds)
+                except queue.Empty:
+                    teller.refresh()
+                    continue
+                if outcome is None:
+                    return
                 teller.tell(self._as_it_is(outcome))
 
     def _as_it_is(self, outcome: Outcome) -> Outcome:

@@ -74,7 +74,7 @@ def test_a_single_partition_refreshes_the_table_too(dagster: Dagster, prompts: l
 
     (event,) = dagster.events("generation_results")
     assert "| stored | 1 |" in str(text(event, "states"))
-    assert dagster.project.pipeline().results_file.is_file()
+    assert dagster.project.pipeline().results_file.is_dir()
 
 
 def test_what_is_made_is_reused_at_no_cost(

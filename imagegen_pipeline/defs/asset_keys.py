@@ -1,0 +1,15 @@
+"""The names of the assets that events and runs are about."""
+
+import dagster as dg
+
+from imagegen_pipeline.domain.generation import Attempt
+
+IMAGES = dg.AssetKey("generated_images")
+BASE_IMAGES = dg.AssetKey("actor_base_images")
+RESULTS = dg.AssetKey("generation_results")
+APPROVED = dg.AssetKey("approved_pictures")
+
+
+def asset_of(attempt: Attempt) -> dg.AssetKey:
+    """The asset that an attempt's picture belongs to."""
+    return BASE_IMAGES if attempt.service == "runpod" else IMAGES

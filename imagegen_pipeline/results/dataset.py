@@ -1,0 +1,212 @@
+"""The table of results on disk: a folder of Parquet files, brought up to date in parts.
+
+```
+generation_results.parquet/
+    part-000000.parquet    attempts 1 to 10,000
+    part-000001.parquet    attempts 10,001 to 20,000
+    unreadable.parquet     what in the sources cannot be read
+    _refreshed.json        how far it has come: the ledger's newest change that is in it
+```
+
+Each file is replaced whole, and the last one is written last: a crash at any point leaves
+files that can be read, and a number from which the next refresh goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.ledger import Ledger, Standing
+from imagegen_pipeline.results.attempts import unreadable_rows, values_of
+from imagegen_pipeline.results.dataset_state import (
+    STATE_NAME,
+    DatasetState,
+    only_writer,
+    read_state,
+    stamp_of,
+)
+from imagegen_pipeline.results.parquet import arrow_table, table_of_rows, write_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PART_ROWS = 10_000
+"""Attempts in a file: what is in memory at a time, and what one change has written again."""
+UNREADABLE = "unreadable.parquet"
+_PART = re.compile(r"part-\d{6,}\.parquet")
+
+
+class DamagedPartError(Exception):
+    """A file of the table is not there, or does not read."""
+
+    def __init__(self, file: Path, error: Exception) -> None:
+        super().__init__(f"{file} does not read: {error}")
+        self.file = file
+
+
+def refresh_table(ledger: Ledger, folder: Path) -> None:
+    """Bring the table up to date with the ledger; raises StoreError and LedgerError.
+
+    Only the parts with attempts of items that something has happened to are written. A folder
+    that is not there, has other columns, or is of another ledger is written anew, as is any
+    file that is not as it was written.
+    """
+    with only_writer(folder):
+        try:
+            _Refresh(ledger, folder).run()
+        except OSError as error:
+            place = error.filename or folder
+            raise StoreError(f"{place} cannot be written: {error.strerror or error}.") from error
+
+
+def part_files(folder: Path) -> list[Path]:
+    """The files of the table, oldest attempts first, then the unreadable."""
+    parts = (file for file in folder.glob("part-*.parquet") if _PART.fullmatch(file.name))
+    return [*sorted(parts), folder / UNREADABLE]
+
+
+def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one file; raises DamagedPartError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            return opened.read(columns=None if columns is None else list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedPartError(file, error) from error
+
+
+class _Refresh:
+    """One refresh; the lock is held."""
+
+    def __init__(self, ledger: Ledger, folder: Path) -> None:
+        self._ledger = ledger
+        self._folder = folder.resolve()  # a linked folder is written where it lies
+        # Before any row is read: what changes meanwhile is read again by the next refresh.
+        self._standing = ledger.results.standing()
+        self._parts = -(-self._standing.last_attempt // PART_ROWS)
+
+    def run(self) -> None:
+        _remove_leftovers(self._folder)
+        known = read_state(self._folder)
+        if known is None or not self._goes_on_from(known.standing):
+            self._write_anew()
+        else:
+            self._bring_up(known)
+
+    def _goes_on_from(self, before: Standing) -> bool:
+        """Whether the folder was made of this ledger, as it once was: not of another one, and
+        not of one that a backup has replaced.
+        """
+        if before.touched > self._standing.touched:
+            return False
+        if before.last_attempt == 0:
+            return True
+        return self._ledger.results.planned_at(before.last_attempt) == before.planned_at
+
+    def _write_anew(self) -> None:
+        """Beside its place, so that readers see the old table until the new one is whole."""
+        draft = _draft_of(self._folder)
+        draft.mkdir(parents=True)
+        state = DatasetState(self._standing)
+        for number in range(self._parts):
+            self._write_part(draft, number, state)
+        self._write_unreadable(draft, state)
+        state.write(draft)
+        if self._folder.is_file():
+            self._folder.unlink()  # the table as one file, of an older version of this program
+        if not self._folder.exists():
+            draft.rename(self._folder)
+            return
+        _move_into(draft, self._folder)
+
+    def _bring_up(self, state: DatasetState) -> None:
+        changed = _by_part(self._ledger.results.changed(state.standing.touched))
+        for number in range(self._parts):
+            file = self._folder / part_name(number)
+            if not state.is_as_written(file):
+                self._write_part(self._folder, number, state)
+            elif number in changed:
+                self._mend_part(file, number, changed[number], state)
+        self._write_unreadable(self._folder, state)
+        state.standing = self._standing
+        state.write(self._folder)
+
+    def _write_part(self, folder: Path, number: int, state: DatasetState) -> None:
+        """Write a part from the ledger alone."""
+        first = number * PART_ROWS + 1
+        rows = self._ledger.results.between(first, first + PART_ROWS - 1)
+        self._put(arrow_table([values_of(row) for row in rows]), folder / part_name(number), state)
+
+    def _mend_part(self, file: Path, number: int, changed: list[int], state: DatasetState) -> None:
+        """Put the rows that have changed into a part; the others stay as they are."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        try:
+            before = read_part(file)
+        except DamagedPartError:
+            self._write_part(self._folder, number, state)
+            return
+        is_new = pc.is_in(before["attempt"], value_set=pa.array(changed, pa.int64()))
+        rows = arrow_table([values_of(row) for row in self._ledger.results.of(changed)])
+        whole = pa.concat_tables([before.filter(pc.invert(is_new)), rows]).sort_by("attempt")
+        self._put(whole, file, state)
+
+    def _write_unreadable(self, folder: Path, state: DatasetState) -> None:
+        """Never left out: a table without any row has its columns all the same."""
+        self._put(table_of_rows(unreadable_rows(self._ledger)), folder / UNREADABLE, state)
+
+    def _put(self, table: pa.Table, file: Path, state: DatasetState) -> None:
+        write_parquet(table, file)
+        stamp = stamp_of(file)
+        if stamp is not None:
+            state.stamps[file.name] = stamp
+
+
+def part_name(number: int) -> str:
+    """The name of a part's file."""
+    return f"part-{number:06d}.parquet"
+
+
+def _by_part(attempt_ids: Sequence[int]) -> dict[int, list[int]]:
+    groups = itertools.groupby(attempt_ids, lambda one: (one - 1) // PART_ROWS)
+    return {number: list(ids) for number, ids in groups}
+
+
+def _draft_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.draft")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a process that was killed had begun to write."""
+    shutil.rmtree(_draft_of(folder), ignore_errors=True)
+    for file in _spares(folder):
+        file.unlink(missing_ok=True)
+
+
+def _spares(folder: Path) -> Iterator[Path]:
+    for name in ("part-", Path(UNREADABLE).stem, Path(STATE_NAME).stem):
+        yield from folder.glob(f".{name}*")
+
+
+def _move_into(draft: Path, folder: Path) -> None:
+    """Replace the files of a table, its state last; whatever else lies there stays.
+
+    Until then the old state is there, by which no new file is as it was written.
+    """
+    new = {file.name for file in draft.iterdir()}
+    for old in part_files(folder):
+        if old.name not in new:
+            old.unlink()  # of a longer ledger
+    for name in sorted(new - {STATE_NAME}):
+        (draft / name).replace(folder / name)
+    (draft / STATE_NAME).replace(folder / STATE_NAME)
+    draft.rmdir()

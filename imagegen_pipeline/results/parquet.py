@@ -1,0 +1,121 @@
+"""Rows as Parquet: typed columns, each with its description, whole files or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.results.attempts import COLUMNS, Columns, Values
+from imagegen_pipeline.whole_files import spare_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PANDAS = {
+    "Int64": "int64",
+    "Float64": "float64",
+    "boolean": "bool",
+    "string": "unicode",
+    "moment": "datetimetz",
+}
+"""What pandas calls the values of each type in the file."""
+
+
+def arrow_schema(columns: Columns = COLUMNS) -> pa.Schema:
+    """The columns with their Parquet types and descriptions.
+
+    pandas reads back the types that it is told of here: whole numbers stay so where some are
+    empty.
+    """
+    import pyarrow as pa
+
+    kinds = {
+        "Int64": pa.int64(),
+        "Float64": pa.float64(),
+        "boolean": pa.bool_(),
+        "string": pa.string(),
+        "moment": pa.timestamp("ms", "UTC"),
+    }
+    fields = [
+        pa.field(name, kinds[kind], metadata={"description": description})
+        for name, (kind, description) in columns.items()
+    ]
+    return pa.schema(fields, {"pandas": json.dumps(_for_pandas(columns))})
+
+
+def _for_pandas(columns: Columns) -> dict[str, Any]:
+    """The form is documented in pandas' "Storing pandas DataFrame objects in Parquet"."""
+    return {
+        "index_columns": [],
+        "column_indexes": [],
+        "columns": [
+            {
+                "name": name,
+                "field_name": name,
+                "pandas_type": _PANDAS[kind],
+                "numpy_type": "datetime64[ms, UTC]" if kind == "moment" else kind,
+                "metadata": {"timezone": "UTC"} if kind == "moment" else None,
+            }
+            for name, (kind, _) in columns.items()
+        ],
+    }
+
+
+def arrow_table(values: Sequence[Values], columns: Columns = COLUMNS) -> pa.Table:
+    """Rows of values, in the order of the columns, as a table. Moments are texts (ISO 8601)."""
+    import pyarrow as pa
+
+    schema = arrow_schema(columns)
+    by_column = zip(*values, strict=True) if values else [()] * len(schema)
+    arrays = [
+        _array(field.type, list(column)) for field, column in zip(schema, by_column, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _array(kind: pa.DataType, column: list[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind):
+        return pa.array(column, pa.string()).cast(kind)
+    return pa.array(column, kind)
+
+
+def table_of_rows(rows: Iterable[Mapping[str, Any]], columns: Columns = COLUMNS) -> pa.Table:
+    """Rows by name as a table."""
+    return arrow_table([tuple(row[name] for name in columns) for row in rows], columns)
+
+
+def parquet_bytes(tables: Iterable[pa.Table], columns: Columns = COLUMNS) -> bytes:
+    """Tables one below the other as a Parquet file, its pages with checksums."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink, arrow_schema(columns), compression="zstd", write_page_checksum=True
+    ) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a file whole or not at all; raises StoreError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spare = spare_file(path, parquet_bytes([table]))
+        try:
+            spare.replace(path)
+        finally:
+            spare.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def write_results(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write rows as one Parquet file, whole or not at all; raises StoreError."""
+    write_parquet(table_of_rows(rows), path)

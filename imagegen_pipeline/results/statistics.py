@@ -1,0 +1,236 @@
+"""The table in numbers: read part by part, a few columns each, so that any number of rows will do.
+
+The columns of a part are in memory at a time; what is kept of each attempt are the moment at
+which it ended and its seconds (16 bytes).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.results.spending import counted_as, is_charge, is_unpriced
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+READ = (
+    *("attempt", "state", "service", "model", "error_kind", "shared_from", "cost", "seconds"),
+    *("created_at", "submitted_at", "finished_at"),
+)
+"""The columns that are read."""
+OUTCOMES = ("made", "shared", "failed", "unknown", "held")
+"""How an attempt can have ended."""
+_STATES = {
+    "failed": (State.FAILED, State.EXPIRED),
+    "unknown": (State.UNKNOWN,),
+    "held": (State.HELD,),
+}
+_GROUPS = ("attempt", "state", "service", "model", "error_kind", "shared", "priced", "paid", "new")
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """What the pictures of a model have cost, ``cost`` None when nothing of it is known;
+    ``charges`` is how many there were, ``unpriced`` how many of them are not in the cost.
+    """
+
+    service: str
+    model: str
+    charges: int
+    cost: float | None
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The table in numbers.
+
+    ``states`` counts rows by state, ``outcomes`` attempts by how they ended, and ``open`` those
+    under way. ``ended`` are the moments (seconds since the epoch) of each outcome, ``seconds`` how
+    long each picture that was made took, by service, in no order. ``cost`` is money known to be
+    spent (None when nothing is known of any charge) and ``unpriced`` the charges that are not in
+    it; those of today (UTC) again.
+    """
+
+    rows: int
+    states: Mapping[str, int]
+    outcomes: Mapping[str, int]
+    cost: float | None
+    unpriced: int
+    cost_today: float | None
+    unpriced_today: int
+    models: Sequence[ModelCost]
+    ended: Mapping[str, np.ndarray]
+    seconds: Mapping[str, np.ndarray]
+
+    @property
+    def success_rate(self) -> float | None:
+        """Of the attempts that were for a service to make and have ended, how many (0 to 1) have
+        brought a picture. Shared pictures asked no service; what is under way has not ended. None
+        when there is no such attempt.
+        """
+        tried = sum(self.outcomes[name] for name in OUTCOMES if name != "shared")
+        return self.outcomes["made"] / tried if tried else None
+
+    def percentiles(self, service: str) -> tuple[float, float]:
+        """The median and the 95th percentile of the seconds of a service's pictures."""
+        import numpy as np
+
+        median, slow = np.percentile(self.seconds[service], (50, 95))
+        return float(median), float(slow)
+
+
+def statistics_of(tables: Iterable[pa.Table], now: float | None = None) -> Statistics:
+    """The numbers of a table, given in parts that have the columns ``READ``."""
+    moment = time.time() if now is None else now
+    midnight = int(moment * 1000) // _DAY_MS * _DAY_MS
+    sums = _Sums()
+    for table in tables:
+        sums.add(table, midnight)
+    return sums.result()
+
+
+@dataclass
+class _Spent:
+    """Charges that are added up."""
+
+    charges: int = 0
+    unpriced: int = 0
+    cost: float = 0.0
+
+    def add(self, group: Mapping[str, Any], count: int, cost: float) -> None:
+        if is_charge(group):
+            self.charges += count
+            self.unpriced += count if is_unpriced(group) else 0
+            self.cost += cost
+
+    def known(self) -> float | None:
+        """The cost; None when there are charges and nothing is known of any."""
+        return None if self.charges and self.unpriced == self.charges else round(self.cost, 6)
+
+
+@dataclass
+class _Sums:
+    """What is kept of the parts that were read."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    spent: _Spent = field(default_factory=_Spent)
+    today: _Spent = field(default_factory=_Spent)
+    models: dict[tuple[str, str], _Spent] = field(default_factory=dict)
+    ended: dict[str, list[Any]] = field(default_factory=dict)
+    seconds: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, table: pa.Table, midnight: int) -> None:
+        for group in _groups(table, midnight):
+            self._count(group)
+        self._keep_moments(table)
+
+    def _count(self, group: dict[str, Any]) -> None:
+        count = group["count"]
+        self.states[group["state"]] += count
+        if group["attempt"] is None:  # an unreadable source
+            return
+        held = group["state"] == State.HELD
+        self.outcomes["held" if held else counted_as(group)] += count
+        model = self.models.setdefault((group["service"], group["model"]), _Spent())
+        for spent in (self.spent, model, *((self.today,) if group["new"] else ())):
+            spent.add(group, count, group["sum"])
+
+    def _keep_moments(self, table: pa.Table) -> None:
+        import pyarrow.compute as pc
+
+        shared = pc.is_valid(table["shared_from"])
+        stored = pc.equal(table["state"], State.STORED)
+        made = pc.and_(stored, pc.invert(shared))
+        masks = {"made": made, "shared": pc.and_(stored, shared)}
+        for outcome, states in _STATES.items():
+            masks[outcome] = pc.is_in(table["state"], value_set=_texts(states))
+        moments = pc.divide(pc.cast(_when(table, "finished_at"), "int64"), 1000)
+        for outcome, mask in masks.items():
+            self.ended.setdefault(outcome, []).append(_numbers(moments.filter(mask)))
+        for service in pc.unique(table["service"].filter(made)).to_pylist():
+            of_it = pc.and_(made, pc.equal(table["service"], service))
+            took = _numbers(table["seconds"].filter(of_it))
+            self.seconds.setdefault(service, []).append(took)
+
+    def result(self) -> Statistics:
+        import numpy as np
+
+        models = [
+            ModelCost(service, model, spent.charges, spent.known(), spent.unpriced)
+            for (service, model), spent in self.models.items()
+            if spent.charges
+        ]
+        none = np.array([], dtype="int64")
+        return Statistics(
+            rows=sum(self.states.values()),
+            states=dict(sorted(self.states.items())),
+            outcomes={name: self.outcomes[name] for name in (*OUTCOMES, "open")},
+            cost=self.spent.known(),
+            unpriced=self.spent.unpriced,
+            cost_today=self.today.known(),
+            unpriced_today=self.today.unpriced,
+            models=sorted(models, key=lambda one: (-(one.cost or 0.0), -one.charges, one.model)),
+            ended={name: np.concatenate([none, *self.ended.get(name, [])]) for name in OUTCOMES},
+            seconds={name: np.concatenate(parts) for name, parts in sorted(self.seconds.items())},
+        )
+
+
+def _groups(table: pa.Table, midnight: int) -> list[dict[str, Any]]:
+    """The part's attempts, those that count alike together: each group looks like a row of the
+    table, and has its ``count`` and the ``sum`` of what they cost.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    sent = pc.cast(_when(table, "submitted_at"), "int64")
+    columns = {
+        "attempt": pc.is_valid(table["attempt"]),
+        **{name: table[name] for name in ("state", "service", "model", "error_kind", "cost")},
+        "shared": pc.is_valid(table["shared_from"]),
+        "priced": pc.is_valid(table["cost"]),
+        "paid": pc.fill_null(pc.greater(table["cost"], 0.0), False),
+        "new": pc.fill_null(pc.greater_equal(sent, midnight), False),
+    }
+    grouped = (
+        pa.table(columns).group_by(list(_GROUPS)).aggregate([([], "count_all"), ("cost", "sum")])
+    )
+    return [_as_row(group) for group in grouped.to_pylist()]
+
+
+def _as_row(group: dict[str, Any]) -> dict[str, Any]:
+    cost = (1.0 if group["paid"] else 0.0) if group["priced"] else None
+    return {
+        **{name: group[name] for name in ("state", "service", "model", "error_kind", "new")},
+        "attempt": 1 if group["attempt"] else None,
+        "shared_from": 1 if group["shared"] else None,
+        "cost": cost,
+        "count": group["count_all"],
+        "sum": group["cost_sum"] or 0.0,
+    }
+
+
+def _when(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A moment of each attempt; where it has none, the one before."""
+    import pyarrow.compute as pc
+
+    return pc.coalesce(table[name], table["submitted_at"], table["created_at"])
+
+
+def _texts(values: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array([str(value) for value in values])
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    numbers: np.ndarray = column.drop_null().to_numpy()
+    return numbers
