@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,12 +25,13 @@ from imagegen_pipeline.domain.generation import (
 )
 from imagegen_pipeline.domain.parameters import PromptParameters, parse_size
 from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
+from imagegen_pipeline.domain.prompts import Prompt, PromptScan
 from imagegen_pipeline.domain.workflow import Workflow
 from imagegen_pipeline.engine import Batch, Deadlines, Order, Wanted, Workshop, generate
 from imagegen_pipeline.engine.forecast import Forecast, foresee
-from imagegen_pipeline.ledger import Decision, Ledger, ScanChange
+from imagegen_pipeline.ledger import Decision, Ledger
 from imagegen_pipeline.ledger.owners import new_owner
+from imagegen_pipeline.scanning import Found, Sources
 from imagegen_pipeline.services.base import ImageService
 from imagegen_pipeline.services.download import Downloader
 from imagegen_pipeline.services.duomi import DuomiClient
@@ -38,24 +39,11 @@ from imagegen_pipeline.services.http import Timeouts
 from imagegen_pipeline.services.runpod import RunPodClient
 from imagegen_pipeline.settings import Settings, load_settings
 from imagegen_pipeline.simulator_process import ensure_simulator
-from imagegen_pipeline.sources.actor_folders import scan_actors
-from imagegen_pipeline.sources.json_prompts import scan_json_folder
-from imagegen_pipeline.sources.sqlite_prompts import scan_database
 from imagegen_pipeline.sources.workflow_file import load_workflow
 from imagegen_pipeline.store import LocalStore
 from imagegen_pipeline.wanting import Wanting
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a look at the sources brought: prompts or actors, problems, and what changed."""
-
-    prompts: tuple[Prompt, ...] = ()
-    actors: tuple[Actor, ...] = ()
-    problems: tuple[SourceProblem, ...] = ()
-    change: ScanChange = field(default_factory=ScanChange)
-    unreadable: tuple[SourceProblem, ...] = ()
-    """The problems of sources that could not be read at all."""
+__all__ = ["Found", "Pipeline"]
 
 
 class Pipeline:
@@ -178,6 +166,11 @@ class Pipeline:
             simulated=given.simulator,
         )
 
+    @cached_property
+    def sources(self) -> Sources:
+        """The prompts' and actors' sources, which looks write down in the ledger."""
+        return Sources(self.settings, lambda: self.ledger)
+
     def scan_prompts(
         self,
         *,
@@ -186,34 +179,18 @@ class Pipeline:
         json_dir: Path | None = None,
         record: bool = True,
     ) -> Found:
-        """Look at the prompts' sources now and, if ``record``, write down what is there."""
-        scans: list[PromptScan] = []
-        if database:
-            scans.append(scan_database(self.settings.prompt_db))
-        if json_files:
-            scans.append(scan_json_folder(json_dir or self.settings.prompt_json_dir))
-        changes = [self.ledger.items.record(scan) for scan in scans] if record else []
-        return Found(
-            prompts=tuple(prompt for scan in scans for prompt in scan.prompts),
-            problems=tuple(problem for scan in scans for problem in scan.problems),
-            change=_sum(changes),
-            unreadable=tuple(scan.problems[0] for scan in scans if not scan.complete),
+        """Read all prompts of these sources; see ``Sources.scan_prompts``."""
+        return self.sources.scan_prompts(
+            database=database, json_files=json_files, json_dir=json_dir, record=record
         )
 
     def scan_actors(self) -> Found:
-        """Look at the actors' folders now and write down what is there."""
-        scan = scan_actors(self.settings.actors_dir)
-        change = self.ledger.items.record(scan)
-        return Found(
-            actors=scan.actors,
-            problems=scan.problems,
-            change=change,
-            unreadable=() if scan.complete else scan.problems[:1],
-        )
+        """Read all actors; see ``Sources.scan_actors``."""
+        return self.sources.scan_actors()
 
     def scan_one_actor(self, name: str) -> Actor | None:
         """The actor of that name as its ``actor.json`` has it now; None when there is none."""
-        self.scan_actors()
+        self.sources.look_at_actors()
         known = self.ledger.items.get([name]).get(name)
         if known is None or known.gone or not isinstance(known.thing, Actor):
             return None
@@ -318,7 +295,8 @@ class Pipeline:
         return None if item is None else self.wanting.as_sent(attempt, item.thing)
 
     def resolve(self, key: str, decision: Decision) -> int:
-        """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``.
+        """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``. A
+        lift also forgives what failed too often for schedules to try it again.
 
         Raises DecisionError, also when another process is at the item.
         """
@@ -328,6 +306,8 @@ class Pipeline:
                 f"Another process is at {key} just now.", remedy="Try again when it is done."
             )
         try:
+            if decision is Decision.LIFT and self.ledger.failures.of([key]):
+                return self.ledger.failures.forgive(key)
             return self.ledger.decisions.decide(key, decision)
         finally:
             self.ledger.leases.release(owner)
@@ -370,12 +350,3 @@ class Pipeline:
         """Close the ledger, if it was opened."""
         if "ledger" in self.__dict__:
             self.ledger.close()
-
-
-def _sum(changes: Sequence[ScanChange]) -> ScanChange:
-    return ScanChange(
-        new=tuple(key for change in changes for key in change.new),
-        changed=tuple(key for change in changes for key in change.changed),
-        gone=tuple(key for change in changes for key in change.gone),
-        unchanged=sum(change.unchanged for change in changes),
-    )

@@ -40,13 +40,16 @@ LEAST_FREE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """A whole picture on disk. ``path`` is as the ledger writes it."""
+    """A whole picture on disk. ``path`` is as the ledger writes it; ``measures`` are what its
+    checks go by, None where they are not known.
+    """
 
     path: str
     digest: str
     width: int
     height: int
     bytes: int
+    measures: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, attempt: Attempt) -> StoredPicture:
@@ -57,6 +60,7 @@ class StoredPicture:
             width=attempt.width or 0,
             height=attempt.height or 0,
             bytes=attempt.bytes or 0,
+            measures=attempt.measures,
         )
 
 
@@ -334,6 +338,7 @@ class LocalStore:
             width=picture.width,
             height=picture.height,
             bytes=len(picture.data),
+            measures=picture.measures,
         )
 
     def _folder(self, folder: str) -> Path:

@@ -8,10 +8,10 @@ import click
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.prompts import SourceProblem
-    from imagegen_pipeline.pipeline import Found
+    from imagegen_pipeline.scanning import Found, Look
 
 
-def say_problems(found: Found) -> tuple[SourceProblem, ...]:
+def say_problems(found: Found | Look) -> tuple[SourceProblem, ...]:
     """Name on stderr what cannot be read; returns what of it is a failure.
 
     A note on a source that was read (a column that it lacks) is said, and fails nothing.
@@ -22,5 +22,5 @@ def say_problems(found: Found) -> tuple[SourceProblem, ...]:
     return tuple(problem for problem in found.problems if not _is_note(problem, found))
 
 
-def _is_note(problem: SourceProblem, found: Found) -> bool:
+def _is_note(problem: SourceProblem, found: Found | Look) -> bool:
     return problem.location == problem.container and problem not in found.unreadable

@@ -69,7 +69,7 @@ class _Progress:
         self._unseen = False
         self._counts: Counter[str] = Counter()
         self._bar = None
-        if _is_screen():
+        if is_screen():
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, unit="picture", file=sys.stderr, dynamic_ncols=True)
@@ -115,7 +115,7 @@ class _Progress:
             self._bar.close()
 
 
-def _is_screen() -> bool:
+def is_screen() -> bool:
     """Whether stderr is a terminal with room for a bar; some have no width."""
     try:
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0

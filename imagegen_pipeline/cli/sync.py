@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.domain.actors import Actor
-    from imagegen_pipeline.domain.prompts import Prompt
     from imagegen_pipeline.pipeline import Pipeline
 
 _LISTED = 10
@@ -22,14 +20,15 @@ def sync() -> None:
     means that something in the sources cannot be read; the rest is registered. A source at
     its default place that never was there is named and fails nothing.
     """
+    from imagegen_pipeline.cli.dagster_records import open_records
     from imagegen_pipeline.pipeline import Pipeline
 
     pipeline = Pipeline()
     try:
-        things, all_read = _scan(pipeline)
-        instance = _open_instance()
+        all_read = _scan(pipeline)
+        instance = open_records()
         try:
-            _tell(instance, pipeline, things)
+            _tell(instance, pipeline)
         finally:
             instance.dispose()
     finally:
@@ -38,57 +37,30 @@ def sync() -> None:
         raise click.exceptions.Exit(1)
 
 
-def _open_instance() -> Any:  # noqa: ANN401 - a DagsterInstance
-    from imagegen_pipeline.defs.instance import open_instance
-    from imagegen_pipeline.domain.errors import SetupError
-
-    remedy = "Run this in the project, where dagster.yaml lies, or mend what DAGSTER_HOME names."
-    try:
-        instance = open_instance()
-    except SetupError:
-        raise
-    except Exception as error:
-        raise SetupError(f"Dagster cannot be opened: {error}", remedy=remedy) from error
-    if instance is None:
-        raise SetupError("There is no Dagster instance here.", remedy=remedy)
-    return instance
-
-
-def _scan(pipeline: Pipeline) -> tuple[list[Prompt | Actor], bool]:
-    """Look at every source, saying what is there; returns that, and whether all could be read."""
+def _scan(pipeline: Pipeline) -> bool:
+    """Read every source, whatever its stamps, saying what is there; returns whether all could be
+    read.
+    """
     from imagegen_pipeline.cli.looking import say_problems
     from imagegen_pipeline.unused_sources import is_unused
 
     all_read = True
-    things: list[Prompt | Actor] = []
-    for name, what in {
-        "prompts": pipeline.scan_prompts(),
-        "actors": pipeline.scan_actors(),
-    }.items():
-        change = what.change
-        things += (*what.prompts, *what.actors)
+    for kind, look in pipeline.sources.look(afresh=True).items():
         click.echo(
-            f"{name}: {len(change.new)} new, {len(change.changed)} changed, "
-            f"{len(change.gone)} gone, {change.unchanged} as before"
+            f"{kind}s: {look.new} new, {look.changed} changed, "
+            f"{look.gone} gone, {look.unchanged} as before"
         )
-        all_read &= all(is_unused(pipeline, problem) for problem in say_problems(what))
-    return things, all_read
+        all_read &= all(is_unused(pipeline, problem) for problem in say_problems(look))
+    return all_read
 
 
-def _tell(
-    instance: Any,  # noqa: ANN401 - a DagsterInstance
-    pipeline: Pipeline,
-    things: list[Prompt | Actor],
-) -> None:
-    from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
+def _tell(instance: Any, pipeline: Pipeline) -> None:  # noqa: ANN401 - a DagsterInstance
     from imagegen_pipeline.defs.reporting import RunlessReporter
+    from imagegen_pipeline.defs.source_news import tell_all
 
-    added = add_missing(instance, PROMPTS, pipeline.ledger.items.keys("prompt"))
-    added += add_missing(instance, ACTORS, pipeline.ledger.items.keys("actor"))
-    reporter = RunlessReporter(instance, pipeline)
-    reporter.report_changes(things)
-    reported = reporter.report_missed()
-    click.echo(f"Dagster: {len(added)} partitions added, {reported} pictures reported")
+    told = tell_all(instance, pipeline)
+    reported = RunlessReporter(instance, pipeline).report_missed()
+    click.echo(f"Dagster: {told.registered} partitions added, {reported} pictures reported")
     old = pipeline.out_of_date()
     if old:
         names = ", ".join(old[:_LISTED]) + (", …" if len(old) > _LISTED else "")

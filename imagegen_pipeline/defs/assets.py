@@ -5,20 +5,23 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 
 from imagegen_pipeline.defs.automation import due
+from imagegen_pipeline.defs.checks import (
+    APPROVED_CHECKS,
+    BASE_IMAGE_CHECKS,
+    IMAGE_CHECKS,
+    approved_check,
+)
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
 from imagegen_pipeline.defs.making import covered_keys, make_base_images, make_images
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
-from imagegen_pipeline.defs.reporting import (
-    LISTED,
-    RunlessReporter,
-    approved_metadata,
-)
+from imagegen_pipeline.defs.reporting import LISTED, RunlessReporter
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
-from imagegen_pipeline.defs.running import (
-    done,
+from imagegen_pipeline.defs.results_metadata import (
+    approved_metadata,
+    column_schema,
     refresh_results,
-    typed_failure,
 )
+from imagegen_pipeline.defs.running import StepResult, done, typed_failure
 from imagegen_pipeline.defs.versions import (
     CODE_VERSION,
     source_event,
@@ -26,7 +29,7 @@ from imagegen_pipeline.defs.versions import (
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.pipeline import Found
-from imagegen_pipeline.results import approved_rows, result_rows, write_results
+from imagegen_pipeline.results import approved_rows, write_results
 from imagegen_pipeline.settings import load_settings
 
 ONE_RUN = dg.BackfillPolicy.single_run()
@@ -35,6 +38,8 @@ OWNERS = ["team:pictures"]
 DUE = due(backlog=load_settings().sensor_backlog == "launch")
 FREE, PAID = {"cost": "free"}, {"cost": "paid"}
 """Tags by which the UI finds what spends money: ``tag:cost=paid``."""
+TABLE = {"dagster/column_schema": column_schema()}
+"""What is known of the tables before they are made."""
 
 
 @dg.asset(group_name=SOURCES, kinds={"python", "sqlite", "json"}, owners=OWNERS, tags=FREE)
@@ -137,17 +142,19 @@ def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | 
     deps=[prompts],
     code_version=CODE_VERSION,
     automation_condition=DUE,
+    check_specs=IMAGE_CHECKS,
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
     tags={**PAID, "service": "duomi"},
+    pool="duomi",
 )
 def generated_images(
     context: dg.AssetExecutionContext,
     config: ImagesConfig,
     pipeline: PipelineResource,
     duomi: DuomiResource,
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[StepResult]:
     """A picture of each prompt, made by Duomi. What is made already is reused at no cost; a
     prompt that fails is red with its reason, and the others stand.
     """
@@ -161,17 +168,19 @@ def generated_images(
     deps=[actors],
     code_version=CODE_VERSION,
     automation_condition=DUE,
+    check_specs=BASE_IMAGE_CHECKS,
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
     tags={**PAID, "service": "runpod"},
+    pool="runpod",
 )
 def actor_base_images(
     context: dg.AssetExecutionContext,
     config: BaseImagesConfig,
     pipeline: PipelineResource,
     runpod: RunPodResource,
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[StepResult]:
     """A full-body base portrait of each actor, made by FLUX in ComfyUI on RunPod."""
     with typed_failure():
         yield from make_base_images(context, config, pipeline.get(), runpod).finish()
@@ -181,9 +190,10 @@ def actor_base_images(
     deps=[generated_images, actor_base_images],
     backfill_policy=ONE_RUN,
     group_name=RESULTS_GROUP,
-    kinds={"python", "pandas", "parquet"},
+    kinds={"python", "parquet"},
     owners=OWNERS,
     tags=FREE,
+    metadata=TABLE,
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
     """The table of what happened: one row an attempt, and what in the sources is unreadable."""
@@ -194,21 +204,25 @@ def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]
 @dg.asset(
     deps=[generated_images, actor_base_images],
     backfill_policy=ONE_RUN,
+    check_specs=APPROVED_CHECKS,
     group_name=APPROVED_GROUP,
-    kinds={"python", "pandas", "parquet"},
+    kinds={"python", "parquet"},
     owners=OWNERS,
     tags=FREE,
+    metadata=TABLE,
 )
-def approved_pictures(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
+def approved_pictures(pipeline: PipelineResource) -> Iterator[dg.MaterializeResult[None]]:
     """The current pictures that were approved in the gallery, as they are now: what training
     and whatever else comes after goes on with: depend on it, and select it with what follows
     as ``approved_pictures+``. The columns are those of ``generation_results``.
     """
     with typed_failure():
         work = pipeline.get()
-        rows = approved_rows(result_rows(work.ledger))
+        rows = list(approved_rows(work.ledger))
         write_results(rows, work.approved_file)
-        return dg.MaterializeResult(metadata=approved_metadata(rows, work.approved_file))
+        yield dg.MaterializeResult(
+            metadata=approved_metadata(work, rows), check_results=[approved_check(work, rows)]
+        )
 
 
 ASSETS = [

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster_shared.record import replace
 
-from imagegen_pipeline.defs.reporting import BASE_IMAGES, IMAGES, RESULTS
+from imagegen_pipeline.defs.asset_keys import BASE_IMAGES, IMAGES, RESULTS
 from imagegen_pipeline.due import Due, in_patience
 from imagegen_pipeline.pipeline import Pipeline
 

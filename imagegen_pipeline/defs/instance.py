@@ -16,9 +16,10 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_logs_directory
 from dagster._serdes import ConfigurableClassData
 
+from imagegen_pipeline.defs.event_log import ProjectEventLog
 from imagegen_pipeline.settings import load_settings
 
 
@@ -37,6 +38,10 @@ def _resolved(config: Mapping[str, Any]) -> dict[str, Any]:
 
 class ProjectStorage(DagsterSqliteStorage):
     """Runs, events and schedules in SQLite below the project."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = ProjectEventLog(_event_logs_directory(base_dir))
 
     @classmethod
     def from_config_value(

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from imagegen_pipeline.defs.asset_keys import BASE_IMAGES, IMAGES
 from imagegen_pipeline.defs.configs import (
     BaseImagesConfig,
     ImagesConfig,
     KeysConfig,
     PicturesConfig,
 )
-from imagegen_pipeline.defs.reporting import BASE_IMAGES, IMAGES
 from imagegen_pipeline.defs.resources import DuomiResource, RunPodResource
 from imagegen_pipeline.defs.running import (
     PartitionLog,

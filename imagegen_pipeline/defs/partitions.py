@@ -6,6 +6,8 @@ import dagster as dg
 from sqlalchemy.exc import IntegrityError
 
 _TRIES = 20
+_AT_ONCE = 2_000
+"""Keys that one statement asks for: a database takes no more than 32,766."""
 PROMPTS = dg.DynamicPartitionsDefinition(name="prompts")
 ACTORS = dg.DynamicPartitionsDefinition(name="actors")
 
@@ -14,10 +16,17 @@ def add_missing(
     instance: dg.DagsterInstance, partitions: dg.DynamicPartitionsDefinition, keys: list[str]
 ) -> list[str]:
     """Register the keys that Dagster does not know yet, in their order; returns those."""
-    name = str(partitions.name)
+    added: list[str] = []
+    wanted = list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), _AT_ONCE):
+        added += _add_some(instance, str(partitions.name), wanted[start : start + _AT_ONCE])
+    return added
+
+
+def _add_some(instance: dg.DagsterInstance, name: str, keys: list[str]) -> list[str]:
     for _ in range(_TRIES):
-        known = set(instance.get_dynamic_partitions(name))
-        missing = [key for key in dict.fromkeys(keys) if key not in known]
+        known = instance.get_existing_dynamic_partitions(name, keys)
+        missing = [key for key in keys if key not in known]
         if not missing:
             break
         with contextlib.suppress(IntegrityError):  # another process has added one meanwhile

@@ -1,31 +1,23 @@
 """Outcomes as Dagster events: what a person sees of a picture in the UI."""
 
-import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
+from imagegen_pipeline.defs.asset_keys import RESULTS, asset_of
+from imagegen_pipeline.defs.check_log import RunlessChecks
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
+from imagegen_pipeline.defs.previews import drawing, preview_of
+from imagegen_pipeline.defs.results_metadata import refresh_results
 from imagegen_pipeline.defs.versions import SourceVersions, changed_sources, source_asset
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.pipeline import Pipeline
 
-IMAGES = dg.AssetKey("generated_images")
-BASE_IMAGES = dg.AssetKey("actor_base_images")
-RESULTS = dg.AssetKey("generation_results")
 LONGEST_PROMPT = 2000
 LISTED = 50
-"""Approved pictures that the table's metadata names."""
-
-
-def asset_of(attempt: Attempt) -> dg.AssetKey:
-    """The asset that an attempt's picture belongs to."""
-    return BASE_IMAGES if attempt.service == "runpod" else IMAGES
+"""Names that a list in metadata has at most."""
 
 
 def materialization(
@@ -48,12 +40,9 @@ def _picture_metadata(
     pipeline: Pipeline, outcome: Outcome, attempt: Attempt
 ) -> Mapping[str, dg.MetadataValue]:
     metadata: dict[str, dg.MetadataValue] = {}
-    preview = _preview(pipeline, attempt)
+    preview = preview_of(pipeline, attempt)
     if preview is not None:
-        data = base64.b64encode(preview).decode()
-        metadata["preview"] = dg.MetadataValue.md(
-            f"![{outcome.item_key}](data:image/webp;base64,{data})"
-        )
+        metadata["preview"] = drawing(outcome.item_key, preview)
     request = attempt.sent_request
     metadata |= {
         "path": dg.MetadataValue.path(outcome.path or ""),
@@ -76,13 +65,6 @@ def _picture_metadata(
     if outcome.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in outcome.warnings))
     return metadata
-
-
-def _preview(pipeline: Pipeline, attempt: Attempt) -> bytes | None:
-    try:
-        return pipeline.store.preview(attempt.digest or "")
-    except StoreError:  # the picture itself is reported; its preview can be made again
-        return None
 
 
 def _seconds(outcome: Outcome, attempt: Attempt) -> float:
@@ -124,6 +106,7 @@ class RunlessReporter:
     def __init__(self, instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
         self._instance = instance
         self._pipeline = pipeline
+        self._checks = RunlessChecks(instance, pipeline)
         self._known: dict[str, set[str]] = {}
 
     def report(self, outcome: Outcome) -> bool:
@@ -134,6 +117,7 @@ class RunlessReporter:
         self._register(ACTORS if attempt.service == "runpod" else PROMPTS, outcome.item_key)
         tags = self._tags(attempt)
         self._instance.report_runless_asset_event(materialization(self._pipeline, outcome, tags))
+        self._checks.report(attempt)
         self._pipeline.ledger.attempts.reported([attempt.id])
         return True
 
@@ -145,6 +129,13 @@ class RunlessReporter:
             self._instance.report_runless_asset_event(event)
             versions.read()
         return versions.tags(attempt, self._pipeline.wanting.made_from(attempt, thing))
+
+    def report_results(self) -> None:
+        """Bring the table of results up to date and report it; raises StoreError."""
+        metadata = refresh_results(self._pipeline)
+        self._instance.report_runless_asset_event(
+            dg.AssetMaterialization(RESULTS, metadata=metadata)
+        )
 
     def report_changes(self, things: Sequence[Prompt | Actor]) -> int:
         """Report the items that Dagster knows in another version; returns how many. It then
@@ -186,28 +177,3 @@ def _unreported(pipeline: Pipeline, before: float | None) -> list[Outcome]:
         )
         for attempt in pipeline.ledger.attempts.unreported(before=before)
     ]
-
-
-def approved_metadata(rows: Sequence[Mapping[str, Any]], path: Path) -> dict[str, dg.MetadataValue]:
-    """How many pictures are approved, which were last, and where their table lies."""
-    newest = sorted(rows, key=lambda row: row["verdict_at"], reverse=True)[:LISTED]
-    lines = ["| key | approved | picture |", "| --- | --- | --- |"]
-    lines += [f"| {row['key']} | {row['verdict_at'][:19]}Z | `{row['path']}` |" for row in newest]
-    return {
-        "dagster/row_count": dg.MetadataValue.int(len(rows)),
-        "newest": dg.MetadataValue.md("\n".join(lines)),
-        "path": dg.MetadataValue.path(str(path)),
-    }
-
-
-def results_metadata(summary: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
-    """The table's counts and cost as metadata."""
-    states = summary["states"]
-    lines = ["| state | attempts |", "| --- | ---: |"]
-    lines += [f"| {state} | {count} |" for state, count in states.items()]
-    return {
-        "dagster/row_count": dg.MetadataValue.int(sum(states.values())),
-        "states": dg.MetadataValue.md("\n".join(lines)),
-        "cost": dg.MetadataValue.float(float(summary["cost"])),
-        "pictures of unknown price": dg.MetadataValue.int(summary["pictures_of_unknown_price"]),
-    }

@@ -6,26 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 
-from imagegen_pipeline.defs.reporting import (
-    RESULTS,
-    failure_observation,
-    materialization,
-    results_metadata,
-)
+from imagegen_pipeline.defs.asset_keys import RESULTS
+from imagegen_pipeline.defs.check_log import CheckLog
+from imagegen_pipeline.defs.reporting import failure_observation, materialization
+from imagegen_pipeline.defs.results_metadata import refresh_results
 from imagegen_pipeline.defs.versions import SourceVersions
-from imagegen_pipeline.domain.errors import ImagegenError, SourceError
+from imagegen_pipeline.domain.errors import ImagegenError, SourceError, StoreError
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
-from imagegen_pipeline.domain.prompts import SourceProblem
+from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.engine import Batch
+from imagegen_pipeline.engine.inspecting import Seen
+from imagegen_pipeline.generation_log import user_result, write_results_log
 from imagegen_pipeline.interrupts import Interrupts
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.results import result_rows, summary, write_results
 
+StepResult = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 LISTED = 50
 """Failed partitions that are listed in the failure itself; all are in the results."""
@@ -59,7 +61,7 @@ def own_partitions(context: StepContext) -> list[str]:
     return []
 
 
-def done(counts: Mapping[str, int] | None = None) -> dg.MaterializeResult[None]:
+def done(facts: Mapping[str, Any] | None = None) -> dg.MaterializeResult[None]:
     """The step's output, by which what is downstream goes on, without an event of its own.
 
     Each partition has had its event already; Dagster would write one more for each, without
@@ -67,17 +69,8 @@ def done(counts: Mapping[str, int] | None = None) -> dg.MaterializeResult[None]:
     mark is what Dagster itself puts on outputs whose events the body has logged.
     """
     return dg.MaterializeResult(
-        metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True, **(counts or {})}
+        metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True, **(facts or {})}
     )
-
-
-def refresh_results(pipeline: Pipeline) -> dict[str, dg.MetadataValue]:
-    """Write the table of results anew; returns its metadata."""
-    rows = result_rows(pipeline.ledger)
-    write_results(rows, pipeline.results_file)
-    metadata = results_metadata(summary(rows))
-    metadata["path"] = dg.MetadataValue.path(str(pipeline.results_file))
-    return metadata
 
 
 @dataclass
@@ -86,6 +79,14 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
     failed: list[Outcome] = field(default_factory=list)
+    of_prompts: list[dict[str, Any]] = field(default_factory=list)
+    """What came of prompts, as the users' JSON log has it."""
+    log_file: Path | None = None
+
+    def log_metadata(self) -> dict[str, dg.MetadataValue]:
+        """Where the users' log of it lies, if it was written."""
+        file = self.log_file
+        return {} if file is None else {"results log": dg.MetadataValue.path(str(file))}
 
 
 def _interrupt() -> None:
@@ -122,6 +123,7 @@ class PartitionLog:
         for event in self._versions.news(present):
             context.log_event(event)
         self._versions.read()
+        self._checks = CheckLog(context, pipeline)
         self._told: list[int] = []
         self._flushed_at = time.monotonic()
         self.tally = tally or Tally()
@@ -156,6 +158,8 @@ class PartitionLog:
                 self._flush()
             if interrupts.happened:
                 self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
+                self._checks.store_held()
+                self._write_log()
                 self.refresh_results()
         if interrupts.happened:
             _interrupt()
@@ -169,7 +173,7 @@ class PartitionLog:
         for key in keys:
             outcome = self._pipeline.current_outcome(key)
             if outcome is not None:
-                self.report(outcome)
+                self.report(outcome, seen=Seen.NOTHING)
                 reported.append(key)
         return reported
 
@@ -192,20 +196,28 @@ class PartitionLog:
                 key, Status.FAILED, error_kind=SourceError.kind, error=message, remedy=remedy
             )
 
-    def report(self, outcome: Outcome) -> None:
-        """One outcome: a materialization, or an observation that says why there is none."""
+    def report(self, outcome: Outcome, *, seen: Seen | None = None) -> None:
+        """One outcome: a materialization, or an observation that says why there is none.
+
+        ``seen`` is what was seen of the picture's file, by default what a batch sees of it.
+        """
         self.tally.counts[str(outcome.status)] += 1
+        thing = self._things.get(outcome.item_key)
+        if isinstance(thing, Prompt):
+            self.tally.of_prompts.append(user_result(thing, outcome))
         if outcome.ok:
             self.context.log_event(
                 materialization(self._pipeline, outcome, self._tags(outcome.attempt))
             )
-            if outcome.attempt is not None and not outcome.attempt.reported:
-                self._told.append(outcome.attempt.id)
+            if outcome.attempt is not None:
+                self._checks.add(outcome.attempt, seen or Seen.by_engine(outcome))
+                if not outcome.attempt.reported:
+                    self._told.append(outcome.attempt.id)
         else:
             self.tally.failed.append(outcome)
             self.context.log.error(f"{outcome.item_key} {outcome.status}: {outcome.reason}")
             self.context.log_event(failure_observation(self._asset, outcome))
-        if len(self._told) >= _GROUP or time.monotonic() - self._flushed_at > _GROUP_SECONDS:
+        if self._checks.waiting >= _GROUP or time.monotonic() - self._flushed_at > _GROUP_SECONDS:
             self._flush()
 
     def _tags(self, attempt: Attempt | None) -> Mapping[str, str]:
@@ -216,26 +228,42 @@ class PartitionLog:
 
     def _flush(self) -> None:
         self._flushed_at = time.monotonic()
+        self._checks.flush()
         if self._told:
             self._pipeline.ledger.attempts.reported(self._told)
             self._told = []
 
-    def finish(self) -> Iterator[dg.MaterializeResult[None]]:
-        """The end of an asset's step: its output, or the failure that names what failed.
+    def finish(self) -> Iterator[StepResult]:
+        """The end of an asset's step: what its checks have found, then its output, or the failure
+        that names what failed.
 
         The results are refreshed here when no step downstream will do it.
         """
         if self.tally.failed or not self._results_follow():
             self.refresh_results()
+        yield from self._checks.results()
         self.raise_failures()
-        yield done(self.tally.counts)
+        yield done({**self.tally.counts, **self.tally.log_metadata()})
 
     def raise_failures(self) -> None:
         """Say how it went; raises the failure that names what failed."""
+        self._write_log()
         counts = self.tally.counts
         self.context.log.info(", ".join(f"{n} {status}" for status, n in counts.items()))
         if self.tally.failed:
             raise self._failure()
+
+    def _write_log(self) -> None:
+        """Write the users' JSON log of what the step has reported of prompts."""
+        if not self.tally.of_prompts:
+            return
+        folder = self._pipeline.settings.log_dir
+        try:
+            self.tally.log_file = write_results_log(self.tally.of_prompts, folder, time.time())
+        except StoreError as error:  # the pictures are made, and the table has it all
+            self.context.log.error(f"The results log is missing: {error.sentence}")
+        else:
+            self.context.log.info(f"Results log: {self.tally.log_file}")
 
     def _results_follow(self) -> bool:
         selection = self.context.run.asset_selection
@@ -258,6 +286,9 @@ class PartitionLog:
         return dg.Failure(
             f"{len(failed)} of {good + len(failed)} have no picture ({skipped} not begun){stand}. "
             f"First reason: {reason}",
-            metadata={"failed": dg.MetadataValue.md("\n".join(lines))},
+            metadata={
+                "failed": dg.MetadataValue.md("\n".join(lines)),
+                **self.tally.log_metadata(),
+            },
             allow_retries=False,
         )

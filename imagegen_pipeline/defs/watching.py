@@ -1,65 +1,99 @@
 """The sensor that sees what the sources have now: it registers, and says what has changed.
 
-It is on by default, since it requests nothing and costs nothing. What has changed is reported as
-the source's new version, by which Dagster shows the pictures made from the old one as out of
-date; making them again is another sensor's affair, or a person's.
+It is on by default, since it requests nothing and costs nothing. What is new or has changed is
+reported as the source's version, by which Dagster shows the pictures made from an older one as out
+of date; making them is another sensor's affair, or a person's.
+
+A tick does what has changed and no more, within its time: it opens only sources that are not as
+they were, reads a very large database in parts, and leaves to the next tick what does not fit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
+from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.defs.versions import changed_sources
-from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.defs.source_news import KINDS, MOST_KEYS, SourceNews, Told, place_of
+from imagegen_pipeline.domain.prompts import SourceProblem
 from imagegen_pipeline.ledger.items import Kind
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.scanning import Budget, Look
+from imagegen_pipeline.unused_sources import is_unused
 
-_KINDS: tuple[Kind, Kind] = ("prompt", "actor")
 SECONDS_BETWEEN_TICKS = 30
-CHUNK = 300
-"""Changes that one tick reports, at about 10 ms each; the next one goes on behind them."""
+LOOK_SECONDS, TICK_SECONDS = 20.0, 40.0
+"""Of the 60 that Dagster gives a tick: for looking at the sources, and for all of it."""
+LISTED = 20
+"""Problems that a tick writes into its log; all are in the results."""
+CLOCK: Clock = SystemClock()
+_WORDS: Mapping[Kind, str] = {"prompt": "prompts", "actor": "actors"}
 
 
 @dg.sensor(
     minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks at the prompts' and actors' sources, registers what is new and reports "
-    "what has changed, so that its pictures are shown as out of date. Requests nothing.",
+    "what is new, has changed or is gone, so that its pictures are shown as out of date. Requests "
+    "nothing.",
 )
 def sources_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
 ) -> dg.SensorResult:
     """Registers what is new in the sources, and reports what has changed."""
     work = pipeline.get()
-    for problem in (*work.scan_prompts().problems, *work.scan_actors().problems):
+    budget = Budget(CLOCK, TICK_SECONDS)
+    # Before the look: a ledger that was made anew is behind the cursor only until then.
+    place = place_of(
+        context.cursor, {kind: work.ledger.items.last_sequence(kind) for kind in KINDS}
+    )
+    looks = work.sources.look(LOOK_SECONDS)
+    problems = _problems(work, looks)
+    for problem in problems[:LISTED]:
         context.log.warning(problem.line)
-    add = []
-    for kind, partitions in zip(_KINDS, (PROMPTS, ACTORS), strict=True):
-        known = set(context.instance.get_dynamic_partitions(str(partitions.name)))
-        missing = [key for key in work.ledger.items.keys(kind) if key not in known]
-        if missing:
-            add.append(partitions.build_add_request(missing))
-    things, cursor = _touched(work, context.cursor)
-    events = changed_sources(context.instance, things, new=True)
-    added = sum(len(request.partition_keys) for request in add)
+    news = SourceNews(context.instance, work, place, new=True)
+    told = news.tell(budget, most_keys=MOST_KEYS)
     return dg.SensorResult(
-        skip_reason=f"{added} new and {len(events)} changed in the sources.",
-        dynamic_partitions_requests=add,
-        asset_events=events,
-        cursor=cursor,
+        skip_reason=" ".join(_said(looks, problems, told)),
+        cursor=news.place.as_cursor(),
     )
 
 
-def _touched(work: Pipeline, cursor: str | None) -> tuple[Sequence[Prompt | Actor], str]:
-    """What was new or changed behind the cursor, and the next one: a number for each kind."""
-    after = [int(part) for part in cursor.split()] if cursor else [0, 0]
-    keys: list[str] = []
-    for at, kind in enumerate(_KINDS):
-        news = work.ledger.items.news(kind, after=after[at], limit=CHUNK)
-        keys += [key for _, key in news]
-        after[at] = news[-1][0] if news else after[at]
-    things = [item.thing for item in work.ledger.items.get(keys).values()]
-    return things, " ".join(map(str, after))
+def _problems(work: Pipeline, looks: Mapping[Kind, Look]) -> list[SourceProblem]:
+    found = [problem for look in looks.values() for problem in look.problems]
+    return [problem for problem in found if not is_unused(work, problem)]
+
+
+def _said(looks: Mapping[Kind, Look], problems: Sequence[SourceProblem], told: Told) -> list[str]:
+    """The tick in a few sentences: what is new, what was told, what is still to come."""
+    said = [
+        f"{_WORDS[kind].capitalize()}: {what}."
+        for kind, look in looks.items()
+        if (what := _seen(look))
+    ]
+    said = said or ["Nothing has changed in the sources."]
+    if done := _counted(
+        (told.registered, "registered"),
+        (told.versions, "given a version"),
+        (told.gone, "marked gone"),
+        (told.back, "marked back"),
+    ):
+        said.append(f"Dagster: {done}.")
+    away = {problem for look in looks.values() for problem in look.unreadable}
+    # What is said of a whole source that was read is a note, such as on a column that it lacks.
+    bad = [one for one in problems if one.location != one.container or one in away]
+    if bad:
+        said.append(f"{len(bad)} cannot be read: see the log.")
+    for place in (place for look in looks.values() for place in look.unfinished):
+        said.append(f"The next tick reads on in {place}.")
+    if to_come := _counted((told.to_register, "to register"), (told.to_report, "to report")):
+        said.append(f"The next ticks have {to_come}.")
+    return said
+
+
+def _seen(look: Look) -> str:
+    return _counted((look.new, "new"), (look.changed, "changed"), (look.gone, "gone"))
+
+
+def _counted(*counts: tuple[int, str]) -> str:
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count)

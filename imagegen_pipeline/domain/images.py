@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.errors import NotAPictureError
+from imagegen_pipeline.domain.measures import measure, reduced
 from imagegen_pipeline.domain.picture_layout import Layout, check_inflation, looks, read_layout
 
 if TYPE_CHECKING:
@@ -22,20 +24,27 @@ LARGEST_BYTES = 64 * 1024 * 1024
 LARGEST_PIXELS = 100_000_000
 PREVIEW_SIZE = (144, 256)
 """A WebP of this size takes 2 to 5 KB, small enough to stand in Dagster's metadata."""
+SMALLER_SIZE = (72, 128)
+"""A WebP of this size takes about 1 KB, little enough to stand in every check's metadata."""
 _LARGE = 16_000_000
 """Pixels from which on pictures are decoded one at a time: each takes a gigabyte at the limit."""
 _large_turn = threading.Lock()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Bytes that were decoded whole: their format, size in pixels, digest and a preview (WebP)."""
+    """Bytes that were decoded whole: their format, size in pixels, digest and a preview (WebP).
+
+    ``measures`` are what its checks go by; see ``measures.measure``.
+    """
 
     data: bytes
     format: str
     width: int
     height: int
     preview: bytes
+    measures: dict[str, Any] | None = None
 
     @property
     def digest(self) -> str:
@@ -69,12 +78,14 @@ def decode_picture(data: bytes) -> Picture:
         with _turn(layout), _opened(data, layout) as image:
             _check_pixels(image.width, image.height)
             image.load()
+            small = reduced(image)
             return Picture(
                 data=data,
                 format=layout.format,
                 width=image.width,
                 height=image.height,
-                preview=_preview(image),
+                preview=_preview(small),
+                measures=_measured(small),
             )
     except NotAPictureError:
         raise
@@ -89,6 +100,17 @@ def to_png(data: bytes) -> bytes:
     with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as image:
         out = io.BytesIO()
         image.save(out, format="PNG")
+        return out.getvalue()
+
+
+def smaller_preview(preview: bytes) -> bytes:
+    """A preview at a quarter of its area."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(preview), formats=["WEBP"]) as image:
+        image.thumbnail(SMALLER_SIZE)
+        out = io.BytesIO()
+        image.save(out, format="WEBP", quality=50)
         return out.getvalue()
 
 
@@ -127,8 +149,17 @@ def _check_pixels(width: int, height: int) -> None:
 
 
 def _preview(image: Image) -> bytes:
-    small = image.convert("RGB")
+    small = image.copy()
     small.thumbnail(PREVIEW_SIZE)
     out = io.BytesIO()
     small.save(out, format="WEBP", quality=70)
     return out.getvalue()
+
+
+def _measured(image: Image) -> dict[str, Any] | None:
+    """None when measuring fails: a picture that decodes was paid for, and is kept unmeasured."""
+    try:
+        return measure(image)
+    except Exception:  # noqa: BLE001 - whatever it is, it must cost no picture
+        _log.exception("A picture could not be measured; its checks will try again")
+        return None

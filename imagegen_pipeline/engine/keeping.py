@@ -228,6 +228,7 @@ class Keeper:
             width=stored.width,
             height=stored.height,
             bytes=stored.bytes,
+            measures=stored.measures,
             warnings=warnings,
             **facts,
         )

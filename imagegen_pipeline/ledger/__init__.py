@@ -6,16 +6,20 @@ it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at wo
 ``reuses`` (how many pictures a day were there already).
 """
 
+from imagegen_pipeline.ledger.archiving import ArchiveBook
 from imagegen_pipeline.ledger.attempts import AttemptBook
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.decisions import Decision, DecisionBook, HeldItem
 from imagegen_pipeline.ledger.failures import FailureBook
 from imagegen_pipeline.ledger.gallery import Card, Filter, GalleryBook, PictureState, Totals
-from imagegen_pipeline.ledger.items import Item, ItemBook, ScanChange
+from imagegen_pipeline.ledger.items import Item, ItemBook, Part, ScanChange, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseBook
+from imagegen_pipeline.ledger.reads import ReadBook, SourceRead
+from imagegen_pipeline.ledger.result_rows import ResultRows, Standing
 from imagegen_pipeline.ledger.reviews import ReviewBook, Verdict
 
 __all__ = [
+    "ArchiveBook",
     "AttemptBook",
     "Card",
     "Decision",
@@ -28,9 +32,15 @@ __all__ = [
     "ItemBook",
     "LeaseBook",
     "Ledger",
+    "Part",
     "PictureState",
+    "ReadBook",
+    "ResultRows",
     "ReviewBook",
     "ScanChange",
+    "SourceChange",
+    "SourceRead",
+    "Standing",
     "Totals",
     "Verdict",
 ]
@@ -43,12 +53,15 @@ class Ledger:
         """Open the ledger at ``url``, creating its tables; raises LedgerError if that fails."""
         self._database = Database(url)
         self.items = ItemBook(self._database)
+        self.reads = ReadBook(self._database)
         self.leases = LeaseBook(self._database)
         self.attempts = AttemptBook(self._database, self.leases)
+        self.archiving = ArchiveBook(self._database)
         self.decisions = DecisionBook(self._database)
         self.failures = FailureBook(self._database)
         self.reviews = ReviewBook(self._database)
         self.gallery = GalleryBook(self._database)
+        self.results = ResultRows(self._database)
 
     def close(self) -> None:
         """Close all connections."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
+from imagegen_pipeline.domain.errors import OutcomeUnknownError
 from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, State
+from imagegen_pipeline.domain.lookalikes import Likeness
 from imagegen_pipeline.ledger.admission import money_of_today
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts, items
@@ -160,6 +162,26 @@ class AttemptQueries:
             query = query.where(attempts.c.intent == intent)
         return self._first(query)
 
+    def may_be_billed(self, item_key: str, fingerprint: str, *, intent: str | None = None) -> bool:
+        """Whether the item's request (of this intent) was sent, since it last brought a picture,
+        without an answer that says what became of it.
+        """
+        same = [attempts.c.item_key == item_key, attempts.c.fingerprint == fingerprint]
+        if intent is not None:
+            same.append(attempts.c.intent == intent)
+        stored = select(func.max(attempts.c.id)).where(*same, attempts.c.state == State.STORED)
+        query = select(attempts.c.id).where(
+            *same,
+            attempts.c.id > func.coalesce(stored.scalar_subquery(), 0),
+            or_(
+                attempts.c.state == State.UNKNOWN,
+                attempts.c.error_kind == OutcomeUnknownError.kind,  # a person had it sent again
+                attempts.c.possible_double_charge,
+            ),
+        )
+        with self._database.read() as connection:
+            return connection.scalar(query.limit(1)) is not None
+
     def pictures_in(self, folder: str) -> int:
         """How many current pictures lie in ``folder`` or below it, as the ledger writes it."""
         query = (
@@ -191,6 +213,26 @@ class AttemptQueries:
         )
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]
+
+    def likenesses(self) -> Iterator[Likeness]:
+        """What the current pictures of all items that their sources still have are compared by;
+        those that are blank, or not measured yet, are left out.
+        """
+        query = (
+            select(
+                attempts.c.item_key,
+                attempts.c.id,
+                func.coalesce(attempts.c.finished_at, 0.0),
+                attempts.c.request["prompt"].as_string(),
+                attempts.c.measures["phash"].as_string().label("phash"),
+                attempts.c.measures["tones"].as_string(),
+            )
+            .join(items, items.c.current_attempt == attempts.c.id)
+            .where(items.c.gone.is_(False))
+            .order_by(attempts.c.id)
+        )
+        with self._database.read() as connection:
+            yield from (Likeness(*row) for row in connection.execute(query) if row.phash)
 
     def get(self, attempt_ids: Sequence[int]) -> list[Attempt]:
         """Attempts by their ids."""

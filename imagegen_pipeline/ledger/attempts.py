@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,6 +213,13 @@ class AttemptBook(AttemptQueries):
     def _fetch(self, connection: Connection, attempt_id: int) -> Attempt:
         query = select(*COLUMNS).where(attempts.c.id == attempt_id)
         return to_attempt(connection.execute(query).one())
+
+    def measured(self, attempt_id: int, measures: Mapping[str, Any]) -> None:
+        """Write down the measures of a picture that an older program has stored."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(attempts).where(attempts.c.id == attempt_id).values(measures=dict(measures))
+            )
 
     def reported(self, attempt_ids: Sequence[int]) -> None:
         """Dagster has heard of these pictures."""

@@ -5,36 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, func, select
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
 from imagegen_pipeline.ledger.database import Database
+from imagegen_pipeline.ledger.reads import SourceRead, write_read
+from imagegen_pipeline.ledger.recording import Kind, Part, Recorder, ScanChange, last_sequence
 from imagegen_pipeline.ledger.schema import items, problems
-from imagegen_pipeline.ledger.touching import last_touched
 
-Kind = Literal["prompt", "actor"]
+__all__ = ["Item", "ItemBook", "Kind", "Part", "ScanChange", "SourceChange"]
+
 _CHUNK = 500
-_PROMPT_DETAIL = (
-    "row_id",
-    "image_id",
-    "original_filename",
-    "descriptive_name",
-    "filename",
-    "pic_name",
-    "image_url",
-)
-_ACTOR_DETAIL = ("width", "height", "steps", "seed")
-_COMPARED = ("digest", "gone", "container", "location", "detail")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """A row of the items table: the thing itself and what the ledger knows of it.
 
-    ``revision`` counts the changes of what it is made from, the first being 1.
+    ``revision`` counts the changes of what it is made from, the first being 1. ``last_seen`` is
+    when it was last read; of one that is gone, when that was noticed.
     """
 
     thing: Prompt | Actor
@@ -50,13 +42,12 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class ScanChange:
-    """What a scan changed, as keys in the source's order."""
+class SourceChange:
+    """An item that was new, changed, gone or back, by the number of that change."""
 
-    new: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()
-    unchanged: int = 0
+    sequence: int
+    key: str
+    gone: bool
 
 
 class ItemBook:
@@ -66,7 +57,7 @@ class ItemBook:
         self._database = database
 
     def record(self, scan: PromptScan | ActorScan) -> ScanChange:
-        """Write down what a scan found; what the scan no longer has is marked gone.
+        """Write down what a scan of a whole source found; what it no longer has is marked gone.
 
         The same text found again changes nothing but ``last_seen``. A scan that could not
         read its container marks nothing gone.
@@ -75,114 +66,37 @@ class ItemBook:
             scan.prompts if isinstance(scan, PromptScan) else scan.actors
         )
         kind: Kind = "prompt" if isinstance(scan, PromptScan) else "actor"
-        now = time.time()
         with self._database.write() as connection:
-            change = self._record_things(connection, kind, things, now)
-            gone = self._mark_gone(connection, kind, scan, things) if scan.complete else ()
+            recorder = Recorder(connection, time.time())
+            change = recorder.things(kind, [(thing, None) for thing in things], keep_stamps=True)
+            recorder.seen([thing.key for thing in things])
+            gone = _missing(connection, kind, scan, things) if scan.complete else ()
+            recorder.gone(gone)
             if scan.complete or scan.problems:  # a single item written down is no scan
-                self._record_problems(connection, scan.container, scan.problems, now)
+                recorder.all_problems(scan.container, scan.problems)
         return ScanChange(change.new, change.changed, gone, change.unchanged)
 
-    def _record_things(
-        self, connection: Connection, kind: Kind, things: Sequence[Prompt | Actor], now: float
+    def record_part(
+        self, part: Part, read: SourceRead | None = None, *, instead_of: SourceRead | None = None
     ) -> ScanChange:
-        known = self._known(connection, [thing.key for thing in things])
-        counts = (func.coalesce(func.max(items.c[name]), 0) for name in ("position", "sequence"))
-        position, sequence = connection.execute(select(*counts)).one()
-        rows, changed_rows, same = [], [], []
-        touched = last_touched(connection) + 1
-        for thing in things:
-            before = known.get(thing.key)
-            if before is None:
-                position, sequence = position + 1, sequence + 1
-                row = _new_row(kind, thing, now, position=position, sequence=sequence)
-                rows.append({**row, "touched": touched})
-            elif before != _compared(thing):
-                is_new_text = before["digest"] != thing.digest
-                sequence += is_new_text
-                changed_rows.append((thing, sequence if is_new_text else None))
-            else:
-                same.append({"of": thing.key, "now": now})
-        if rows:
-            connection.execute(insert(items), rows)
-        for thing, new_sequence in changed_rows:
-            connection.execute(_update_row(thing, now, new_sequence).values(touched=touched))
-        if same:
-            connection.execute(
-                update(items)
-                .where(items.c.key == bindparam("of"))
-                .values(last_seen=bindparam("now")),
-                same,
-            )
-        changed = tuple(thing.key for thing, new_sequence in changed_rows if new_sequence)
-        return ScanChange(
-            new=tuple(row["key"] for row in rows),
-            changed=changed,
-            unchanged=len(things) - len(rows) - len(changed),
-        )
+        """Write down what was read of a part of a source, and with it, if given, how far it has
+        been read; see ``write_read``.
+        """
+        with self._database.write() as connection:
+            recorder = Recorder(connection, time.time())
+            change = recorder.things(part.kind, part.things)
+            recorder.gone(part.gone)
+            recorder.some_problems(part.container, part.problems, part.readable)
+            if read is not None:
+                write_read(connection, part.container, read, instead_of=instead_of)
+        return ScanChange(change.new, change.changed, tuple(part.gone), change.unchanged)
 
-    def _known(self, connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        columns = [items.c[name] for name in ("key", *_COMPARED)]
-        found: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(keys), _CHUNK):
-            part = keys[start : start + _CHUNK]
-            for row in connection.execute(select(*columns).where(items.c.key.in_(part))):
-                found[row.key] = {name: getattr(row, name) for name in _COMPARED}
-        return found
-
-    def _mark_gone(
-        self,
-        connection: Connection,
-        kind: Kind,
-        scan: PromptScan | ActorScan,
-        things: Sequence[Prompt | Actor],
-    ) -> tuple[str, ...]:
-        present = {thing.key for thing in things}
-        # A file that is half written, or a row that is broken now, has not left its source.
-        unreadable = {problem.location for problem in scan.problems}
-        here = select(items.c.key, items.c.location).where(
-            items.c.kind == kind,
-            items.c.container == scan.container,
-            items.c.gone.is_(False),
-        )
-        gone = tuple(
-            key
-            for key, location in connection.execute(here.order_by(items.c.position))
-            if key not in present and location not in unreadable
-        )
-        touched = last_touched(connection) + 1
-        for start in range(0, len(gone), _CHUNK):
-            part = gone[start : start + _CHUNK]
-            connection.execute(
-                update(items).where(items.c.key.in_(part)).values(gone=True, touched=touched)
-            )
-        return gone
-
-    def _record_problems(
-        self,
-        connection: Connection,
-        container: str,
-        found: Sequence[SourceProblem],
-        now: float,
-    ) -> None:
-        first_seen = {
-            (row.location, row.message): row.first_seen
-            for row in connection.execute(select(problems).where(problems.c.container == container))
-        }
-        connection.execute(delete(problems).where(problems.c.container == container))
-        rows = {
-            problem.location: {
-                "container": container,
-                "location": problem.location,
-                "message": problem.message,
-                "remedy": problem.remedy,
-                "first_seen": first_seen.get((problem.location, problem.message), now),
-                "last_seen": now,
-            }
-            for problem in found
-        }
-        if rows:
-            connection.execute(insert(problems), list(rows.values()))
+    def drop_problems(self, container: str, *, before: float) -> None:
+        """Drop the problems of a source that were last seen before a moment: a look through all
+        of it, which began then, has not met them.
+        """
+        with self._database.write() as connection:
+            Recorder(connection, time.time()).old_problems(container, before)
 
     def get(self, keys: Iterable[str]) -> dict[str, Item]:
         """The items of these keys; a key that the ledger does not know is left out."""
@@ -195,21 +109,31 @@ class ItemBook:
                     found[row.key] = _to_item(row)
         return {key: found[key] for key in wanted if key in found}
 
-    def news(self, kind: Kind, *, after: int, limit: int) -> list[tuple[int, str]]:
-        """``(sequence, key)`` of what was new or changed after ``after``, oldest first."""
+    def changes(self, kind: Kind, *, after: int, until: int, limit: int) -> list[SourceChange]:
+        """What was new, changed, gone or back after ``after``, oldest first. An item stands where
+        its newest change is.
+        """
         query = (
-            select(items.c.sequence, items.c.key)
-            .where(items.c.kind == kind, items.c.gone.is_(False), items.c.sequence > after)
+            select(items.c.sequence, items.c.key, items.c.gone)
+            .where(items.c.kind == kind, items.c.sequence > after, items.c.sequence <= until)
             .order_by(items.c.sequence)
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [(row.sequence, row.key) for row in connection.execute(query)]
+            return [
+                SourceChange(row.sequence, row.key, row.gone) for row in connection.execute(query)
+            ]
 
-    def last_sequence(self) -> int:
-        """The sequence of the newest change."""
+    def count_changes(self, kind: Kind, *, after: int) -> int:
+        """How many ``changes`` there are."""
+        query = select(func.count()).where(items.c.kind == kind, items.c.sequence > after)
         with self._database.read() as connection:
-            return connection.scalar(select(func.coalesce(func.max(items.c.sequence), 0))) or 0
+            return connection.scalar(query) or 0
+
+    def last_sequence(self, *kinds: Kind) -> int:
+        """The sequence of the newest change, of these kinds if any are named."""
+        with self._database.read() as connection:
+            return last_sequence(connection, kinds or ("prompt", "actor"))
 
     def keys(self, kind: Kind) -> list[str]:
         """The keys of everything present, in the order in which it was first seen."""
@@ -223,7 +147,11 @@ class ItemBook:
 
     def has_any(self, container: str) -> bool:
         """Whether a source has brought anything that it still had when it was last read."""
-        query = select(items.c.key).where(items.c.container == container, items.c.gone.is_(False))
+        query = select(items.c.key).where(
+            items.c.kind.in_(("prompt", "actor")),  # all of them: by it the index is used
+            items.c.container == container,
+            items.c.gone.is_(False),
+        )
         with self._database.read() as connection:
             return connection.scalar(query.limit(1)) is not None
 
@@ -237,45 +165,23 @@ class ItemBook:
             ]
 
 
-def _compared(thing: Prompt | Actor) -> dict[str, Any]:
-    content = _content(thing)
-    return {name: content[name] for name in _COMPARED}
-
-
-def _content(thing: Prompt | Actor) -> dict[str, Any]:
-    names = _PROMPT_DETAIL if isinstance(thing, Prompt) else _ACTOR_DETAIL
-    text = thing.text if isinstance(thing, Prompt) else thing.description
-    return {
-        "source": thing.source if isinstance(thing, Prompt) else "actor",
-        "container": thing.container,
-        "location": thing.location,
-        "text": text,
-        "digest": thing.digest,
-        "detail": {name: getattr(thing, name) for name in names},
-        "gone": False,
-    }
-
-
-def _new_row(
-    kind: Kind, thing: Prompt | Actor, now: float, *, position: int, sequence: int
-) -> dict[str, Any]:
-    return {
-        "key": thing.key,
-        "kind": kind,
-        "position": position,
-        "sequence": sequence,
-        "revision": 1,
-        "first_seen": now,
-        "last_seen": now,
-        **_content(thing),
-    }
-
-
-def _update_row(thing: Prompt | Actor, now: float, new_sequence: int | None) -> Any:  # noqa: ANN401
-    values = {**_content(thing), "last_seen": now}
-    if new_sequence is not None:
-        values |= {"revision": items.c.revision + 1, "sequence": new_sequence}
-    return update(items).where(items.c.key == thing.key).values(**values)
+def _missing(
+    connection: Connection,
+    kind: Kind,
+    scan: PromptScan | ActorScan,
+    things: Sequence[Prompt | Actor],
+) -> tuple[str, ...]:
+    present = {thing.key for thing in things}
+    # A file that is half written, or a row that is broken now, has not left its source.
+    unreadable = {problem.location for problem in scan.problems}
+    here = select(items.c.key, items.c.location).where(
+        items.c.kind == kind, items.c.container == scan.container, items.c.gone.is_(False)
+    )
+    return tuple(
+        key
+        for key, location in connection.execute(here.order_by(items.c.position))
+        if key not in present and location not in unreadable
+    )
 
 
 def _to_item(row: Any) -> Item:  # noqa: ANN401 - SQLAlchemy rows have no static columns

@@ -43,7 +43,7 @@ items = Table(
     Column("digest", String(64), nullable=False),
     Column("detail", JSON, nullable=False),
     Column("position", _Id, nullable=False),  # the order in which items were first seen
-    Column("sequence", _Id, nullable=False),  # the order in which items were new or changed
+    Column("sequence", _Id, nullable=False),  # the order in which items were new, changed or gone
     Column("revision", Integer, nullable=False),
     Column("first_seen", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
@@ -51,9 +51,9 @@ items = Table(
     Column("current_attempt", _Id, nullable=True),
     Column("last_attempt", _Id, nullable=False, server_default="0"),  # 0: never tried
     Column("touched", _Id, nullable=False, server_default="0"),  # grows with whatever happens to it
-    Column("stamp", Text),  # of the file that it was read from: unchanged, it is not read again
+    Column("stamp", Text),  # of the file or row that it was read from: unchanged, it is not news
     Column("lifted", _Id, nullable=False, server_default="0"),  # attempts to here are forgiven
-    Index("items_by_container", "kind", "container"),
+    Index("items_by_container", "kind", "container", "stamp"),
     Index("items_by_sequence", "kind", "sequence"),
     Index("items_by_last_attempt", "last_attempt", "position"),
     Index("items_by_touched", "touched"),

@@ -28,6 +28,7 @@ _UPGRADES: dict[str, tuple[str, tuple[str, ...]]] = {
             "ALTER TABLE items ADD COLUMN lifted BIGINT DEFAULT 0 NOT NULL",
             "ALTER TABLE attempts ADD COLUMN measures JSON",
             "ALTER TABLE attempts ADD COLUMN archive TEXT",
+            "DROP INDEX items_by_container",  # it is made anew, over the stamp too
         ),
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -10,14 +11,46 @@ from pathlib import Path
 
 from imagegen_pipeline.domain.errors import SourceError
 from imagegen_pipeline.sources.places import reason, shown
+from imagegen_pipeline.sources.stamps import NO_STAMP, joint_stamp, stamp_of
 
 _HEADER_LENGTH = 100
+_CHANGES_AT = slice(24, 28)
 _WAL_VERSION_AT, _WAL_VERSION = 19, 2
 """Where the header says that the file is in write-ahead mode (sqlite.org/fileformat2.html)."""
 
 
 class StoredText(bytes):
     """A TEXT value as stored: any bytes. A BLOB arrives as plain ``bytes``."""
+
+    def __repr__(self) -> str:
+        return f"t{super().__repr__()}"  # a row's stamp tells a text from a BLOB
+
+
+def database_stamp(path: Path) -> str:
+    """The database's stamp: its file, the number of its changes that the file's header counts,
+    and its write-ahead log; raises SourceError.
+
+    What is committed is in the file or in the log, and both are written by ``write``, so that
+    one of them has another time or size (sqlite.org/fileformat2.html).
+    """
+    _look_at(path)
+    log = _log_stamp(path)
+    try:
+        with path.open("rb") as file:
+            about = stamp_of(os.fstat(file.fileno()))
+            header = file.read(_HEADER_LENGTH)
+    except OSError as error:
+        raise _failure(path, reason(error), _access_remedy(path)) from error
+    return f"{joint_stamp(about, log)} {header[_CHANGES_AT].hex()}"
+
+
+def _log_stamp(path: Path) -> str:
+    try:
+        about = _beside(path, "-wal").stat()
+    except OSError:
+        return NO_STAMP
+    # Not its ctime: SQLite itself, run by root, sets the owner of a log that it only reads.
+    return f"{about.st_mtime_ns:x}.{about.st_ino:x}.{about.st_size:x}"
 
 
 @contextmanager

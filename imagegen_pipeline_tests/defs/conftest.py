@@ -12,6 +12,7 @@ import pytest
 
 from imagegen_pipeline.defs.instance import open_instance
 from imagegen_pipeline_tests.conftest import SMALL, Project
+from imagegen_pipeline_tests.defs.ui import Ui, open_ui
 
 PROMPT_ASSETS = ("prompts", "generated_images", "generation_results")
 
@@ -117,3 +118,10 @@ def prompts(dagster: Dagster) -> list[str]:
     for number in range(4):
         dagster.project.write_json(f"prompt {number}", f"a lighthouse, number {number}")
     return dagster.register()
+
+
+@pytest.fixture
+def ui(dagster: Dagster) -> Iterator[Ui]:
+    """What the UI shows of the scratch project's instance."""
+    with open_ui(dagster.instance) as shown:
+        yield shown

@@ -154,7 +154,7 @@ def test_materialize_all_and_the_sensor_in_the_running_dagster(
         "numPartitions": 2,
     }
     assert webserver.stats("actor_base_images")["numMaterialized"] == 1
-    assert (project.results / "generation_results.parquet").is_file()
+    assert (project.results / "generation_results.parquet").is_dir()
     assert (simulator.billed("duomi"), simulator.billed("runpod")) == (2, 1)
 
     project.write_json("third", "a brand new lighthouse")

@@ -5,8 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
-from imagegen_pipeline.ledger import Ledger, ScanChange
+from imagegen_pipeline.ledger import Ledger, Part, ScanChange, SourceChange, SourceRead
+from imagegen_pipeline.ledger.items import Kind
 from imagegen_pipeline_tests.ledger.things import FOLDER, problem, prompt, scan
+
+
+def news(ledger: Ledger, kind: Kind, *, after: int, limit: int = 10) -> list[tuple[int, str]]:
+    """The changes of what is there, by their numbers."""
+    changes = ledger.items.changes(kind, after=after, until=99, limit=limit)
+    return [(change.sequence, change.key) for change in changes if not change.gone]
 
 
 def test_a_first_scan_is_all_news(ledger: Ledger) -> None:
@@ -65,7 +72,7 @@ def test_another_text_is_a_change(ledger: Ledger) -> None:
     assert item.revision == 2
     assert item.thing == prompt("a", "a ship")
     assert ledger.items.keys("prompt") == ["a", "b"]
-    assert ledger.items.news("prompt", after=2, limit=10) == [(3, "a")]
+    assert news(ledger, "prompt", after=2, limit=10) == [(3, "a")]
 
 
 def test_what_was_only_moved_or_renamed_is_no_news(ledger: Ledger) -> None:
@@ -89,7 +96,7 @@ def test_what_a_scan_no_longer_has_is_gone(ledger: Ledger) -> None:
     assert ledger.items.keys("prompt") == ["b"]
     assert ledger.items.get(["a"])["a"].gone
     assert ledger.items.record(scan(prompt("b"))).gone == ()
-    assert ledger.items.news("prompt", after=0, limit=10) == [(2, "b")]
+    assert news(ledger, "prompt", after=0, limit=10) == [(2, "b")]
 
 
 def test_what_comes_back_is_present_again(ledger: Ledger) -> None:
@@ -147,12 +154,12 @@ def test_news_come_in_the_order_in_which_they_happened(ledger: Ledger) -> None:
     ledger.items.record(scan(prompt("a"), prompt("b"), prompt("c")))
     ledger.items.record(scan(prompt("a", "a ship"), prompt("b"), prompt("c"), prompt("d")))
 
-    assert ledger.items.news("prompt", after=0, limit=2) == [(2, "b"), (3, "c")]
-    rest = ledger.items.news("prompt", after=3, limit=10)
+    assert news(ledger, "prompt", after=0, limit=2) == [(2, "b"), (3, "c")]
+    rest = news(ledger, "prompt", after=3, limit=10)
     assert sorted(key for _, key in rest) == ["a", "d"]
     assert [sequence for sequence, _ in rest] == [4, 5]
     assert ledger.items.last_sequence() == 5
-    assert ledger.items.news("prompt", after=5, limit=10) == []
+    assert news(ledger, "prompt", after=5, limit=10) == []
 
 
 def test_actors_and_prompts_are_kept_apart(ledger: Ledger) -> None:
@@ -161,7 +168,7 @@ def test_actors_and_prompts_are_kept_apart(ledger: Ledger) -> None:
     ledger.items.record(ActorScan("/actors", (Actor("sailor", "a sailor", "/actors"),)))
 
     assert ledger.items.keys("actor") == ["sailor"]
-    assert ledger.items.news("actor", after=0, limit=10) == [(2, "sailor")]
+    assert news(ledger, "actor", after=0, limit=10) == [(2, "sailor")]
 
 
 def test_an_actors_size_is_part_of_it(ledger: Ledger) -> None:
@@ -187,3 +194,97 @@ def test_the_items_are_there_for_the_next_process(ledger: Ledger, url: str) -> N
     with closing(Ledger(url)) as other:
         assert other.items.keys("prompt") == ["a"]
         assert other.items.record(scan(prompt("a"))) == ScanChange(unchanged=1)
+
+
+def test_what_leaves_and_comes_back_is_a_change_each_time(ledger: Ledger) -> None:
+    """Who follows the changes hears of an item that is gone, and of its return, in that order."""
+    ledger.items.record(scan(prompt("a"), prompt("b")))
+    ledger.items.record(scan(prompt("b")))
+    assert ledger.items.changes("prompt", after=2, until=9, limit=9) == [SourceChange(3, "a", True)]
+    ledger.items.record(scan(prompt("a"), prompt("b")))
+    (change,) = ledger.items.changes("prompt", after=3, until=9, limit=9)
+    assert change == SourceChange(4, "a", False)
+    assert ledger.items.changes("prompt", after=0, until=3, limit=9) == [
+        SourceChange(2, "b", False)
+    ]
+    assert ledger.items.count_changes("prompt", after=2) == 1
+    assert (ledger.items.last_sequence("prompt"), ledger.items.last_sequence("actor")) == (4, 0)
+
+
+def test_a_part_says_nothing_of_what_it_does_not_name(ledger: Ledger) -> None:
+    """A part of a source brings new and changed items and those that left; the rest stays."""
+    ledger.items.record(scan(prompt("a"), prompt("b"), prompt("c"), problems=(problem("/x"),)))
+    things = [(prompt("a", "a ship"), "s1"), (prompt("d"), "s2")]
+    change = ledger.items.record_part(Part("prompt", FOLDER, things, gone=["b"]))
+
+    assert change == ScanChange(new=("d",), changed=("a",), gone=("b",))
+    assert ledger.items.keys("prompt") == ["a", "c", "d"]
+    assert ledger.items.problems() == [problem("/x")]
+
+
+def test_a_part_changes_only_its_own_problems(ledger: Ledger) -> None:
+    """What is readable again is no problem any more, what is not is one; others stay."""
+    ledger.items.record(scan(problems=(problem("/x"), problem("/y"), problem("/z"))))
+    worse = problem("/y", "It is worse.")
+    ledger.items.record_part(Part("prompt", FOLDER, problems=[worse], readable=["/x"]))
+
+    assert ledger.items.problems() == [worse, problem("/z")]
+
+
+def test_another_stamp_of_the_same_text_is_no_change(ledger: Ledger) -> None:
+    """A file that was only touched has its new stamp written down, and nothing else."""
+    ledger.items.record_part(Part("prompt", FOLDER, [(prompt("a"), "s1")]))
+    before = ledger.items.get(["a"])["a"]
+    change = ledger.items.record_part(Part("prompt", FOLDER, [(prompt("a"), "s2")]))
+
+    assert change == ScanChange(unchanged=1)
+    assert ledger.items.get(["a"])["a"] == before
+    assert ledger.items.last_sequence() == 1
+    assert ledger.reads.files("prompt", FOLDER) == {f"{FOLDER}/a.json": ("a", "s2")}
+
+
+def test_who_reads_without_stamps_leaves_those_of_what_is_the_same(ledger: Ledger) -> None:
+    """What has another text than its stamp was taken of has none any more; nor has what is gone."""
+    things = [(prompt(key), f"s-{key}") for key in "abc"]
+    ledger.items.record_part(Part("prompt", FOLDER, things))
+    ledger.items.record(scan(prompt("a"), prompt("b", "a ship")))
+    ledger.items.record(scan(prompt("a"), prompt("b", "a ship"), prompt("c")))
+
+    stamps = dict(ledger.reads.files("prompt", FOLDER).values())
+    assert stamps == {"a": "s-a", "b": None, "c": None}
+
+
+def test_how_far_a_source_was_read_is_doubted_when_another_was_at_it(ledger: Ledger) -> None:
+    """Two processes that read a source at once: the stamp of the later one does not count."""
+    first = SourceRead("stamp 1", 10.0, {"after": "i5"})
+    ledger.items.record_part(Part("prompt", FOLDER), first)
+    assert ledger.reads.get(FOLDER) == first
+    second = SourceRead("stamp 2", 20.0)
+    ledger.reads.put(FOLDER, second, instead_of=first)
+    assert ledger.reads.get(FOLDER) == second
+    ledger.reads.put(FOLDER, SourceRead("stamp 3", 30.0), instead_of=first)
+    assert ledger.reads.get(FOLDER) == SourceRead("", 30.0)
+
+
+def test_a_source_whose_item_another_one_took_is_looked_through_again(ledger: Ledger) -> None:
+    """An item has one place; the source that had it before has to say so again."""
+    read = SourceRead("stamp", 10.0)
+    ledger.items.record_part(Part("prompt", FOLDER, [(prompt("a"), "s")]), read)
+    elsewhere = prompt("a", container="/other", location="/other/a.json")
+    ledger.items.record(scan(elsewhere, container="/other"))
+
+    assert ledger.reads.get(FOLDER) == SourceRead("", 10.0)
+
+
+def test_what_is_forgotten_is_read_again(ledger: Ledger) -> None:
+    """No stamp of the source is believed any more; those of others are."""
+    for folder in (FOLDER, "/other"):
+        place = {"container": folder, "location": f"{folder}/a.json"}
+        part = Part("prompt", folder, [(prompt(f"in {folder}", **place), "s")])
+        ledger.items.record_part(part, SourceRead("stamp", 10.0))
+    ledger.reads.forget("prompt", FOLDER)
+
+    assert ledger.reads.get(FOLDER) is None
+    assert ledger.reads.get("/other") is not None
+    assert ledger.reads.files("prompt", FOLDER) == {f"{FOLDER}/a.json": (f"in {FOLDER}", None)}
+    assert ledger.reads.files("prompt", "/other") == {"/other/a.json": ("in /other", "s")}

@@ -17,6 +17,8 @@ def downgrade(url: str) -> None:
         newer = ("attempts_by_state", "attempts_by_submit", "attempts_by_run")
         for index in (*newer, "items_by_last_attempt", "items_by_touched"):
             connection.execute(f"DROP INDEX {index}")
+        connection.execute("DROP INDEX items_by_container")
+        connection.execute("CREATE INDEX items_by_container ON items (kind, container)")
         connection.execute("DROP TABLE reuses")
         connection.execute("DROP TABLE source_reads")
         for table, column in (

@@ -1,0 +1,145 @@
+"""Looks at scratch sources on a clock that can be put forward, and what they opened."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline.scanning import Look, Sources
+from imagegen_pipeline.settings import load_settings
+from imagegen_pipeline_tests.conftest import make_project
+
+HOUR = 3600.0
+_watched: list[set[str]] = []
+"""Where opened files are noted; a hook cannot be removed, so it looks here."""
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watched and event in ("open", "sqlite3.connect"):
+        _watched[-1].add(f"{event} {arguments[0]}")
+
+
+sys.addaudithook(_note)
+
+
+@dataclass
+class Clock:
+    """The machine's clock, put forward by ``ahead`` seconds; a budget's clock that counts looks."""
+
+    ahead: float = 0.0
+    asked: int = 0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self.ahead
+
+    def monotonic(self) -> float:
+        """One second later each time it is asked."""
+        self.asked += 1
+        return float(self.asked)
+
+    def wait(self, *_: object) -> bool:
+        """Nothing here waits."""
+        raise NotImplementedError
+
+
+@dataclass
+class Desk:
+    """A project's sources and its ledger."""
+
+    root: Path
+    ledger: Ledger
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def sources(self) -> Sources:
+        """The sources as a new process would open them."""
+        return Sources(load_settings(), lambda: self.ledger, self.clock)
+
+    def look(self, seconds: float | None = None, *, afresh: bool = False) -> Look:
+        """One look at the prompts."""
+        return self.sources.look(seconds, afresh=afresh)["prompt"]
+
+    def opened(self, seconds: float | None = None) -> list[str]:
+        """What one look opens of the sources, by name; a database that is read, as ``read …``."""
+        notes: set[str] = set()
+        _watched.append(notes)
+        try:
+            self.look(seconds)
+        finally:
+            _watched.pop()
+        data = self.root / "data"
+        files = [n.removeprefix("open ") for n in notes if n.startswith(f"open {data}")]
+        read = ["read" for n in notes if n.startswith(f"sqlite3.connect {data.as_uri()}/llm")]
+        of_sources = [
+            f for f in files if "/imagegen.db" not in f and not f.endswith("video_batch.db")
+        ]
+        return sorted(Path(file).name for file in of_sources) + read
+
+    def settle(self) -> None:
+        """Time passes: what is there now was not written just now."""
+        self.clock.ahead += 60
+
+    def texts(self) -> dict[str, str]:
+        """The present prompts of the ledger, by key."""
+        items = self.ledger.items.get(self.ledger.items.keys("prompt"))
+        return {key: item.thing.text for key, item in items.items()}  # type: ignore[union-attr]
+
+    def gone(self, *keys: str) -> set[str]:
+        """Which of these keys are gone."""
+        return {key for key, item in self.ledger.items.get(keys).items() if item.gone}
+
+    def problems(self) -> list[str]:
+        """What cannot be read, by its name in the folder or its row, of sources that are there."""
+        found = self.ledger.items.problems()
+        return [p.location.rpartition("/")[2] for p in found if "does not exist" not in p.message]
+
+    def write(self, name: str, text: str, **fields: object) -> Path:
+        """A prompt file."""
+        path = self.root / "data" / "prompt_json" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"image_prompt": text, **fields}), encoding="utf-8")
+        return path
+
+    @property
+    def database(self) -> Path:
+        """Where the prompts' database is, if there is one."""
+        return self.root / "data" / "llm_video_batch.db"
+
+    def execute(self, *statements: str) -> None:
+        """Change the database, as the users' program would."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+
+    def fill(
+        self, count: int, columns: str = "id INTEGER PRIMARY KEY, image_id, image_prompt"
+    ) -> None:
+        """A database of prompts with the ids 1 to ``count``."""
+        images = "(id INTEGER PRIMARY KEY, original_filename, descriptive_name)"
+        self.execute(f"CREATE TABLE images {images}", f"CREATE TABLE prompts ({columns})")
+        with closing(sqlite3.connect(self.database)) as connection:
+            rows = [(number, f"prompt {number}") for number in range(1, count + 1)]
+            insert = "INSERT INTO prompts (id, image_prompt) VALUES (?, ?)"
+            connection.executemany(insert, rows)
+            connection.commit()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A scratch project without any source yet."""
+    make_project(tmp_path, {})
+    monkeypatch.chdir(tmp_path)
+    with closing(Ledger(f"sqlite:///{tmp_path / 'data' / 'imagegen.db'}")) as ledger:
+        yield Desk(tmp_path, ledger)
