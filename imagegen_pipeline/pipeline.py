@@ -318,7 +318,8 @@ class Pipeline:
         return None if item is None else self.wanting.as_sent(attempt, item.thing)
 
     def resolve(self, key: str, decision: Decision) -> int:
-        """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``.
+        """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``. A
+        lift also forgives what failed too often for schedules to try it again.
 
         Raises DecisionError, also when another process is at the item.
         """
@@ -328,6 +329,8 @@ class Pipeline:
                 f"Another process is at {key} just now.", remedy="Try again when it is done."
             )
         try:
+            if decision is Decision.LIFT and self.ledger.failures.of([key]):
+                return self.ledger.failures.forgive(key)
             return self.ledger.decisions.decide(key, decision)
         finally:
             self.ledger.leases.release(owner)

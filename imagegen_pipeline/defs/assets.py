@@ -141,6 +141,7 @@ def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | 
     kinds={"python", "image"},
     owners=OWNERS,
     tags={**PAID, "service": "duomi"},
+    pool="duomi",
 )
 def generated_images(
     context: dg.AssetExecutionContext,
@@ -165,6 +166,7 @@ def generated_images(
     kinds={"python", "image"},
     owners=OWNERS,
     tags={**PAID, "service": "runpod"},
+    pool="runpod",
 )
 def actor_base_images(
     context: dg.AssetExecutionContext,

@@ -49,7 +49,7 @@ class PromptConfig(ImagesConfig):
     prompt: str = Field(description="What the picture is to show.")
 
 
-@dg.op(tags=PAID, description="Tries what failed once more, as it was asked for.")
+@dg.op(tags=PAID, pool="duomi", description="Tries what failed once more, as it was asked for.")
 def try_again(
     context: dg.OpExecutionContext,
     config: RetryConfig,
@@ -67,7 +67,11 @@ def try_again(
         make_orders(context, work, orders, {"duomi": duomi, "runpod": runpod})
 
 
-@dg.op(tags=PAID, description="Makes the pictures anew whose prompt or actor has changed.")
+@dg.op(
+    tags=PAID,
+    pool="duomi",
+    description="Makes the pictures anew whose prompt or actor has changed.",
+)
 def make_up_to_date(
     context: dg.OpExecutionContext,
     config: RefreshConfig,

@@ -279,12 +279,8 @@ class ItemMaker:
         """
         request, last = self._wanted.request, self._last()
         retried = last if last is not None and last.state is not State.STORED else None
-        left = self._last_that_left()
-        doubled = left is not None and (
-            left.state is State.UNKNOWN
-            or left.error_kind == OutcomeUnknownError.kind  # a person had it sent again
-            or (left.possible_double_charge and left.state is not State.STORED)
-        )
+        key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
+        doubled = self._book.may_be_billed(key, fingerprint, intent=self._intent)
         draws = not request.seed_is_fixed or (self._order.regenerate and not self._order.seed_given)
         if not draws:
             return request.seed, doubled

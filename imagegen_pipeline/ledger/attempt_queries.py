@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
+from imagegen_pipeline.domain.errors import OutcomeUnknownError
 from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, State
 from imagegen_pipeline.ledger.admission import money_of_today
 from imagegen_pipeline.ledger.database import Database
@@ -159,6 +160,26 @@ class AttemptQueries:
         if intent is not None:
             query = query.where(attempts.c.intent == intent)
         return self._first(query)
+
+    def may_be_billed(self, item_key: str, fingerprint: str, *, intent: str | None = None) -> bool:
+        """Whether the item's request (of this intent) was sent, since it last brought a picture,
+        without an answer that says what became of it.
+        """
+        same = [attempts.c.item_key == item_key, attempts.c.fingerprint == fingerprint]
+        if intent is not None:
+            same.append(attempts.c.intent == intent)
+        stored = select(func.max(attempts.c.id)).where(*same, attempts.c.state == State.STORED)
+        query = select(attempts.c.id).where(
+            *same,
+            attempts.c.id > func.coalesce(stored.scalar_subquery(), 0),
+            or_(
+                attempts.c.state == State.UNKNOWN,
+                attempts.c.error_kind == OutcomeUnknownError.kind,  # a person had it sent again
+                attempts.c.possible_double_charge,
+            ),
+        )
+        with self._database.read() as connection:
+            return connection.scalar(query.limit(1)) is not None
 
     def pictures_in(self, folder: str) -> int:
         """How many current pictures lie in ``folder`` or below it, as the ledger writes it."""
