@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 import requests
 
+from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.domain.patience import PAUSES
 from imagegen_pipeline_tests.conftest import SMALL, Simulator
 from imagegen_pipeline_tests.defs.conftest import Dagster
@@ -225,15 +226,25 @@ def test_every_field_of_the_launchpad_explains_itself() -> None:
                 assert field.description, f"{node.name}: {name}"
 
 
-def test_the_schedules_launch_these_jobs(dagster: Dagster) -> None:
-    """Each schedule's tick requests its job's run."""
+def test_the_schedules_launch_a_run_when_something_is_due(
+    dagster: Dagster, prompts: list[str], simulator: Simulator
+) -> None:
+    """The hourly retry launches nothing while nothing is due; the nightly refresh looks itself."""
     from imagegen_pipeline.definitions import defs
 
-    repository = defs.get_repository_def()
-    names = {schedule.name: schedule.job_name for schedule in repository.schedule_defs}
-    assert names["hourly_retry"] == "retry_failed"
-    assert names["nightly_refresh"] == "refresh_stale"
-    for name in ("hourly_retry", "nightly_refresh"):
-        context = dg.build_schedule_context(instance=dagster.instance)
-        data = repository.get_schedule_def(name).evaluate_tick(context)
-        assert len(data.run_requests or []) == 1
+    def requests_of(name: str) -> int:
+        resources = {"pipeline": PipelineResource()}
+        schedule = defs.get_repository_def().get_schedule_def(name)
+        with dg.build_schedule_context(
+            instance=dagster.instance,
+            resources=resources,
+            repository_def=defs.get_repository_def(),
+        ) as context:
+            return len(schedule.evaluate_tick(context).run_requests or [])
+
+    assert (requests_of("hourly_retry"), requests_of("nightly_refresh")) == (0, 1)
+    refuse(simulator, "number 2")
+    dagster.run("generated_images", keys=prompts)
+    assert requests_of("hourly_retry") == 0
+    pass_time(dagster, PAUSES[0])
+    assert requests_of("hourly_retry") == 1
