@@ -36,9 +36,7 @@ def stale_items(pipeline: Pipeline, *, missing: bool = False) -> Due:
     """
     keys = pipeline.out_of_date()
     if missing:
-        made = {attempt.item_key for attempt in pipeline.ledger.attempts.all_current()}
-        present = [*pipeline.ledger.items.keys("prompt"), *pipeline.ledger.items.keys("actor")]
-        keys += [key for key in present if key not in made]
+        keys += pipeline.ledger.attempts.without_picture()
     return in_patience(pipeline, keys)
 
 

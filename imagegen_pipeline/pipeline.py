@@ -328,7 +328,7 @@ class Pipeline:
 
     def out_of_date(self) -> list[str]:
         """The items that have changed since their current picture was made, in their order."""
-        current = self.ledger.attempts.all_current()
+        current = self.ledger.attempts.maybe_out_of_date()
         items = self.ledger.items.get([one.item_key for one in current])
         return [
             one.item_key

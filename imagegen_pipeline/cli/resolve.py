@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     help="Never send KEY again by itself; --regenerate and --lift still do.",
 )
 @click.option(
-    "--lift", "decision", flag_value="lift", help="Let KEY, which was given up, be made again."
+    "--lift",
+    "decision",
+    flag_value="lift",
+    help="Let KEY, which was given up or has failed too often, be made again.",
 )
 def resolve(key: str | None, decision: str | None) -> None:
     """List the items that are held, or decide what becomes of KEY. Sends nothing, costs nothing.
@@ -35,6 +38,9 @@ def resolve(key: str | None, decision: str | None) -> None:
     been billed, so it is not sent again without a person's word. Look at the service's own list
     of jobs first. What is let go is made by the next run that asks for it, and its attempt is
     marked as a possible double charge.
+
+    An item that failed four times in a row is not tried again by schedules; --lift lets them.
+    Asking for it by hand works at any time.
 
     \b
     imagegen resolve
@@ -49,19 +55,28 @@ def resolve(key: str | None, decision: str | None) -> None:
     try:
         held = [one for one in pipeline.ledger.decisions.held() if key in (None, one.key)]
         if decision is None:
-            _list(held, key)
+            _list(pipeline, held, key)
         else:
             _decide(pipeline, str(key), decision)
     finally:
         pipeline.close()
 
 
-def _list(held: list[HeldItem], key: str | None) -> None:
+def _list(pipeline: Pipeline, held: list[HeldItem], key: str | None) -> None:
     from imagegen_pipeline.cli.progress import plain
+    from imagegen_pipeline.due import failed_items
 
-    for one in held:
-        click.echo(plain(f"{one.key} ({one.kind}): {one.error} {one.remedy}"))
-    if not held:
+    final = [one for one in failed_items(pipeline).final if key in (None, one)]
+    for item in held:
+        click.echo(plain(f"{item.key} ({item.kind}): {item.error} {item.remedy}"))
+    for one, last in pipeline.ledger.attempts.newest(final).items():
+        click.echo(
+            plain(
+                f"{one} ({last.error_kind}): It failed again and again, at last so: {last.error} "
+                f"Schedules leave it alone until imagegen resolve {one} --lift."
+            )
+        )
+    if not held and not final:
         click.echo(f"{key} is not held." if key else "Nothing is held.")
 
 

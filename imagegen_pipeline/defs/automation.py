@@ -10,6 +10,7 @@ from contextlib import closing
 
 import dagster as dg
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster_shared.record import replace
 
 from imagegen_pipeline.defs.asset_keys import BASE_IMAGES, IMAGES, RESULTS
@@ -53,16 +54,13 @@ class DuePictures(dg.AutomationConditionSensorDefinition):
         """Called by Dagster; the runs that it would request are gathered."""
         tick = super().evaluate_tick(context)
         wanted = _wanted(tick.run_requests or [])
-        said = tick.skip_message
         if wanted:
             with closing(Pipeline()) as work:
                 due = {asset: in_patience(work, keys) for asset, keys in wanted.items()}
-            said = " ".join(_said(asset, one) for asset, one in due.items())
-            context.log.info(said)
+            context.log.info(" ".join(_said(asset, one) for asset, one in due.items()))
             wanted = {asset: one.now for asset, one in due.items()}
         requests = runs_over(wanted, self.run_tags)
-        skipped = None if requests else said or "Nothing is due."
-        return replace(tick, run_requests=requests, skip_message=skipped)
+        return replace(tick, run_requests=requests)
 
 
 def _wanted(requests: Sequence[dg.RunRequest]) -> dict[dg.AssetKey, list[str]]:
@@ -104,7 +102,7 @@ def runs_over(
                     }
                 }
             },
-            tags=dict(tags),
+            tags={**tags, PARTITION_NAME_TAG: keys[start]},
         )
         for asset, keys in wanted.items()
         for start in range(0, len(keys), CHUNK)

@@ -49,7 +49,7 @@ class PromptConfig(ImagesConfig):
     prompt: str = Field(description="What the picture is to show.")
 
 
-@dg.op(tags=PAID, description="Tries what failed once more, as it was asked for.")
+@dg.op(tags=PAID, pool="duomi", description="Tries what failed once more, as it was asked for.")
 def try_again(
     context: dg.OpExecutionContext,
     config: RetryConfig,
@@ -67,7 +67,11 @@ def try_again(
         make_orders(context, work, orders, {"duomi": duomi, "runpod": runpod})
 
 
-@dg.op(tags=PAID, description="Makes the pictures anew whose prompt or actor has changed.")
+@dg.op(
+    tags=PAID,
+    pool="duomi",
+    description="Makes the pictures anew whose prompt or actor has changed.",
+)
 def make_up_to_date(
     context: dg.OpExecutionContext,
     config: RefreshConfig,
@@ -171,22 +175,33 @@ def picture_of_a_prompt() -> None:
     make_one()
 
 
+@dg.schedule(
+    job=retry_failed,
+    cron_schedule="17 * * * *",
+    execution_timezone="UTC",
+    tags=PAID,
+    description="Tries what failed once more, after pauses that grow, and at most four times in a "
+    "row. Off until it is switched on: it buys pictures.",
+)
+def hourly_retry(pipeline: PipelineResource) -> dg.RunRequest | dg.SkipReason:
+    """Launches ``retry_failed`` when something is due."""
+    due = failed_items(pipeline.get())
+    if due.now:
+        return dg.RunRequest()
+    return dg.SkipReason(
+        f"Nothing that failed is due: {len(due.paused)} wait for their next try, {len(due.final)} "
+        "are final until they are lifted."
+    )
+
+
+nightly_refresh = dg.ScheduleDefinition(
+    name="nightly_refresh",
+    job=refresh_stale,
+    cron_schedule="0 3 * * *",
+    execution_timezone="UTC",
+    tags=PAID,
+    description="Makes anew what is out of date, within IMAGEGEN_BUDGET_DAY (days are UTC). Off "
+    "until it is switched on: it buys pictures.",
+)
 JOBS = [retry_failed, refresh_stale, collect_outstanding, picture_of_a_prompt]
-SCHEDULES = [
-    dg.ScheduleDefinition(
-        name="hourly_retry",
-        job=retry_failed,
-        cron_schedule="17 * * * *",
-        execution_timezone="UTC",
-        description="Tries what failed once more, after pauses that grow, and at most four times "
-        "in a row. Off until it is switched on: it buys pictures.",
-    ),
-    dg.ScheduleDefinition(
-        name="nightly_refresh",
-        job=refresh_stale,
-        cron_schedule="0 3 * * *",
-        execution_timezone="UTC",
-        description="Makes anew what is out of date, within IMAGEGEN_BUDGET_DAY (days are UTC). "
-        "Off until it is switched on: it buys pictures.",
-    ),
-]
+SCHEDULES = [hourly_retry, nightly_refresh]

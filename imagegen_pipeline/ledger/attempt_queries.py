@@ -33,16 +33,28 @@ class AttemptQueries:
         )
         return self._first(query)
 
-    def all_current(self) -> list[Attempt]:
-        """The current pictures of all items that their sources still have, as those stand."""
+    def maybe_out_of_date(self) -> list[Attempt]:
+        """The current pictures of items that have changed since they were first seen, in the
+        items' order; and of all actors, whose pictures the workflow makes too.
+        """
         query = (
             select(*COLUMNS)
             .join(items, items.c.current_attempt == attempts.c.id)
-            .where(items.c.gone.is_(False))
+            .where(items.c.gone.is_(False), or_(items.c.revision > 1, items.c.kind == "actor"))
             .order_by(items.c.position)
         )
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]
+
+    def without_picture(self) -> list[str]:
+        """The items that their sources still have and that have no picture, in their order."""
+        query = (
+            select(items.c.key)
+            .where(items.c.gone.is_(False), items.c.current_attempt.is_(None))
+            .order_by(items.c.position)
+        )
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
 
     def newest(self, item_keys: Sequence[str]) -> dict[str, Attempt]:
         """The newest attempt of each item that has any, however it ended."""

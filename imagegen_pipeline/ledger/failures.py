@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from imagegen_pipeline.domain.errors import DecisionError
 from imagegen_pipeline.domain.generation import State
 from imagegen_pipeline.domain.patience import COUNTED, Failures
 from imagegen_pipeline.ledger.database import Database
@@ -38,10 +37,10 @@ class FailureBook:
             return self._of(connection, list(connection.scalars(query)))
 
     def of(self, keys: Iterable[str]) -> dict[str, Failures]:
-        """The failures in a row of these items; what has none is left out."""
+        """The failures in a row of these items; what has none of its own is left out."""
         with self._database.read() as connection:
             found = self._of(connection, list(keys))
-        return {key: failures for key, failures in found.items() if failures.last_at}
+        return {key: failures for key, failures in found.items() if failures.count}
 
     def _of(self, connection: Connection, keys: list[str]) -> dict[str, Failures]:
         columns = (attempts.c.item_key, attempts.c.fingerprint, attempts.c.state)
@@ -63,12 +62,10 @@ class FailureBook:
 
     def forgive(self, key: str) -> int:
         """A person's word that an item may be tried anew: what failed so far counts no more;
-        returns how many failures that was. Raises DecisionError when there is none.
+        returns how many failures that was.
         """
         with self._database.write() as connection:
             failures = self._of(connection, [key])[key]
-            if not failures.count:
-                raise DecisionError(f"{key} is not given up: there is nothing to lift.")
             here = select(items.c.last_attempt).where(items.c.key == key)
             touch(connection, [key], lifted=connection.scalar(here))
         return failures.count

@@ -8,7 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen_pipeline.domain.errors import OutcomeUnknownError, RateLimitedError
+from imagegen_pipeline.domain.errors import (
+    JobExpiredError,
+    OutcomeUnknownError,
+    RateLimitedError,
+)
 from imagegen_pipeline.domain.generation import State, Status
 from imagegen_pipeline.ledger import Decision
 from imagegen_pipeline_tests.conftest import Project, Simulator
@@ -157,6 +161,22 @@ def test_a_refused_resubmit_does_not_forget_the_first(bench: Bench) -> None:
     assert (failed.status, held.status) == (Status.FAILED, Status.HELD)
     assert [a.possible_double_charge for a in bench.attempts()] == [False, True, True]
     assert bench.requests(SUBMIT) == 3
+
+
+def test_what_came_between_does_not_hide_a_lost_answer(bench: Bench) -> None:
+    """A lost answer, then a regenerate whose result expired: the plain request that follows is
+    still marked as a possible double charge.
+    """
+    prompt, book = bench.prompt(), bench.pipeline.ledger.attempts
+    lost = submitting(bench.pipeline.ledger, bench.plan(prompt))
+    book.unknown(lost, OutcomeUnknownError("Silence."))
+    anew = bench.plan(prompt, regenerate=True, intent="anew", file_stem="anew")
+    sent = submitting(bench.pipeline.ledger, anew)
+    sent = book.submitted(sent, job_id="job", endpoint=bench.pipeline.service("duomi").endpoint)
+    book.expired(sent, JobExpiredError("Too late.", job_id="job"))
+
+    assert bench.make_one(prompt).status is Status.MADE
+    assert bench.attempts()[-1].possible_double_charge
 
 
 def test_from_the_third_in_ten_minutes_on_nothing_is_sent_twice(bench: Bench) -> None:
