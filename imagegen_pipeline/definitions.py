@@ -2,10 +2,10 @@
 
 import dagster as dg
 
+from imagegen_pipeline.defs import failures, jobs, upkeep
 from imagegen_pipeline.defs.assets import ASSETS
 from imagegen_pipeline.defs.automation import automation_sensor
 from imagegen_pipeline.defs.collecting import collect_sensor
-from imagegen_pipeline.defs.jobs import JOBS, SCHEDULES
 from imagegen_pipeline.defs.resources import (
     DuomiResource,
     PipelineResource,
@@ -19,9 +19,9 @@ _settings = load_settings()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    jobs=JOBS,
-    schedules=SCHEDULES,
-    sensors=[automation_sensor, collect_sensor, sources_sensor],
+    jobs=[*jobs.JOBS, *upkeep.JOBS],
+    schedules=[*jobs.SCHEDULES, *upkeep.SCHEDULES],
+    sensors=[automation_sensor, collect_sensor, sources_sensor, *failures.SENSORS],
     resources={
         "pipeline": PipelineResource(),
         "duomi": DuomiResource(
