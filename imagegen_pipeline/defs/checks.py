@@ -29,8 +29,8 @@ _OF_PICTURES = {
     "damaged, replaced or removed by hand. Put it back from a backup, or materialize the "
     "partition: a picture that is not there as recorded is made anew, which costs money.",
     findings.ASKED_SIZE: "The picture has the width and height that were asked for. WARN when only "
-    "the scale differs, ERROR when the shape does. If it fails: ask for a size that the model "
-    "has (the README lists them), or regenerate.",
+    "the scale differs, ERROR when the shape does. If it fails: the model does not make that "
+    "size; ask for one that it has (Duomi documents 1024x1024, 768x1024, 576x1024 and others).",
     findings.NOT_BLANK: "There is something in the picture: it is not black, white or of a single "
     "colour, as filtered pictures are. ERROR. If it fails: the service has probably refused the "
     "prompt; change its text, or regenerate with another seed.",

@@ -112,21 +112,21 @@ def sharp(measures: Mapping[str, Any]) -> Finding:
     return Finding(SHARP, passed, sentence, numbers=numbers)
 
 
-def not_a_duplicate(measures: Mapping[str, Any], matches: Sequence[Match], known: int) -> Finding:
-    """Whether no older picture of another prompt looks the same; ``known`` were compared."""
-    numbers: dict[str, float | str] = {"compared with": known}
+def not_a_duplicate(measures: Mapping[str, Any], matches: Sequence[Match], others: int) -> Finding:
+    """Whether no older picture of another prompt looks the same; ``others`` were compared."""
+    numbers: dict[str, float | str] = {"compared with": others}
     if measures["phash"] is None:
         sentence = "Not compared: it is blank, and blank pictures are all alike (see not_blank)."
         return Finding(NOT_A_DUPLICATE, True, sentence)
     if not matches:
-        sentence = f"No older picture of another prompt looks the same, of {known:,} known ones."
+        sentence = f"No older picture of another prompt looks the same, among {others:,} others."
         return Finding(NOT_A_DUPLICATE, True, sentence, numbers=numbers)
     nearest = matches[0]
-    others = ", ".join(match.key for match in matches[:LISTED])
+    names = ", ".join(match.key for match in matches[:LISTED])
     if len(matches) > LISTED:
-        others += f" and {len(matches) - LISTED} more"
-    numbers |= {"of": others, "distance": nearest.distance, "colour distance": nearest.tones}
-    sentence = f"It looks the same as the picture of {others}: {nearest.words}."
+        names += f" and {len(matches) - LISTED} more"
+    numbers |= {"of": names, "distance": nearest.distance, "colour distance": nearest.tones}
+    sentence = f"It looks the same as the picture of {names}: {nearest.words}."
     return Finding(NOT_A_DUPLICATE, False, sentence, numbers=numbers, lookalikes=matches[:LISTED])
 
 

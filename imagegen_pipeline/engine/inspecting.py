@@ -119,4 +119,4 @@ class Inspector:
         one = likeness(attempt, measures)
         known = self._known or Lookalikes()
         matches = known.older(one) if one is not None else []
-        return findings.not_a_duplicate(measures, matches, len(known))
+        return findings.not_a_duplicate(measures, matches, max(0, len(known) - 1))
