@@ -151,13 +151,28 @@ def _say(context: dg.OpExecutionContext, due: Due, chosen: Sequence[str]) -> Non
         )
 
 
-@dg.job(tags=PAID, description="Tries everything once more that failed, within its patience.")
+def _opens_with(op: str, **config: object) -> dict[str, object]:
+    """What a job's launchpad shows at first. Without it that is every default, the resources'
+    too, and not the one field that has none.
+    """
+    return {"ops": {op: {"config": config}}}
+
+
+@dg.job(
+    tags=PAID,
+    description="Tries everything once more that failed, within its patience.",
+    config=_opens_with("try_again", at_once=False),
+)
 def retry_failed() -> None:
     """Tries everything once more that failed."""
     try_again()
 
 
-@dg.job(tags=PAID, description="Makes anew whatever is out of date, within the day's budget.")
+@dg.job(
+    tags=PAID,
+    description="Makes anew whatever is out of date, within the day's budget.",
+    config=_opens_with("make_up_to_date", missing=False),
+)
 def refresh_stale() -> None:
     """Makes anew whatever is out of date."""
     make_up_to_date()
@@ -169,7 +184,11 @@ def collect_outstanding() -> None:
     bring_home()
 
 
-@dg.job(tags=PAID, description="Makes the picture of a prompt that is typed in the launchpad.")
+@dg.job(
+    tags=PAID,
+    description="Makes the picture of a prompt that is typed in the launchpad.",
+    config=_opens_with("make_one", prompt=""),  # a blank one is refused, and buys nothing
+)
 def picture_of_a_prompt() -> None:
     """Makes the picture of a typed prompt."""
     make_one()
