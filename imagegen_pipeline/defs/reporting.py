@@ -9,7 +9,12 @@ from imagegen_pipeline.defs.check_log import RunlessChecks
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
 from imagegen_pipeline.defs.previews import drawing, preview_of
 from imagegen_pipeline.defs.results_metadata import refresh_results
-from imagegen_pipeline.defs.versions import SourceVersions, changed_sources, source_asset
+from imagegen_pipeline.defs.versions import (
+    SourceVersions,
+    changed_sources,
+    source_asset,
+    table_tags,
+)
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.domain.prompts import Prompt
@@ -133,8 +138,9 @@ class RunlessReporter:
     def report_results(self) -> None:
         """Bring the table of results up to date and report it; raises StoreError."""
         metadata = refresh_results(self._pipeline)
+        tags = table_tags(self._instance)
         self._instance.report_runless_asset_event(
-            dg.AssetMaterialization(RESULTS, metadata=metadata)
+            dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags)
         )
 
     def report_changes(self, things: Sequence[Prompt | Actor]) -> int:

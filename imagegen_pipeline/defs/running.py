@@ -17,7 +17,7 @@ from imagegen_pipeline.defs.asset_keys import RESULTS
 from imagegen_pipeline.defs.check_log import CheckLog
 from imagegen_pipeline.defs.reporting import failure_observation, materialization
 from imagegen_pipeline.defs.results_metadata import refresh_results
-from imagegen_pipeline.defs.versions import SourceVersions
+from imagegen_pipeline.defs.versions import SourceVersions, table_tags
 from imagegen_pipeline.domain.errors import ImagegenError, SourceError, StoreError
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
@@ -272,7 +272,8 @@ class PartitionLog:
     def refresh_results(self) -> None:
         """Write the table of results anew, and report it."""
         metadata = refresh_results(self._pipeline)
-        self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata))
+        tags = table_tags(self.context.instance)
+        self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags))
 
     def _failure(self) -> dg.Failure:
         failed = self.tally.failed

@@ -12,11 +12,14 @@ from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
     NULL_EVENT_POINTER,
+    extract_data_version_from_entry,
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
 
+from imagegen_pipeline.defs.asset_keys import BASE_IMAGES, IMAGES
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.domain.prompts import Prompt
@@ -95,6 +98,24 @@ class SourceVersions:
             get_input_data_version_tag(self._source): made_from or _OLDER,
             get_input_event_pointer_tag(self._source): str(pointer),
         }
+
+
+def table_tags(instance: dg.DagsterInstance) -> Mapping[str, str]:
+    """The tags of the results' event where no step of its own writes it: made from all pictures
+    that were reported until now. Without them Dagster shows the table as out of date while any
+    partition has no picture.
+    """
+    tags = {CODE_VERSION_TAG: CODE_VERSION}
+    for asset in (IMAGES, BASE_IMAGES):
+        newest = instance.get_latest_data_version_record(asset)
+        version = extract_data_version_from_entry(newest.event_log_entry) if newest else None
+        tags |= {
+            get_input_data_version_tag(asset): (version or DEFAULT_DATA_VERSION).value,
+            get_input_event_pointer_tag(asset): str(
+                newest.storage_id if newest else NULL_EVENT_POINTER
+            ),
+        }
+    return tags
 
 
 def changed_sources(

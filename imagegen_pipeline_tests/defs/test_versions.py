@@ -59,6 +59,35 @@ def test_an_edited_prompt_makes_its_picture_stale_and_no_other(
     assert stale() == set()
 
 
+def test_the_table_that_is_written_beside_the_pictures_is_up_to_date(
+    dagster: Dagster, prompts: list[str], simulator: Simulator
+) -> None:
+    """After a run that failed, and after pictures of the command line, Dagster shows the table as
+    up to date although a picture is missing; a picture that is not in it makes it stale.
+    """
+    from imagegen_pipeline.definitions import defs
+
+    def status() -> StaleStatus:
+        graph, loading = defs.resolve_asset_graph(), LoadingContextForTest(dagster.instance)
+        resolver = CachingStaleStatusResolver(dagster.instance, graph, loading)
+        return resolver.get_status(dg.AssetKey("generation_results"))
+
+    dagster.project.write_json("refused", "a forbidden lighthouse")
+    (refused,) = set(dagster.register()) - set(prompts)
+    simulator.fault(
+        service="duomi", operation="submit", fault="status", status=400, match="forbidden"
+    )
+    assert not dagster.run("generated_images", keys=[refused]).success
+    assert status() is StaleStatus.FRESH
+    assert dagster.run(*PROMPT_ASSETS[:2], keys=prompts[:1], config={"seed": 7}).success
+    assert status() is StaleStatus.FRESH
+    dagster.project.run("imagegen", "generate", "--source", "json", "--image-size", SMALL)
+    assert status() is StaleStatus.FRESH
+    event = dg.AssetMaterialization("generated_images", partition=refused)
+    dagster.instance.report_runless_asset_event(event)
+    assert status() is StaleStatus.STALE
+
+
 def test_the_same_text_again_makes_nothing_stale(
     dagster: Dagster, prompts: list[str], stale: Stale
 ) -> None:
