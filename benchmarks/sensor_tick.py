@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shutil
 import sqlite3
@@ -157,9 +158,19 @@ def told(measured: list[dict[str, Any]]) -> str:
 
 
 def _of_first(measured: list[dict[str, Any]]) -> str:
-    seconds = ", ".join(f"{tick['seconds']:.0f}" for tick in measured)
-    cpu = sum(tick["cpu"] for tick in measured)
-    return f"{seconds} s ({cpu:.0f} s), {measured[-1]['MB']:.0f} MB"
+    """After how many ticks all is registered, and how many events were written in which time."""
+    said = [str(tick["said"]) for tick in measured]
+    registered = sum("to register" in words or "reads on" in words for words in said) + 1
+    events = sum(_count(words, "given a version") for words in said)
+    seconds = sum(tick["seconds"] for tick in measured)
+    when = f"after {registered}" if registered <= len(said) else f"not after {len(said)}"
+    most = max(tick["MB"] for tick in measured)
+    return f"{when}; {events:,} events in {seconds:.0f} s, {most:.0f} MB"
+
+
+def _count(words: str, what: str) -> int:
+    found = re.search(rf"([\d,]+) {what}", words)
+    return int(found[1].replace(",", "")) if found else 0
 
 
 def main() -> None:
@@ -172,7 +183,7 @@ def main() -> None:
     if given.step:
         print(json.dumps(step(Path.cwd(), given.step)))
         return
-    heads = ("prompts", "source", f"first ticks, {MOST_TICKS} at most", "nothing changed")
+    heads = ("prompts", "source", "registered in ticks", "nothing changed")
     heads += (f"{CHANGES} new", f"{CHANGES} edited")
     print(f"| {' | '.join(heads)} |\n| ---: | --- | --- |{' ---: |' * 3}", flush=True)
     projects = [(source, size) for size in given.sizes for source in ("database", "JSON files")]

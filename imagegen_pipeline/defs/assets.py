@@ -1,6 +1,6 @@
 """The assets: sources → prompts and actors → pictures → the table of results."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -14,11 +14,12 @@ from imagegen_pipeline.defs.checks import (
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
 from imagegen_pipeline.defs.making import covered_keys, make_base_images, make_images
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
-from imagegen_pipeline.defs.reporting import LISTED, RunlessReporter
+from imagegen_pipeline.defs.reporting import RunlessReporter
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
 from imagegen_pipeline.defs.results_metadata import (
     approved_metadata,
     column_schema,
+    listed_keys,
     refresh_results,
 )
 from imagegen_pipeline.defs.running import StepResult, done, typed_failure
@@ -68,16 +69,10 @@ def source_scan(
             "changed": len(prompts.change.changed) + len(actors.change.changed),
             "gone": len(prompts.change.gone) + len(actors.change.gone),
             "pictures reported": reported,
-            "out of date": dg.MetadataValue.md(_key_list(work.out_of_date())),
+            "out of date": listed_keys(work.out_of_date()),
             "problems": dg.MetadataValue.md(_problem_list((*prompts.problems, *actors.problems))),
         }
     )
-
-
-def _key_list(keys: Sequence[str]) -> str:
-    shown = [f"- `{key}`" for key in keys[:LISTED]]
-    more = [f"- … and {len(keys) - LISTED} more"] if len(keys) > LISTED else []
-    return "\n".join((*shown, *more)) or "none"
 
 
 def _problem_list(problems: tuple[SourceProblem, ...]) -> str:

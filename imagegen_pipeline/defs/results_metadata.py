@@ -17,7 +17,7 @@ from imagegen_pipeline.results.contact_sheet import MOST, contact_sheet
 from imagegen_pipeline.results.plots import plot_costs, plot_outcomes, plot_seconds
 
 LISTED = 50
-"""Approved pictures that the table's metadata names."""
+"""Keys and pictures that a table's metadata names."""
 _TYPES = {
     "Int64": "int",
     "Float64": "float",
@@ -56,11 +56,19 @@ def refresh_results(pipeline: Pipeline) -> Metadata:
         **_about_the_table(statistics.rows, pipeline.results_file),
         **_numbers(statistics),
         "states": dg.MetadataValue.md(_states(statistics)),
+        "out of date": listed_keys(pipeline.out_of_date()),
         "outcomes over time": _drawn(plot_outcomes, statistics, "Nothing has ended yet."),
         "seconds": _drawn(plot_seconds, statistics, "No picture has been made yet."),
         "cost by model": _drawn(plot_costs, statistics, _no_costs(statistics)),
         "newest pictures": _sheet(pipeline, newest, "No picture has been made yet."),
     }
+
+
+def listed_keys(keys: Sequence[str]) -> dg.MetadataValue:
+    """Partition keys as a list, the first of them by name."""
+    shown = [f"- `{key}`" for key in keys[:LISTED]]
+    more = [f"- … and {len(keys) - LISTED} more"] if len(keys) > LISTED else []
+    return dg.MetadataValue.md("\n".join((*shown, *more)) or "none")
 
 
 def approved_metadata(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]]) -> Metadata:

@@ -88,6 +88,17 @@ def test_the_table_that_is_written_beside_the_pictures_is_up_to_date(
     assert status() is StaleStatus.STALE
 
 
+def test_what_is_out_of_date_is_listed_with_the_results(
+    dagster: Dagster, prompts: list[str]
+) -> None:
+    """The table's metadata names the partitions that Dagster shows nowhere as a list."""
+    dagster.project.write_json("prompt 1", "a windmill")
+    for asset in ("source_scan", "generation_results"):
+        assert dagster.run(asset).success
+        (newest, *_) = dagster.events(asset)
+        assert newest.metadata["out of date"].value == f"- `{prompts[1]}`"
+
+
 def test_the_same_text_again_makes_nothing_stale(
     dagster: Dagster, prompts: list[str], stale: Stale
 ) -> None:
