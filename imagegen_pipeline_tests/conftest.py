@@ -86,14 +86,16 @@ def simulator(simulator_process: Simulator) -> Simulator:
     return simulator_process
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
-    """Wait until ``condition`` holds and return its value; fails after ``seconds``."""
+def until(condition: Callable[[], Any], *, seconds: float = 60, every: float = 0.05) -> Any:
+    """Wait until ``condition``, looked at ``every`` so many seconds, holds and return its value;
+    fails after ``seconds``.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(every)
     raise AssertionError(f"not so after {seconds:g} s: {condition}")
 
 
