@@ -13,7 +13,7 @@ from imagegen_pipeline.defs.checks import (
 )
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
 from imagegen_pipeline.defs.making import covered_keys, make_base_images, make_images
-from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS, add_missing
+from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
 from imagegen_pipeline.defs.reporting import RunlessReporter
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
 from imagegen_pipeline.defs.results_metadata import (
@@ -23,14 +23,15 @@ from imagegen_pipeline.defs.results_metadata import (
     refresh_results,
 )
 from imagegen_pipeline.defs.running import StepResult, done, typed_failure
+from imagegen_pipeline.defs.source_news import tell_all
 from imagegen_pipeline.defs.versions import (
     CODE_VERSION,
     source_event,
 )
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.pipeline import Found
 from imagegen_pipeline.results import approved_rows, write_results
+from imagegen_pipeline.scanning import Look
 from imagegen_pipeline.settings import load_settings
 
 ONE_RUN = dg.BackfillPolicy.single_run()
@@ -52,25 +53,22 @@ def source_scan(
     """
     with typed_failure():
         work = pipeline.get()
-        prompts, actors = work.scan_prompts(), work.scan_actors()
-    instance = context.instance
-    new = add_missing(instance, PROMPTS, work.ledger.items.keys("prompt"))
-    new += add_missing(instance, ACTORS, work.ledger.items.keys("actor"))
-    reporter = RunlessReporter(instance, work)
-    reporter.report_changes((*prompts.prompts, *actors.actors))
-    reported = reporter.report_missed()
-    for problem in (*prompts.problems, *actors.problems):
+        looks = work.sources.look(afresh=True)
+    told = tell_all(context.instance, work)
+    reported = RunlessReporter(context.instance, work).report_missed()
+    look = looks["prompt"] + looks["actor"]
+    for problem in look.problems:
         context.log.warning(problem.line)
     return dg.MaterializeResult(
         metadata={
-            "prompts": len(prompts.prompts),
-            "actors": len(actors.actors),
-            "partitions registered": len(new),
-            "changed": len(prompts.change.changed) + len(actors.change.changed),
-            "gone": len(prompts.change.gone) + len(actors.change.gone),
+            "prompts": len(work.ledger.items.keys("prompt")),
+            "actors": len(work.ledger.items.keys("actor")),
+            "partitions registered": told.registered,
+            "changed": look.changed,
+            "gone": look.gone,
             "pictures reported": reported,
             "out of date": listed_keys(work.out_of_date()),
-            "problems": dg.MetadataValue.md(_problem_list((*prompts.problems, *actors.problems))),
+            "problems": dg.MetadataValue.md(_problem_list(look.problems)),
         }
     )
 
@@ -93,8 +91,9 @@ def prompts(
     """A prompt as its source has it now: a row of the database, a JSON file, or a typed one."""
     with typed_failure():
         work = pipeline.get()
-        _warn(context, work.scan_prompts())
-        _log_things(context, work.prompts(config.keys or covered_keys(context, config)))
+        keys = config.keys or covered_keys(context, config)
+        _warn(context, work.sources.look_for(keys))
+        _log_things(context, work.prompts(keys))
         yield done()
 
 
@@ -112,13 +111,14 @@ def actors(
     """An actor as its ``actor.json`` describes it now."""
     with typed_failure():
         work = pipeline.get()
-        _warn(context, work.scan_actors())
-        _log_things(context, work.actors(config.keys or covered_keys(context, config)))
+        keys = config.keys or covered_keys(context, config)
+        _warn(context, work.sources.look_for(keys))
+        _log_things(context, work.actors(keys))
         yield done()
 
 
-def _warn(context: dg.AssetExecutionContext, found: Found) -> None:
-    for problem in found.problems:
+def _warn(context: dg.AssetExecutionContext, look: Look) -> None:
+    for problem in look.problems:
         context.log.warning(problem.line)
 
 

@@ -135,8 +135,7 @@ def _gallery(work: Pipeline, key: str) -> dg.MetadataValue:
 def _looked(pipeline: PipelineResource) -> Pipeline:
     """The pipeline, with its sources as they are now."""
     work = pipeline.get()
-    work.scan_prompts()
-    work.scan_actors()
+    work.sources.look()
     return work
 
 

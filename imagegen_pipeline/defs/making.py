@@ -58,11 +58,12 @@ def make_images(
     Raises what stops the whole step, such as MissingKeyError.
     """
     work.use(duomi.client(work))
-    found = work.scan_prompts()
-    log = PartitionLog(context, work, IMAGES, PROMPTS_ASSET, covered_keys(context, config))
+    keys = covered_keys(context, config)
+    look = work.sources.look_for(keys)
+    log = PartitionLog(context, work, IMAGES, PROMPTS_ASSET, keys)
     meant = _meant(log, config)
     known = work.prompts(meant)
-    _report_absent(log, meant, known, found.problems)
+    _report_absent(log, meant, known, look.problems)
     if not config.asks_for_more():
         known = _without_typed_ones(log, known)
     parameters, order = config.parameters(), _order(context, work, config)
@@ -77,11 +78,12 @@ def make_base_images(
 ) -> PartitionLog:
     """Make the base images of the actors that a step is about, as ``make_images``."""
     work.use(runpod.client(work))
-    found = work.scan_actors()
-    log = PartitionLog(context, work, BASE_IMAGES, ACTORS_ASSET, covered_keys(context, config))
+    keys = covered_keys(context, config)
+    look = work.sources.look_for(keys)
+    log = PartitionLog(context, work, BASE_IMAGES, ACTORS_ASSET, keys)
     meant = _meant(log, config)
     known = {key: config.apply(actor) for key, actor in work.actors(meant).items()}
-    _report_absent(log, meant, known, found.problems)
+    _report_absent(log, meant, known, look.problems)
     order = _order(context, work, config)
     wanted = [work.wanting.base_image(actor) for actor in known.values()]
     asked = [known[key] for key in _within_limit(log, work, config, order, wanted)]

@@ -1,6 +1,6 @@
 """Outcomes as Dagster events: what a person sees of a picture in the UI."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -11,13 +11,10 @@ from imagegen_pipeline.defs.previews import drawing, preview_of
 from imagegen_pipeline.defs.results_metadata import refresh_results
 from imagegen_pipeline.defs.versions import (
     SourceVersions,
-    changed_sources,
     source_asset,
     table_tags,
 )
-from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
-from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.pipeline import Pipeline
 
 LONGEST_PROMPT = 2000
@@ -142,15 +139,6 @@ class RunlessReporter:
         self._instance.report_runless_asset_event(
             dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags)
         )
-
-    def report_changes(self, things: Sequence[Prompt | Actor]) -> int:
-        """Report the items that Dagster knows in another version; returns how many. It then
-        shows the pictures that were made from an older one as out of date.
-        """
-        events = changed_sources(self._instance, things)
-        for event in events:
-            self._instance.report_runless_asset_event(event)
-        return len(events)
 
     def _register(self, partitions: dg.DynamicPartitionsDefinition, key: str) -> None:
         name = str(partitions.name)

@@ -116,18 +116,3 @@ def table_tags(instance: dg.DagsterInstance) -> Mapping[str, str]:
             ),
         }
     return tags
-
-
-def changed_sources(
-    instance: dg.DagsterInstance, things: Sequence[Prompt | Actor], *, new: bool = False
-) -> list[dg.AssetMaterialization]:
-    """The events of all items that Dagster knows in another version, and of those that are
-    ``new`` to it if they are wanted too.
-    """
-    events: list[dg.AssetMaterialization] = []
-    for source in (PROMPTS_ASSET, ACTORS_ASSET):
-        of_source = [thing for thing in things if source_asset(thing) == source]
-        if of_source:
-            versions = SourceVersions(instance, source, [thing.key for thing in of_source])
-            events += versions.news(of_source) if new else versions.changes(of_source)
-    return events
