@@ -25,7 +25,7 @@ from imagegen_pipeline.upkeep.webhook import WebhookError, post
 from imagegen_pipeline_tests.upkeep import hooks
 from imagegen_pipeline_tests.upkeep.hooks import SECRET, Hook
 
-KEY = "sk-0123456789abcdef"
+KEY = "words-that-open-nothing-at-all"
 
 
 @pytest.fixture
