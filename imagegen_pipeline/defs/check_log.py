@@ -1,6 +1,5 @@
 """Writes into Dagster what the checks of pictures find, in a run or outside of one."""
 
-import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -92,8 +91,10 @@ class CheckLog:
         attempts = [attempt for attempt, _ in waiting]
         found: list[dg.AssetCheckEvaluation] = []
         targets = newest_events(self._context.instance, attempts, run_id=self._op.run_id)
-        with contextlib.suppress(Exception):  # each picture's own check says what is wrong
+        try:
             self._checks.expect(attempts)
+        except Exception as error:  # noqa: BLE001 - each picture is still checked by itself
+            self._context.log.warning(f"Pictures could not be looked up together: {error!r}")
         for attempt, seen in waiting:
             found += self._evaluated(attempt, seen, targets.get(attempt.item_key))
         for one in found:
