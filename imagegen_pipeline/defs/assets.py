@@ -12,6 +12,7 @@ from imagegen_pipeline.defs.checks import (
     approved_check,
 )
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
+from imagegen_pipeline.defs.event_log import log_together
 from imagegen_pipeline.defs.making import covered_keys, make_base_images, make_images
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
 from imagegen_pipeline.defs.reporting import RunlessReporter
@@ -127,8 +128,7 @@ def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | 
 
     A key that no source has gets none: what is downstream says so.
     """
-    for thing in known.values():
-        context.log_event(source_event(thing))
+    log_together(context.op_execution_context, [source_event(thing) for thing in known.values()])
 
 
 @dg.asset(

@@ -14,7 +14,11 @@ from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 from imagegen_pipeline.defs.asset_keys import asset_of
 from imagegen_pipeline.defs.checks import LISTED, PictureChecks
-from imagegen_pipeline.defs.event_log import evaluation_entry, store_evaluations
+from imagegen_pipeline.defs.event_log import (
+    ProjectEventLog,
+    evaluation_entry,
+    store_evaluations,
+)
 from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.engine.inspecting import Seen
 from imagegen_pipeline.pipeline import Pipeline
@@ -70,32 +74,19 @@ class CheckLog:
         # Dagster makes of a result in a run over one partition that partition's evaluation.
         self._own = context.partition_key if is_asset and context.has_partition_key else None
         self._checks = PictureChecks(pipeline)
-        self._waiting: list[tuple[Attempt, Seen]] = []
         self._held: list[dg.AssetCheckEvaluation] = []
         self._counts: dict[str, _Count] = defaultdict(_Count)
 
-    def add(self, attempt: Attempt, seen: Seen) -> None:
-        """Check this picture, whose event was logged just now, with the next group."""
-        self._waiting.append((attempt, seen))
-
-    @property
-    def waiting(self) -> int:
-        """How many pictures wait for the next ``flush``."""
-        return len(self._waiting)
-
-    def flush(self) -> None:
-        """Check the pictures that wait, and store what is found."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        attempts = [attempt for attempt, _ in waiting]
+    def run(self, pictures: Sequence[tuple[Attempt, Seen]]) -> None:
+        """Check these pictures, whose events were stored just now, and store what is found."""
+        attempts = [attempt for attempt, _ in pictures]
         found: list[dg.AssetCheckEvaluation] = []
         targets = newest_events(self._context.instance, attempts, run_id=self._op.run_id)
         try:
             self._checks.expect(attempts)
         except Exception as error:  # noqa: BLE001 - each picture is still checked by itself
             self._context.log.warning(f"Pictures could not be looked up together: {error!r}")
-        for attempt, seen in waiting:
+        for attempt, seen in pictures:
             found += self._evaluated(attempt, seen, targets.get(attempt.item_key))
         for one in found:
             self._counts[one.check_name].add(one)
@@ -151,9 +142,12 @@ def newest_events(
     """The events of these items' pictures (all of one asset) that a run has logged just now, by
     key: what their evaluations are about.
     """
-    keys = [attempt.item_key for attempt in attempts]
+    storage = instance.event_log_storage
+    asset, keys = asset_of(attempts[0]), [attempt.item_key for attempt in attempts]
+    if isinstance(storage, ProjectEventLog):
+        return storage.materializations_of(run_id, asset, keys)
     records = instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_of(attempts[0]), asset_partitions=keys), limit=len(keys)
+        dg.AssetRecordsFilter(asset, asset_partitions=keys), limit=len(keys)
     ).records
     return {
         str(record.partition_key): Target(

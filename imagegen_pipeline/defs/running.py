@@ -11,10 +11,14 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+)
 
 from imagegen_pipeline.defs.asset_keys import RESULTS
 from imagegen_pipeline.defs.check_log import CheckLog
+from imagegen_pipeline.defs.event_log import log_together, marked
 from imagegen_pipeline.defs.reporting import failure_observation, materialization
 from imagegen_pipeline.defs.results_metadata import refresh_results
 from imagegen_pipeline.defs.versions import SourceVersions, table_tags
@@ -31,8 +35,10 @@ StepResult = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 LISTED = 50
 """Failed partitions that are listed in the failure itself; all are in the results."""
-_GROUP, _GROUP_SECONDS = 25, 30.0
-"""Reported pictures that the ledger is told of at once; before the collector would report them."""
+_GROUP, _GROUP_SECONDS = 100, 1.0
+"""Pictures whose events are stored together, at most, and how long the first of them waits: a
+person who looks on sees them come, and a second holds all that 64 requests at once bring.
+"""
 
 
 @contextmanager
@@ -52,6 +58,13 @@ def intent_of(context: StepContext) -> str:
     # Dagster drops the backfill's tag from a retry, so the root run is asked.
     tags = {**context.run.tags, **root.tags}
     return tags.get("dagster/root_backfill_id") or tags.get("dagster/backfill") or root_id
+
+
+def op_context(context: StepContext) -> dg.OpExecutionContext:
+    """The part of a step's context that assets and ops have in common."""
+    if isinstance(context, dg.AssetExecutionContext):
+        return context.op_execution_context
+    return context
 
 
 def own_partitions(context: StepContext) -> list[str]:
@@ -112,6 +125,7 @@ class PartitionLog:
         ``tally`` is that of the whole step, where it has several such logs.
         """
         self.context = context
+        self._op = op_context(context)
         self._pipeline = pipeline
         self._asset = asset
         self.keys = list(keys)
@@ -120,28 +134,31 @@ class PartitionLog:
         self._things = {key: item.thing for key, item in items.items()}
         self._versions = SourceVersions(context.instance, source, list(items))
         present = [item.thing for item in items.values() if not item.gone]
-        for event in self._versions.news(present):
-            context.log_event(event)
-        self._versions.read()
+        news = self._versions.news(present)
+        if news:
+            log_together(self._op, news)
+            self._versions.read()
         self._checks = CheckLog(context, pipeline)
-        self._told: list[int] = []
-        self._flushed_at = time.monotonic()
+        self._waiting: list[tuple[Attempt, Seen, dg.AssetMaterialization]] = []
+        self._waits_since = 0.0
         self.tally = tally or Tally()
 
     def _announce(self, own: set[str]) -> None:
         """Say which partitions are meant, as Dagster does of the run's ``own`` when it makes the
         run: if it fails, those that got no event are shown as failed, and no others are.
         """
-        context = self.context
-        is_asset = isinstance(context, dg.AssetExecutionContext)
-        op = context.op_execution_context if is_asset else context
-        for key in [key for key in self.keys if key not in own]:
-            event = DagsterEvent.build_asset_materialization_planned_event(
+        op = self._op
+        planned = [
+            DagsterEvent.build_asset_materialization_planned_event(
                 op.job_name,
                 str(op.op_handle),
                 AssetMaterializationPlannedData(self._asset, partition=key),
             )
-            context.instance.report_dagster_event(event, op.run_id)
+            for key in self.keys
+            if key not in own
+        ]
+        for event, mark in marked(planned):
+            op.instance.report_dagster_event(event, op.run_id, batch_metadata=mark)
 
     def run(self, batch: Batch) -> None:
         """Report every outcome. On *terminate*: take nothing new, report what finishes.
@@ -152,10 +169,12 @@ class PartitionLog:
         stop = partial(batch.stop, leave_jobs=True)
         with batch, Interrupts(stop, again=_interrupt) as interrupts:
             try:
-                for outcome in batch:
-                    self.report(outcome)
+                for outcome in batch.arriving(_GROUP_SECONDS):
+                    if outcome is not None:
+                        self.report(outcome)
+                    self._flush_in_time()
             finally:
-                self._flush()
+                self.flush()
             if interrupts.happened:
                 self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
                 self._checks.store_held()
@@ -175,6 +194,7 @@ class PartitionLog:
             if outcome is not None:
                 self.report(outcome, seen=Seen.NOTHING)
                 reported.append(key)
+        self.flush()
         return reported
 
     def absent(
@@ -205,20 +225,21 @@ class PartitionLog:
         thing = self._things.get(outcome.item_key)
         if isinstance(thing, Prompt):
             self.tally.of_prompts.append(user_result(thing, outcome))
-        if outcome.ok:
-            self.context.log_event(
-                materialization(self._pipeline, outcome, self._tags(outcome.attempt))
-            )
-            if outcome.attempt is not None:
-                self._checks.add(outcome.attempt, seen or Seen.by_engine(outcome))
-                if not outcome.attempt.reported:
-                    self._told.append(outcome.attempt.id)
+        if outcome.attempt is not None and outcome.ok:
+            event = materialization(self._pipeline, outcome, self._tags(outcome.attempt))
+            if not self._waiting:
+                self._waits_since = time.monotonic()
+            self._waiting.append((outcome.attempt, seen or Seen.by_engine(outcome), event))
+            if len(self._waiting) >= _GROUP:
+                self.flush()
         else:
             self.tally.failed.append(outcome)
             self.context.log.error(f"{outcome.item_key} {outcome.status}: {outcome.reason}")
             self.context.log_event(failure_observation(self._asset, outcome))
-        if self._checks.waiting >= _GROUP or time.monotonic() - self._flushed_at > _GROUP_SECONDS:
-            self._flush()
+
+    def _flush_in_time(self) -> None:
+        if self._waiting and time.monotonic() - self._waits_since >= _GROUP_SECONDS:
+            self.flush()
 
     def _tags(self, attempt: Attempt | None) -> Mapping[str, str]:
         thing = None if attempt is None else self._things.get(attempt.item_key)
@@ -226,12 +247,16 @@ class PartitionLog:
             return {}
         return self._versions.tags(attempt, self._pipeline.wanting.made_from(attempt, thing))
 
-    def _flush(self) -> None:
-        self._flushed_at = time.monotonic()
-        self._checks.flush()
-        if self._told:
-            self._pipeline.ledger.attempts.reported(self._told)
-            self._told = []
+    def flush(self) -> None:
+        """Store the events of what was reported, and of its checks."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        log_together(self._op, [event for _, _, event in waiting])
+        self._checks.run([(attempt, seen) for attempt, seen, _ in waiting])
+        told = [attempt.id for attempt, _, _ in waiting if not attempt.reported]
+        if told:
+            self._pipeline.ledger.attempts.reported(told)
 
     def finish(self) -> Iterator[StepResult]:
         """The end of an asset's step: what its checks have found, then its output, or the failure

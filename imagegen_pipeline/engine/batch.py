@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -74,8 +75,8 @@ class Batch(Iterator[Outcome]):
         self._watching = threading.Lock()
         self._in_vain: Counter[tuple[str, ...]] = Counter()
         self._pool = ThreadPoolExecutor(order.concurrency, thread_name_prefix="imagegen")
-        self._pending: set[Future[Outcome]] = set()
-        self._ready: deque[Outcome] = deque()
+        self._pending = 0
+        self._finished: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         self._reused = 0
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="imagegen-heart", daemon=True)
@@ -96,15 +97,32 @@ class Batch(Iterator[Outcome]):
             self.stop(leave_jobs=True)
 
     def __next__(self) -> Outcome:
-        while not self._ready:
-            self._fill()
-            if not self._pending:
-                self._close()
-                raise StopIteration
-            done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
-            self._pending -= done
-            self._ready += [future.result() for future in done]
-        outcome = self._ready.popleft()
+        outcome = None
+        while outcome is None:
+            outcome = self._next_within(None)
+        return outcome
+
+    def arriving(self, seconds: float) -> Iterator[Outcome | None]:
+        """The outcomes as they come; None whenever none has come for so many seconds, so that
+        the caller can finish what it gathers.
+        """
+        while True:
+            try:
+                yield self._next_within(seconds)
+            except StopIteration:
+                return
+
+    def _next_within(self, seconds: float | None) -> Outcome | None:
+        self._fill()
+        if not self._pending:
+            self._close()
+            raise StopIteration
+        try:
+            future = self._finished.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        self._pending -= 1
+        outcome = future.result()
         self._reused += outcome.status is Status.REUSED
         return outcome
 
@@ -121,12 +139,13 @@ class Batch(Iterator[Outcome]):
     def _fill(self) -> None:
         if self._heart.ident is None:
             self._heart.start()
-        while len(self._pending) < self._order.concurrency * 2:
+        while self._pending < self._order.concurrency * 2:
             try:
                 wanted = next(self._feed)
             except StopIteration:
                 return
-            self._pending.add(self._pool.submit(self._one, wanted))
+            self._pending += 1
+            self._pool.submit(self._one, wanted).add_done_callback(self._finished.put)
 
     def _close(self) -> None:
         self._ended.set()

@@ -22,5 +22,7 @@ def touch(connection: Connection, keys: Iterable[str], **values: Any) -> None:  
     number = last_touched(connection) + 1
     wanted = list(keys)
     for start in range(0, len(wanted), _CHUNK):
-        here = items.c.key.in_(wanted[start : start + _CHUNK])
-        connection.execute(update(items).where(here).values(touched=number, **values))
+        here = wanted[start : start + _CHUNK]
+        # Nearly always it is one, for which SQLAlchemy has no list to write into the statement.
+        which = items.c.key == here[0] if len(here) == 1 else items.c.key.in_(here)
+        connection.execute(update(items).where(which).values(touched=number, **values))
