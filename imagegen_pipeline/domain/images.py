@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.errors import NotAPictureError
 from imagegen_pipeline.domain.measures import measure, reduced
-from imagegen_pipeline.domain.picture_layout import Layout, check_inflation, looks, read_layout
+from imagegen_pipeline.domain.picture_layout import (
+    Layout,
+    check_inflation,
+    looks,
+    read_layout,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,11 +78,11 @@ def decode_picture(data: bytes) -> Picture:
     if layout is None:
         raise NotAPictureError(f"The bytes are not a picture: {looks(data)}.")
     _check_pixels(layout.width, layout.height)
-    check_inflation(data, layout)
     try:
         with _turn(layout), _opened(data, layout) as image:
             _check_pixels(image.width, image.height)
             image.load()
+            check_inflation(data, layout, read_to=getattr(image, "read_to", len(data)))
             small = reduced(image)
             return Picture(
                 data=data,
@@ -110,7 +115,7 @@ def smaller_preview(preview: bytes) -> bytes:
     with Image.open(io.BytesIO(preview), formats=["WEBP"]) as image:
         image.thumbnail(SMALLER_SIZE)
         out = io.BytesIO()
-        image.save(out, format="WEBP", quality=50)
+        image.save(out, format="WEBP", quality=50, method=1)
         return out.getvalue()
 
 
@@ -121,11 +126,12 @@ def _opened(data: bytes, layout: Layout) -> ImageFile:
     its own), and warn of sizes that are within our limit.
     """
     from PIL.JpegImagePlugin import JpegImageFile
-    from PIL.PngImagePlugin import PngImageFile
     from PIL.WebPImagePlugin import WebPImageFile
 
+    from imagegen_pipeline.domain.watched_png import WatchedPng
+
     opening: dict[str, Callable[[io.BytesIO], ImageFile]] = {
-        "PNG": PngImageFile,
+        "PNG": WatchedPng,
         "JPEG": JpegImageFile,
         "WEBP": WebPImageFile,
     }
@@ -150,9 +156,9 @@ def _check_pixels(width: int, height: int) -> None:
 
 def _preview(image: Image) -> bytes:
     small = image.copy()
-    small.thumbnail(PREVIEW_SIZE)
+    small.thumbnail(PREVIEW_SIZE, reducing_gap=1.5)
     out = io.BytesIO()
-    small.save(out, format="WEBP", quality=70)
+    small.save(out, format="WEBP", quality=70, method=2)
     return out.getvalue()
 
 
