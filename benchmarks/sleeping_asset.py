@@ -29,9 +29,12 @@ class Sleep(dg.Config):
     output_required=False,
 )
 def sleeping(context: dg.AssetExecutionContext, config: Sleep) -> Iterator[dg.AssetCheckResult]:
-    """Sleeps once, then logs a materialization and its checks' evaluations for each partition."""
+    """Sleeps once, then logs for each partition what a picture's first run logs: a materialization
+    of its source and one of its own, and its checks' evaluations.
+    """
     time.sleep(config.seconds)
     for key in context.partition_keys:
+        context.log_event(dg.AssetMaterialization("source", partition=key))
         context.log_event(dg.AssetMaterialization("sleeping", partition=key))
         for name in CHECKS:
             context.log_event(

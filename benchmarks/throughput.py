@@ -31,7 +31,7 @@ from benchmarks.service import paid_service
 AT_ONCE = 64
 SECONDS_A_PICTURE = 2.0
 SIZES = (250, 500, 1_000)
-QUICK_SIZES = (32, 64)
+QUICK_SIZES = (8, 16)
 PREPARED = 64
 """Different pictures that the service has; each is sent to several prompts."""
 
