@@ -33,6 +33,12 @@ class Service:
     _began: float = field(default_factory=time.perf_counter)
     _used: float = 0.0
 
+    def use(self) -> None:
+        """Make it the services of this process and of those that it starts: a scratch project that
+        is made later asks for a simulator of its own.
+        """
+        os.environ[ADDRESS] = self.url
+
     def cpu_seconds(self) -> float:
         """Seconds of a core that the process has used so far."""
         times = self.process.cpu_times()
@@ -84,8 +90,8 @@ def paid_service(
     before = os.environ.get(ADDRESS)
     try:
         url = f"http://127.0.0.1:{_port(started, ready, log_file)}"
-        os.environ[ADDRESS] = url
         service = Service(url, psutil.Process(started.pid))
+        service.use()
         service.watch()
         yield service
     finally:
