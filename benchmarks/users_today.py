@@ -38,6 +38,7 @@ PROMPTS, SIZES, ROUNDS = 60, (15, 30, 60), 3
 QUICK_PROMPTS, QUICK_SIZES, QUICK_ROUNDS = 3, (3,), 1
 MANY, POOL = 64, 32
 PREPARED = 32
+_QUIETLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 def loop(service: Service, count: int, folder: Path) -> float:
@@ -79,7 +80,8 @@ def runs(service: Service, count: int, folder: Path) -> float:
         with instance:
             began = time.perf_counter()
             for key in numbers.get_partition_keys():
-                if not job.execute_in_process(instance=instance, partition_key=key).success:
+                run = job.execute_in_process(_QUIETLY, instance=instance, partition_key=key)
+                if not run.success:
                     raise RuntimeError(f"the run of {key} failed")
             return time.perf_counter() - began
 
