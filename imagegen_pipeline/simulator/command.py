@@ -78,6 +78,12 @@ DEFAULT_PORT = 8188
     "--strict-sizes", is_flag=True, help="Refuse Duomi sizes that its documentation does not list."
 )
 @click.option(
+    "--pictures",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of PNG files to answer with, as they are, each where its size is asked for; other "
+    "sizes are drawn. They are read once, into memory.",
+)
+@click.option(
     "--duomi-key", default=SimulatorOptions().duomi_key, help="The key that Duomi accepts."
 )
 @click.option(
@@ -101,9 +107,9 @@ def simulate(
 ) -> None:
     """Run a local server that answers as Duomi and RunPod do, at no cost.
 
-    It makes real PNG pictures of the size asked for, each marked SIMULATED, and
-    counts what the real services would have billed. The lines it prints point a
-    shell at it; leave it running and use another terminal.
+    It makes real PNG pictures of the size asked for, each marked SIMULATED, or sends
+    those that --pictures has, and counts what the real services would have billed.
+    The lines it prints point a shell at it; leave it running and use another terminal.
 
     \b
     What it counted:       curl localhost:8188/_sim/stats
@@ -116,6 +122,7 @@ def simulate(
 
     A wrong fault is answered with the list of the right ones.
     """
+    from imagegen_pipeline.simulator.prepared import NoPicturesError
     from imagegen_pipeline.simulator.server import serve
 
     options = SimulatorOptions(**settings)  # type: ignore[arg-type]  # click has checked each
@@ -127,6 +134,8 @@ def simulate(
 
     try:
         serve(options, host=host, port=port, on_ready=say_ready, idle_exit=idle_exit)
+    except NoPicturesError as error:
+        raise click.BadParameter(str(error), param_hint="'--pictures'") from error
     except OSError as error:
         raise click.UsageError(
             f"cannot listen on {host}:{port}: {error.strerror or error}. "

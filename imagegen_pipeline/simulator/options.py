@@ -1,6 +1,7 @@
 """What a simulator is set to do."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 DUOMI_ANSWERS = ("images:url", "images:b64_json", "data:url", "data:b64_json")
 """List name and field of Duomi's two documented answer shapes. [D]"""
@@ -55,6 +56,8 @@ class SimulatorOptions:
     """Keep to RunPod's documented requests in ten seconds (1000 runs, 100 cancels, ...)."""
     strict_sizes: bool = False
     """Refuse the Duomi sizes that are not in the documented list."""
+    pictures: Path | None = None
+    """A folder of PNG files to answer with, each for its own size; None: all are drawn."""
     duomi_key: str = "simulated-duomi-key"
     runpod_key: str = "simulated-runpod-key"
     runpod_endpoint: str = "simulated-endpoint"

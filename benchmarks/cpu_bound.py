@@ -1,0 +1,143 @@
+"""What everything besides the picture costs, where the service costs nothing.
+
+500 pictures of 1080x1920 in 2 to 5 MB, from a service without delay. Ours, through the Python door,
+does all that it ever does: the ledger, digests, measures, previews, files whole and on disk. Beside
+it two bare loops that ask, download over a kept connection, decode once and write (without waiting
+for the disk): a plain one, and a pool of as many threads as ours has. The goal is held against the
+quicker of the two.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from PIL import Image
+
+from benchmarks.figures import Figure, Result, Series, run_script
+from benchmarks.plain_client import make_picture, prompt_texts
+from benchmarks.prepared import LARGE, LARGE_MEGABYTES, prepare
+from benchmarks.python_door import make_all
+from benchmarks.service import Service, paid_service
+
+AT_ONCE = 4
+"""Twice the cores, so that one thread decodes while another is at the network or the disk."""
+SIZES = (125, 250, 500)
+QUICK_SIZES = (4, 8)
+PREPARED = 24
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Seconds, and those of a core that this process used."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def timed(work: Callable[[], object]) -> Taken:
+    """What a piece of work takes."""
+    began, used = time.perf_counter(), time.process_time()
+    work()
+    return Taken(time.perf_counter() - began, time.process_time() - used)
+
+
+class BareLoop:
+    """Asks for a picture, decodes it and writes its file; one session for each thread."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self._address = service.url
+        self._folder = folder
+        self._of_thread = threading.local()
+
+    def keep(self, number: int, text: str) -> None:
+        """One picture."""
+        if not hasattr(self._of_thread, "session"):
+            self._of_thread.session = requests.Session()
+        content = make_picture(self._of_thread.session, self._address, text, LARGE)
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+        (self._folder / f"{number}.png").write_bytes(content)
+
+    def one_by_one(self, count: int) -> None:
+        """All, in one thread."""
+        for number, text in enumerate(prompt_texts(count)):
+            self.keep(number, text)
+
+    def in_a_pool(self, count: int) -> None:
+        """All, in as many threads as ours has."""
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(self.keep, range(count), prompt_texts(count)))
+
+
+def side_by_side(service: Service, count: int) -> dict[str, Taken]:
+    """So many pictures, in each of the three ways."""
+    made = make_all(service, count, LARGE, at_once=AT_ONCE)
+    taken = {"ours": Taken(made.seconds, made.cpu_seconds)}
+    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
+        bare = BareLoop(service, Path(place))
+        taken["one by one"] = timed(lambda: bare.one_by_one(count))
+    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
+        bare = BareLoop(service, Path(place))
+        taken["pool"] = timed(lambda: bare.in_a_pool(count))
+    return taken
+
+
+def measure(quick: bool) -> Figure:
+    """How near the engine comes to a bare loop that downloads, decodes and writes."""
+    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
+        folder = Path(place)
+        files = prepare(folder / "prepared", LARGE, PREPARED, LARGE_MEGABYTES)
+        megabytes = [path.stat().st_size / 1e6 for path in files]
+        with paid_service(folder, pictures=folder / "prepared") as service:
+            sizes = QUICK_SIZES if quick else SIZES
+            taken = {count: side_by_side(service, count) for count in sizes}
+            share = service.share()
+    most = sizes[-1]
+    seconds = {name: one.seconds for name, one in taken[most].items()}
+    each = {name: 1000 * one.cpu_seconds / most for name, one in taken[most].items()}
+    return Figure(
+        "cpu_bound",
+        "CPU-bound",
+        f"{most} pictures of {LARGE[0]}x{LARGE[1]} in {min(megabytes):.1f} to {max(megabytes):.1f} "
+        f"MB, no service delay, {AT_ONCE} at once; the Python door beside bare loops.",
+        results=[
+            Result(
+                "the quicker bare loop, beside ours",
+                min(seconds["one by one"], seconds["pool"]) / seconds["ours"],
+                goal=0.9,
+                at_least=True,
+            ),
+            Result("a plain loop, beside ours", seconds["one by one"] / seconds["ours"]),
+            Result(f"a pool of {AT_ONCE}, beside ours", seconds["pool"] / seconds["ours"]),
+            Result("ours", most / seconds["ours"], "pictures a second"),
+            Result("plain loop", most / seconds["one by one"], "pictures a second"),
+            Result("pool", most / seconds["pool"], "pictures a second"),
+            Result("CPU of ours", each["ours"], "ms a picture"),
+            Result("CPU of the plain loop", each["one by one"], "ms a picture"),
+            Result("CPU of the pool", each["pool"], "ms a picture"),
+            share,
+        ],
+        series=[
+            Series(
+                "Pictures of 1080x1920 without any delay",
+                "prompts",
+                "seconds",
+                {
+                    name: [(count, by_name[name].seconds) for count, by_name in taken.items()]
+                    for name in seconds
+                },
+            )
+        ],
+    )
+
+
+if __name__ == "__main__":
+    run_script(measure)
