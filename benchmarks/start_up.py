@@ -3,7 +3,9 @@
 Every run and every tick of a sensor's process begins with the location's import, and the UI and its
 daemon with one each. Each import is a process of its own, the compared ones in turns, eleven rounds
 after one that warms the disk's cache; what is told is the median. The bare location has one asset
-and imports Dagster alone.
+and imports Dagster alone. The import is timed inside the process, and the process from start to end
+as whoever starts it sees it: the end is not the same, since this project's objects of Dagster's are
+out of the garbage collector's sight.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ def one() -> None: ...
 defs = dg.Definitions(assets=[one])
 """
 OURS, THEIRS = "imagegen_pipeline.definitions", "bare_location"
+SAID = "SECONDS "
+TIMED = (
+    f"import time; b = time.perf_counter(); import {{}}; print('{SAID}', time.perf_counter() - b)"
+)
+"""Imports a module, and says how long that took."""
 BESIDE = "beside a bare location"
 
 
@@ -45,20 +52,20 @@ def measure(quick: bool) -> Figure:
         "Start-up",
         f"Each as a process of its own, in turns; the median of {rounds} rounds.",
     )
-    location, bare = median(seconds["location"]), median(seconds["bare"])
-    ratio = median(a / b for a, b in zip(seconds["location"], seconds["bare"], strict=True))
-    figure.results = [
-        Result("import of the code location", ratio, goal=1.15, detail=BESIDE),
-        Result("imagegen --help", median(seconds["help"]), "s", goal=0.3),
-        Result("import of the code location", location, "s"),
-        Result("import of the bare location", bare, "s"),
-        Result("python -c pass", median(seconds["python"]), "s"),
-        Result("dagster definitions validate", median(validate["location"]), "s"),
-        Result("dagster definitions validate, bare", median(validate["bare"]), "s"),
+    imports = {name: (f"{name}, import", f"{name}, process") for name in ("location", "bare")}
+    pairs = [
+        zip(*(seconds[imports[name][kind]] for name in imports), strict=True) for kind in (0, 1)
     ]
+    ratios = [median(ours / bare for ours, bare in pair) for pair in pairs]
+    figure.results = [
+        Result("import of the code location", ratios[0], goal=1.15, detail=BESIDE),
+        Result("a process that imports it", ratios[1], goal=1.15, detail=BESIDE),
+        Result("imagegen --help", median(seconds["help"]), "s", goal=0.3),
+    ]
+    shown = {name: values for name, values in seconds.items() if name != "help"} | validate
+    figure.results += [Result(name, median(values), "s") for name, values in shown.items()]
     figure.notes = [
-        "The ratio is the median of the rounds' own ratios: both were measured within seconds.",
-        f"Of the location's import {location - bare:.2f} s are this project's.",
+        "Each ratio is the median of the rounds' own ratios: both were measured within seconds.",
     ]
     return figure
 
@@ -66,10 +73,10 @@ def measure(quick: bool) -> Figure:
 def commands() -> dict[str, list[str]]:
     """What is compared; each starts one process."""
     return {
-        "location": [sys.executable, "-c", f"import {OURS}"],
-        "bare": [sys.executable, "-c", f"import {THEIRS}"],
+        "location": [sys.executable, "-c", TIMED.format(OURS)],
+        "bare": [sys.executable, "-c", TIMED.format(THEIRS)],
         "help": [str(Path(sys.executable).parent / "imagegen"), "--help"],
-        "python": [sys.executable, "-c", "pass"],
+        "python -c pass": [sys.executable, "-c", "pass"],
     }
 
 
@@ -77,7 +84,7 @@ def validations() -> dict[str, list[str]]:
     """Dagster's own command, which loads a location as its servers do."""
     dagster = str(Path(sys.executable).parent / "dagster")
     return {
-        name: [dagster, "definitions", "validate", "-m", module]
+        f"dagster definitions validate, {name}": [dagster, "definitions", "validate", "-m", module]
         for name, module in (("location", OURS), ("bare", THEIRS))
     }
 
@@ -86,14 +93,21 @@ def in_turns(named: dict[str, list[str]], place: Path, rounds: int) -> dict[str,
     """Seconds of each command, by its name; the first round counts for nothing."""
     kept = {key: value for key, value in os.environ.items() if "IMAGEGEN" not in key}
     environment = {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(place)))}
-    seconds: dict[str, list[float]] = {name: [] for name in named}
+    seconds: dict[str, list[float]] = {}
     for number in range(rounds + 1):
         print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
         for name, command in named.items():
             began = time.perf_counter()
-            subprocess.run(command, cwd=place, env=environment, check=True, capture_output=True)  # noqa: S603
+            done = subprocess.run(  # noqa: S603 - commands of this script
+                command, cwd=place, env=environment, check=True, stdout=subprocess.PIPE, text=True
+            )
+            measured = {name: time.perf_counter() - began}
+            if SAID in done.stdout:
+                inside = float(done.stdout.split(SAID)[1])
+                measured = {f"{name}, import": inside, f"{name}, process": measured[name]}
             if number:
-                seconds[name].append(time.perf_counter() - began)
+                for what, value in measured.items():
+                    seconds.setdefault(what, []).append(value)
     return seconds
 
 
