@@ -70,8 +70,8 @@ def _wait(process: subprocess.Popen[bytes], name: str, began: float, talk: IO[st
             return
         except subprocess.TimeoutExpired:
             lines = _read(talk).split("\n")
-            last = next((line for line in reversed(lines) if line.strip()), "")
-            say(f"{name}: {time.monotonic() - began:.0f} s so far; {last[:120]}")
+            own = (line for line in reversed(lines) if line.strip() and " - dagster - " not in line)
+            say(f"{name}: {time.monotonic() - began:.0f} s so far; {next(own, '')[:120]}")
 
 
 def _read(file: IO[str]) -> str:

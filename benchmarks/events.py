@@ -35,7 +35,7 @@ from benchmarks.service import paid_service
 SIZES = {250: 3, 1_000: 2, 3_000: 1}
 """Partitions, and rounds."""
 QUICK = {5: 1, 10: 1, 20: 1}
-RUNS = ("bare, stock", "bare, ours", "bare with a picture's metadata, stock")
+RUNS: tuple[str, ...] = ("bare, stock", "bare, ours", "bare with a picture's metadata, stock")
 RUNS += ("bare with a picture's metadata, ours", "prompts", "pictures, all reused")
 RUNS += ("pictures, all new",)
 PLANNED = ("bare, stock", "bare, ours", "pictures with their checks, ours")
