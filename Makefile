@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo dev serve test long check format lock clean
+.PHONY: help demo dev serve test long bench check format lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +32,9 @@ test: $(READY) ## every test but the long ones
 
 long: $(READY) ## what is too slow for every change
 	$(BIN)/python -m pytest -m long
+
+bench: $(READY) ## measure every figure, or FIGURES="ledger start_up", into benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks $(FIGURES)
 
 check: $(READY) ## format, lint, types and import floors
 	$(BIN)/ruff format --check .

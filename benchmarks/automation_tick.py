@@ -1,10 +1,12 @@
 """What a tick of ``automation_sensor`` takes, with all pictures made and nothing or 100 new.
 
-``python -m benchmarks.automation_tick [PROMPTS …]`` prints a Markdown table, one row a size, each
-measured in a process of its own. The instance is the project's (SQLite). The events that are
-there before are copies of a real one in Dagster's own table, since reporting 100,000 of them one
-by one takes twenty minutes; those of the 100 new prompts are reported as ``sources_sensor`` does.
+Each size is measured in a process of its own. The instance is the project's (SQLite). The events
+that are there before are copies of a real one in Dagster's own table, since reporting 100,000 of
+them one by one takes twenty minutes; those of the new prompts are reported as ``sources_sensor``
+does.
 """
+
+from __future__ import annotations
 
 import json
 import re
@@ -18,10 +20,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from benchmarks.scratch import machine, scratch_project
+from benchmarks.figures import Figure, Result, Series, run_script
+from benchmarks.scratch import ROOT, scratch_project
 
-SIZES = (1_000, 10_000, 100_000)
+SIZES = (10_000, 30_000, 100_000)
+QUICK = (20, 40, 80)
 NEW = 100
+TICKS = ("first", "unchanged", f"{NEW} new")
+LABELS = {"first": "first tick", "unchanged": "nothing new", f"{NEW} new": f"{NEW} new prompts"}
 
 
 def key_of(number: int) -> str:
@@ -67,7 +73,7 @@ def insert(connection: sqlite3.Connection, table: str, row: dict[str, object]) -
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))  # noqa: S608
 
 
-def measure(prompts: int) -> dict[str, float]:
+def ticks(prompts: int) -> dict[str, float]:
     """Seconds of each tick, and the peak of memory in MB."""
     from imagegen_pipeline.definitions import defs
     from imagegen_pipeline.defs.automation import automation_sensor
@@ -87,8 +93,8 @@ def measure(prompts: int) -> dict[str, float]:
             cursor = None
             figures = {}
             requested = 0
-            for name in ("first", "unchanged", "100 new"):
-                if name == "100 new":
+            for name in TICKS:
+                if name == TICKS[-1]:
                     new = [key_of(prompts + number) for number in range(NEW)]
                     instance.add_dynamic_partitions("prompts", new)
                     for key in new:
@@ -106,23 +112,43 @@ def measure(prompts: int) -> dict[str, float]:
     return figures
 
 
-def main(sizes: list[int]) -> None:
-    """Measure each size in a process of its own, and print the table."""
-    print(f"automation_sensor, all pictures made; {machine()}.\n")
-    print("| prompts | first tick, s | unchanged, s | 100 new, s | peak MB |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
-    for size in sizes:
-        command = [sys.executable, "-m", "benchmarks.automation_tick", "--one", str(size)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-        found = re.search(r"^FIGURES (.*)$", done.stdout, re.MULTILINE)
-        assert found is not None, done.stderr
-        one = json.loads(found[1])
-        cells = " | ".join(f"{one[name]:.2f}" for name in ("first", "unchanged", "100 new"))
-        print(f"| {size:,} | {cells} | {one['MB']:.0f} |", flush=True)
+def in_a_process(prompts: int) -> dict[str, float]:
+    """The ticks of one size, in a process of its own."""
+    print(f"{prompts:,} prompts", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "benchmarks.automation_tick", "--one", str(prompts)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    found = re.search(r"^FIGURES (.*)$", done.stdout, re.MULTILINE)
+    assert found is not None, done.stdout
+    return dict(json.loads(found[1]))
+
+
+def measure(quick: bool) -> Figure:
+    """Seconds of each tick at three sizes."""
+    sizes = QUICK if quick else SIZES
+    found = {size: in_a_process(size) for size in sizes}
+    largest = max(sizes)
+    last = found[largest]
+    lines = {
+        label: [(float(size), one[name]) for size, one in found.items()]
+        for name, label in LABELS.items()
+    }
+    return Figure(
+        "automation_tick",
+        "Automation's tick",
+        f"One tick of automation_sensor over {largest:,} prompts, all pictures made.",
+        results=[
+            Result("a tick with nothing new", last["unchanged"], "s", goal=1.0),
+            Result("the first tick", last["first"], "s"),
+            Result(f"a tick with {NEW} new prompts", last[TICKS[-1]], "s"),
+            Result("peak memory of its process", last["MB"], "MB"),
+        ],
+        series=[Series("A tick of automation_sensor", "prompts", "seconds", lines)],
+        notes=["The sensor is off until it is switched on, and has 60 s for a tick."],
+    )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        print("FIGURES", json.dumps(measure(int(sys.argv[2]))))
+        print("FIGURES", json.dumps(ticks(int(sys.argv[2]))))
     else:
-        main([int(size) for size in sys.argv[1:]] or list(SIZES))
+        run_script(measure)

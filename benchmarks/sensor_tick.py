@@ -1,16 +1,12 @@
 """What a tick of ``sources_sensor`` costs: the first ones, with nothing changed, with 100 changes.
 
-    python benchmarks/sensor_tick.py 1000 10000 100000 --million
-
 Makes a scratch project of each size in a temporary folder, once with a database of prompts and
-once with a folder of JSON files (``--million``: a database of a million, 3 GB with its ledger),
-measures each step in a process of its own, and prints a table in Markdown: seconds, in brackets
-those of the processor, and the most memory. Requests nothing.
+once with a folder of JSON files, and measures each step in a process of its own: seconds by the
+wall, and the most memory. Requests nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -26,11 +22,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-SIZES = (1_000, 10_000, 100_000)
-MILLION = 1_000_000
+from benchmarks.figures import Figure, Result, Series, run_script
+from benchmarks.scratch import ROOT
+
+SIZES = (10_000, 30_000, 100_000)
+QUICK = (100, 200, 400)
+SOURCES = ("database", "JSON files")
+STEPS = {
+    "unchanged": "nothing new",
+    "new": "100 new prompts",
+    "edited": "100 edited prompts",
+}
 CHANGES = 100
-MOST_TICKS = 6
+_GOALS = {"unchanged": 1.0}
+"""Seconds."""
+MOST_TICKS = 3
 """First ticks that are measured. Dagster's events take about 10 ms each whatever we do, so of a
 large project the rest of them is skipped, and their rate told.
 """
@@ -126,35 +132,36 @@ def _skip_the_rest(root: Path) -> None:
     (root / "cursor").write_text(json.dumps({"registered": newest, "reported": newest}))
 
 
-def measure(root: Path, name: str) -> list[dict[str, Any]]:
+def in_a_process(root: Path, name: str) -> list[dict[str, Any]]:
     """One step in a process of its own."""
-    command = [sys.executable, __file__, "--step", name]
+    command = [sys.executable, "-m", "benchmarks.sensor_tick", "--step", name]
     environment = {key: value for key, value in os.environ.items() if "IMAGEGEN" not in key}
+    environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(  # noqa: S603 - this very file
         command, cwd=root, env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
     return list(json.loads(done.stdout))
 
 
-def row(source: str, size: int) -> str:
-    """The table's row for one project."""
-    with tempfile.TemporaryDirectory() as place:
+def measure_project(source: str, size: int) -> dict[str, Any]:
+    """The steps of one project: each one's tick by its name, and of the first ticks, in words."""
+    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
         root = Path(place)
+        print(f"{size:,} prompts in {source}", file=sys.stderr, flush=True)
         make_project(root, source, size)
         time.sleep(LEFT_ALONE_SECONDS)
-        first = measure(root, "first")
-        cells = [f"{size:,}", source, _of_first(first), told(measure(root, "unchanged"))]
+        found: dict[str, Any] = {"first": _of_first(in_a_process(root, "first"))}
+        found["unchanged"] = _only(in_a_process(root, "unchanged"))
         add(root, source, range(size + 1, size + CHANGES + 1))
-        cells.append(told(measure(root, "new")))
+        found["new"] = _only(in_a_process(root, "new"))
         add(root, source, range(1, size + 1, size // CHANGES), text="edited {0}")
-        cells.append(told(measure(root, "edited")))
-        return " | ".join(cells)
+        found["edited"] = _only(in_a_process(root, "edited"))
+        return found
 
 
-def told(measured: list[dict[str, Any]]) -> str:
-    """Seconds (those of the processor) and memory of a step's only tick."""
+def _only(measured: list[dict[str, Any]]) -> dict[str, Any]:
     (tick,) = measured
-    return f"{tick['seconds']:.2f} s ({tick['cpu']:.2f} s), {tick['MB']:.0f} MB"
+    return tick
 
 
 def _of_first(measured: list[dict[str, Any]]) -> str:
@@ -163,9 +170,11 @@ def _of_first(measured: list[dict[str, Any]]) -> str:
     registered = sum("to register" in words or "reads on" in words for words in said) + 1
     events = sum(_count(words, "given a version") for words in said)
     seconds = sum(tick["seconds"] for tick in measured)
-    when = f"after {registered}" if registered <= len(said) else f"not after {len(said)}"
+    when = (
+        f"after {registered} ticks" if registered <= len(said) else f"after more than {len(said)}"
+    )
     most = max(tick["MB"] for tick in measured)
-    return f"{when}; {events:,} events in {seconds:.0f} s, {most:.0f} MB"
+    return f"all registered {when}, {events:,} events written in {seconds:.0f} s, {most:.0f} MB"
 
 
 def _count(words: str, what: str) -> int:
@@ -173,23 +182,42 @@ def _count(words: str, what: str) -> int:
     return int(found[1].replace(",", "")) if found else 0
 
 
-def main() -> None:
-    """Measure each size and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", nargs="*", type=int, default=SIZES)
-    parser.add_argument("--million", action="store_true", help="a database of a million, too")
-    parser.add_argument("--step")
-    given = parser.parse_args()
-    if given.step:
-        print(json.dumps(step(Path.cwd(), given.step)))
-        return
-    heads = ("prompts", "source", "registered in ticks", "nothing changed")
-    heads += (f"{CHANGES} new", f"{CHANGES} edited")
-    print(f"| {' | '.join(heads)} |\n| ---: | --- | --- |{' ---: |' * 3}", flush=True)
-    projects = [(source, size) for size in given.sizes for source in ("database", "JSON files")]
-    for source, size in projects + [("database", MILLION)] * given.million:
-        print(f"| {row(source, size)} |", flush=True)
+def measure(quick: bool) -> Figure:
+    """Seconds of each tick at three sizes, from either source."""
+    sizes = QUICK if quick else SIZES
+    found = {(one, size): measure_project(one, size) for size in sizes for one in SOURCES}
+    largest = max(sizes)
+    figure = Figure(
+        "sensor_tick",
+        "Sources' tick",
+        f"One tick of sources_sensor over {largest:,} prompts, each step in a process of its own.",
+    )
+    for source in SOURCES:
+        last = found[source, largest]
+        figure.results += [
+            Result(label, last[name]["seconds"], "s", goal=_GOALS.get(name), detail=source)
+            for name, label in STEPS.items()
+        ]
+        memory = last["unchanged"]["MB"]
+        figure.results.append(Result("peak memory, nothing new", memory, "MB", detail=source))
+        figure.notes.append(f"First ticks with {largest:,} from {source}: {last['first']}.")
+    figure.series = [
+        Series(
+            f"A tick of sources_sensor: {label}",
+            "prompts",
+            "seconds",
+            {one: [(float(n), found[one, n][name]["seconds"]) for n in sizes] for one in SOURCES},
+        )
+        for name, label in STEPS.items()
+    ]
+    figure.notes.append(
+        f"Of the first ticks, {MOST_TICKS} at most are measured; the rest of the events is skipped."
+    )
+    return figure
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--step"]:
+        print(json.dumps(step(Path.cwd(), sys.argv[2])))
+    else:
+        run_script(measure)

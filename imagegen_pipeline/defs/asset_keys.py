@@ -1,8 +1,11 @@
 """The names of the assets that events and runs are about."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from imagegen_pipeline.domain.generation import Attempt
+if TYPE_CHECKING:
+    from imagegen_pipeline.domain.generation import Attempt
 
 IMAGES = dg.AssetKey("generated_images")
 BASE_IMAGES = dg.AssetKey("actor_base_images")
@@ -10,6 +13,6 @@ RESULTS = dg.AssetKey("generation_results")
 APPROVED = dg.AssetKey("approved_pictures")
 
 
-def asset_of(attempt: Attempt) -> dg.AssetKey:
+def asset_of(attempt: "Attempt") -> dg.AssetKey:
     """The asset that an attempt's picture belongs to."""
     return BASE_IMAGES if attempt.service == "runpod" else IMAGES

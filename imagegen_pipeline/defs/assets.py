@@ -1,40 +1,29 @@
-"""The assets: sources → prompts and actors → pictures → the table of results."""
+"""The assets: sources → prompts and actors → pictures → the table of results.
+
+Each imports what it needs when it runs: the UI, its daemon and every run load this module, and most
+of them make nothing.
+"""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from imagegen_pipeline.defs.automation import due
-from imagegen_pipeline.defs.checks import (
-    APPROVED_CHECKS,
-    BASE_IMAGE_CHECKS,
-    IMAGE_CHECKS,
-    approved_check,
-)
+from imagegen_pipeline.defs.check_specs import APPROVED_CHECKS, BASE_IMAGE_CHECKS, IMAGE_CHECKS
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
-from imagegen_pipeline.defs.event_log import log_together
-from imagegen_pipeline.defs.making import covered_keys, make_base_images, make_images
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
-from imagegen_pipeline.defs.reporting import RunlessReporter
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
-from imagegen_pipeline.defs.results_metadata import (
-    approved_metadata,
-    column_schema,
-    listed_keys,
-    refresh_results,
-)
-from imagegen_pipeline.defs.running import StepResult, done, typed_failure
-from imagegen_pipeline.defs.source_news import tell_all
-from imagegen_pipeline.defs.versions import (
-    CODE_VERSION,
-    source_event,
-)
-from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.results import approved_rows, write_results
-from imagegen_pipeline.scanning import Look
+from imagegen_pipeline.defs.table_schema import column_schema
+from imagegen_pipeline.defs.versions import CODE_VERSION, source_event
 from imagegen_pipeline.settings import load_settings
 
+if TYPE_CHECKING:
+    from imagegen_pipeline.domain.actors import Actor
+    from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
+    from imagegen_pipeline.scanning import Look
+
+StepResults = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]]
 ONE_RUN = dg.BackfillPolicy.single_run()
 SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "results", "approved"
 OWNERS = ["team:pictures"]
@@ -52,6 +41,11 @@ def source_scan(
     """Looks at the database, the JSON files and the actors' folders now, and registers what is
     there as partitions. Start here on an empty instance. Buys nothing.
     """
+    from imagegen_pipeline.defs.reporting import RunlessReporter
+    from imagegen_pipeline.defs.results_metadata import listed_keys
+    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.defs.source_news import tell_all
+
     with typed_failure():
         work = pipeline.get()
         looks = work.sources.look(afresh=True)
@@ -74,7 +68,7 @@ def source_scan(
     )
 
 
-def _problem_list(problems: tuple[SourceProblem, ...]) -> str:
+def _problem_list(problems: "tuple[SourceProblem, ...]") -> str:
     return "\n".join(f"- {problem.line}" for problem in problems) or "none"
 
 
@@ -90,6 +84,9 @@ def prompts(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """A prompt as its source has it now: a row of the database, a JSON file, or a typed one."""
+    from imagegen_pipeline.defs.making import covered_keys
+    from imagegen_pipeline.defs.running import done, typed_failure
+
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
@@ -110,6 +107,9 @@ def actors(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """An actor as its ``actor.json`` describes it now."""
+    from imagegen_pipeline.defs.making import covered_keys
+    from imagegen_pipeline.defs.running import done, typed_failure
+
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
@@ -118,16 +118,18 @@ def actors(
         yield done()
 
 
-def _warn(context: dg.AssetExecutionContext, look: Look) -> None:
+def _warn(context: dg.AssetExecutionContext, look: "Look") -> None:
     for problem in look.problems:
         context.log.warning(problem.line)
 
 
-def _log_things(context: dg.AssetExecutionContext, known: Mapping[str, Prompt | Actor]) -> None:
+def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt | Actor]") -> None:
     """An event for each partition, with the text's digest as its data version.
 
     A key that no source has gets none: what is downstream says so.
     """
+    from imagegen_pipeline.defs.event_log import log_together
+
     log_together(context.op_execution_context, [source_event(thing) for thing in known.values()])
 
 
@@ -149,10 +151,13 @@ def generated_images(
     config: ImagesConfig,
     pipeline: PipelineResource,
     duomi: DuomiResource,
-) -> Iterator[StepResult]:
+) -> StepResults:
     """A picture of each prompt, made by Duomi. What is made already is reused at no cost; a
     prompt that fails is red with its reason, and the others stand.
     """
+    from imagegen_pipeline.defs.making import make_images
+    from imagegen_pipeline.defs.running import typed_failure
+
     with typed_failure():
         yield from make_images(context, config, pipeline.get(), duomi).finish()
 
@@ -175,8 +180,11 @@ def actor_base_images(
     config: BaseImagesConfig,
     pipeline: PipelineResource,
     runpod: RunPodResource,
-) -> Iterator[StepResult]:
+) -> StepResults:
     """A full-body base portrait of each actor, made by FLUX in ComfyUI on RunPod."""
+    from imagegen_pipeline.defs.making import make_base_images
+    from imagegen_pipeline.defs.running import typed_failure
+
     with typed_failure():
         yield from make_base_images(context, config, pipeline.get(), runpod).finish()
 
@@ -192,6 +200,9 @@ def actor_base_images(
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
     """The table of what happened: one row an attempt, and what in the sources is unreadable."""
+    from imagegen_pipeline.defs.results_metadata import refresh_results
+    from imagegen_pipeline.defs.running import typed_failure
+
     with typed_failure():
         return dg.MaterializeResult(metadata=refresh_results(pipeline.get()))
 
@@ -211,6 +222,11 @@ def approved_pictures(pipeline: PipelineResource) -> Iterator[dg.MaterializeResu
     and whatever else comes after goes on with: depend on it, and select it with what follows
     as ``approved_pictures+``. The columns are those of ``generation_results``.
     """
+    from imagegen_pipeline.defs.checks import approved_check
+    from imagegen_pipeline.defs.results_metadata import approved_metadata
+    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.results import approved_rows, write_results
+
     with typed_failure():
         work = pipeline.get()
         rows = list(approved_rows(work.ledger))

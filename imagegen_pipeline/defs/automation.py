@@ -7,6 +7,7 @@ tried again by ``retry_failed`` and its schedule, within limits, never from here
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.definitions.sensor_definition import SensorExecutionData
@@ -14,8 +15,9 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster_shared.record import replace
 
 from imagegen_pipeline.defs.asset_keys import BASE_IMAGES, IMAGES, RESULTS
-from imagegen_pipeline.due import Due, in_patience
-from imagegen_pipeline.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.due import Due
 
 SECONDS_BETWEEN_TICKS = 30
 CHUNK = 1000
@@ -52,6 +54,9 @@ class DuePictures(dg.AutomationConditionSensorDefinition):
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> SensorExecutionData:
         """Called by Dagster; the runs that it would request are gathered."""
+        from imagegen_pipeline.due import in_patience
+        from imagegen_pipeline.pipeline import Pipeline
+
         tick = super().evaluate_tick(context)
         wanted = _wanted(tick.run_requests or [])
         if wanted:
@@ -77,7 +82,7 @@ def _wanted(requests: Sequence[dg.RunRequest]) -> dict[dg.AssetKey, list[str]]:
     return {asset: sorted(found) for asset, found in keys.items()}
 
 
-def _said(asset: dg.AssetKey, due: Due) -> str:
+def _said(asset: dg.AssetKey, due: "Due") -> str:
     waiting = len(due.paused) + len(due.final)
     but = f"; {waiting} have failed too often just now" if waiting else ""
     return f"{len(due.now)} of {asset.to_user_string()} are due{but}."

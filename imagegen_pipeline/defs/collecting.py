@@ -6,13 +6,16 @@ It is on by default, since it sends nothing and costs nothing.
 import threading
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from imagegen_pipeline.defs.reporting import RunlessReporter
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.domain.generation import Outcome
-from imagegen_pipeline.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.defs.reporting import RunlessReporter
+    from imagegen_pipeline.domain.generation import Outcome
+    from imagegen_pipeline.pipeline import Pipeline
 
 SECONDS_BETWEEN_TICKS = 60
 CHUNK = 200
@@ -33,6 +36,8 @@ def collect_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
 ) -> dg.SensorResult:
     """Brings home jobs that were sent and are done; reports what was not reported."""
+    from imagegen_pipeline.defs.reporting import RunlessReporter
+
     work = pipeline.get().in_a_hurry(_PATIENCE_SECONDS)
     reporter = RunlessReporter(context.instance, work)
     missed = reporter.report_missed(before=time.time() - _REPORT_AFTER_SECONDS)
@@ -45,7 +50,7 @@ def collect_sensor(
     return dg.SensorResult(skip_reason=_said(outcomes, missed), cursor=str(last))
 
 
-def _collect(work: Pipeline, reporter: RunlessReporter, after: int) -> list[Outcome]:
+def _collect(work: "Pipeline", reporter: "RunlessReporter", after: int) -> "list[Outcome]":
     outcomes = []
     with work.collect(after=after, limit=CHUNK) as batch:
         alarm = threading.Timer(_TICK_SECONDS, batch.stop)
@@ -59,7 +64,7 @@ def _collect(work: Pipeline, reporter: RunlessReporter, after: int) -> list[Outc
     return outcomes
 
 
-def _said(outcomes: list[Outcome], missed: int) -> str:
+def _said(outcomes: "list[Outcome]", missed: int) -> str:
     counts = Counter("collected" if outcome.ok else str(outcome.status) for outcome in outcomes)
     words = {"skipped": "still running or at work"}
     parts = [f"{number} {words.get(what, what)}" for what, number in counts.items()]

@@ -6,25 +6,23 @@ setting ``IMAGEGEN_FAILURE_WEBHOOK``; without it the failures stand in ``failure
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.domain import errors
 from imagegen_pipeline.domain.errors import ImagegenError
-from imagegen_pipeline.settings import Settings
-from imagegen_pipeline.upkeep.notices import (
-    LONGEST_TEXT,
-    MOST_PARTITIONS,
-    Delivery,
-    FailedPartition,
-    Notice,
-    NoticeBoard,
-)
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.settings import Settings
+    from imagegen_pipeline.upkeep.notices import Delivery, FailedPartition, Notice
 
 SECONDS_BETWEEN_TICKS = 30
 SECONDS_BETWEEN_POSTS = 120
 MOST_FAILURES = 10
+MOST_PARTITIONS = 50
+LONGEST_TEXT = 1000
 _WILL_RETRY = "dagster/will_retry"
 _OURS = {
     name
@@ -43,6 +41,8 @@ _OURS = {
 )
 def failure_sensor(context: dg.RunFailureSensorContext, pipeline: PipelineResource) -> None:
     """Writes each run that fails to the log folder, and posts it."""
+    from imagegen_pipeline.upkeep.notices import NoticeBoard
+
     settings = pipeline.get().settings
     board = NoticeBoard(settings)
     board.put(notice_of(context.instance, context.dagster_run, context.dagster_event, settings))
@@ -60,6 +60,8 @@ def failure_post_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
 ) -> dg.SkipReason:
     """Posts once more what the webhook did not take."""
+    from imagegen_pipeline.upkeep.notices import NoticeBoard
+
     delivery = NoticeBoard(pipeline.get().settings).deliver()
     _say(context, delivery)
     return dg.SkipReason(
@@ -69,7 +71,7 @@ def failure_post_sensor(
 
 
 def _say(
-    context: dg.RunFailureSensorContext | dg.SensorEvaluationContext, delivery: Delivery
+    context: dg.RunFailureSensorContext | dg.SensorEvaluationContext, delivery: "Delivery"
 ) -> None:
     if delivery.error:
         context.log.warning(f"{delivery.waiting} failures are not posted yet: {delivery.error}")
@@ -81,9 +83,11 @@ def notice_of(
     instance: dg.DagsterInstance,
     run: dg.DagsterRun,
     event: dg.DagsterEvent,
-    settings: Settings,
-) -> Notice:
+    settings: "Settings",
+) -> "Notice":
     """What is told of a run that failed: its steps' own sentences, and failed partitions."""
+    from imagegen_pipeline.upkeep.notices import Notice
+
     failures = tuple(_step_failures(instance, run.run_id)) or (_line(event.message or ""),)
     partitions = list(_failed_partitions(instance, run.run_id))
     chosen = sorted(key.to_user_string() for key in run.asset_selection or ())
@@ -126,8 +130,10 @@ def _error_of(error: object) -> str:
     return f"{name}. The run's page has the rest."
 
 
-def _failed_partitions(instance: dg.DagsterInstance, run_id: str) -> Iterator[FailedPartition]:
+def _failed_partitions(instance: dg.DagsterInstance, run_id: str) -> "Iterator[FailedPartition]":
     """The partitions that the run says have no picture, one more than are named at most."""
+    from imagegen_pipeline.upkeep.notices import FailedPartition
+
     found: dict[str, FailedPartition] = {}
     cursor = None
     while len(found) <= MOST_PARTITIONS:

@@ -1,21 +1,21 @@
 """Jobs that a person or a schedule launches: retry what failed, refresh what is out of date,
-collect what was sent, and make the picture of a typed prompt.
+collect what was sent, and make the picture of a typed prompt. Each op imports what it needs when it
+runs, as the assets do.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from imagegen_pipeline.defs.configs import ImagesConfig
-from imagegen_pipeline.defs.making import make_images, make_orders
 from imagegen_pipeline.defs.partitions import PROMPTS, add_missing
-from imagegen_pipeline.defs.reporting import RunlessReporter
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
-from imagegen_pipeline.defs.running import intent_of, typed_failure
-from imagegen_pipeline.due import Due, failed_items, refreshing, retrying, stale_items
-from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.sources.typed_prompts import typed_prompt
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.due import Due
+    from imagegen_pipeline.pipeline import Pipeline
 
 PAID, FREE = {"cost": "paid"}, {"cost": "free"}
 
@@ -58,6 +58,10 @@ def try_again(
     runpod: RunPodResource,
 ) -> None:
     """Try what failed once more: the pictures that come are events of their partitions."""
+    from imagegen_pipeline.defs.making import make_orders
+    from imagegen_pipeline.defs.running import intent_of, typed_failure
+    from imagegen_pipeline.due import failed_items, retrying
+
     with typed_failure():
         work = _looked(pipeline)
         due = failed_items(work, among=config.keys, at_once=config.at_once)
@@ -80,6 +84,10 @@ def make_up_to_date(
     runpod: RunPodResource,
 ) -> None:
     """Make what is out of date, until all is made or the day's budget is reached."""
+    from imagegen_pipeline.defs.making import make_orders
+    from imagegen_pipeline.defs.running import intent_of, typed_failure
+    from imagegen_pipeline.due import refreshing, stale_items
+
     with typed_failure():
         work = _looked(pipeline)
         due = stale_items(work, missing=config.missing)
@@ -92,6 +100,9 @@ def make_up_to_date(
 @dg.op(tags=FREE, description="Brings home what was sent and is done; sends nothing.")
 def bring_home(context: dg.OpExecutionContext, pipeline: PipelineResource) -> None:
     """Bring home what was sent and is done, and report what Dagster has not heard of."""
+    from imagegen_pipeline.defs.reporting import RunlessReporter
+    from imagegen_pipeline.defs.running import typed_failure
+
     with typed_failure():
         work = pipeline.get()
         reporter = RunlessReporter(context.instance, work)
@@ -114,6 +125,10 @@ def make_one(
     duomi: DuomiResource,
 ) -> None:
     """Register a typed prompt as a partition and make its picture; the same text is reused."""
+    from imagegen_pipeline.defs.making import make_images
+    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.sources.typed_prompts import typed_prompt
+
     with typed_failure():
         work = pipeline.get()
         prompt = typed_prompt(config.prompt)
@@ -128,18 +143,18 @@ def make_one(
         )
 
 
-def _gallery(work: Pipeline, key: str) -> dg.MetadataValue:
+def _gallery(work: "Pipeline", key: str) -> dg.MetadataValue:
     return dg.MetadataValue.url(f"{work.settings.gallery_url}/picture/{key}")
 
 
-def _looked(pipeline: PipelineResource) -> Pipeline:
+def _looked(pipeline: PipelineResource) -> "Pipeline":
     """The pipeline, with its sources as they are now."""
     work = pipeline.get()
     work.sources.look()
     return work
 
 
-def _say(context: dg.OpExecutionContext, due: Due, chosen: Sequence[str]) -> None:
+def _say(context: dg.OpExecutionContext, due: "Due", chosen: Sequence[str]) -> None:
     context.log.info(
         f"{len(chosen)} are due of {len(due.now)}; {len(due.paused)} wait for their next try."
     )
@@ -203,6 +218,8 @@ def picture_of_a_prompt() -> None:
 )
 def hourly_retry(pipeline: PipelineResource) -> dg.RunRequest | dg.SkipReason:
     """Launches ``retry_failed`` when something is due."""
+    from imagegen_pipeline.due import failed_items
+
     due = failed_items(pipeline.get())
     if due.now:
         return dg.RunRequest()

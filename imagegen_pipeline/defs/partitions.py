@@ -3,7 +3,6 @@
 import contextlib
 
 import dagster as dg
-from sqlalchemy.exc import IntegrityError
 
 _TRIES = 20
 _AT_ONCE = 2_000
@@ -24,6 +23,8 @@ def add_missing(
 
 
 def _add_some(instance: dg.DagsterInstance, name: str, keys: list[str]) -> list[str]:
+    from sqlalchemy.exc import IntegrityError
+
     for _ in range(_TRIES):
         known = instance.get_existing_dynamic_partitions(name, keys)
         missing = [key for key in keys if key not in known]

@@ -9,43 +9,19 @@ from typing import Any
 
 import dagster as dg
 
+from imagegen_pipeline.defs.table_schema import column_schema
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.results import COLUMNS, NEVER_EMPTY, Statistics
+from imagegen_pipeline.results import Statistics
 from imagegen_pipeline.results import refresh_results as refresh_table
 from imagegen_pipeline.results.contact_sheet import MOST, contact_sheet
 from imagegen_pipeline.results.plots import plot_costs, plot_outcomes, plot_seconds
 
 LISTED = 50
 """Keys and pictures that a table's metadata names."""
-_TYPES = {
-    "Int64": "int",
-    "Float64": "float",
-    "boolean": "bool",
-    "string": "string",
-    "moment": "timestamp (ms, UTC)",
-}
-_UNIQUE = ("attempt",)
 _log = logging.getLogger(__name__)
 
 Metadata = dict[str, dg.MetadataValue]
-
-
-def column_schema() -> dg.TableSchema:
-    """The columns of both tables: type, description, and whether a row can lack it."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name,
-                type=_TYPES[kind],
-                description=description,
-                constraints=dg.TableColumnConstraints(
-                    nullable=name not in NEVER_EMPTY, unique=name in _UNIQUE
-                ),
-            )
-            for name, (kind, description) in COLUMNS.items()
-        ]
-    )
 
 
 def refresh_results(pipeline: Pipeline) -> Metadata:

@@ -6,10 +6,13 @@ stop at any number and go on behind it. Telling something twice writes nothing: 
 what Dagster knows.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -20,10 +23,12 @@ from imagegen_pipeline.defs.versions import (
     SourceVersions,
     source_asset,
 )
-from imagegen_pipeline.ledger import Item, SourceChange
-from imagegen_pipeline.ledger.items import Kind
-from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.scanning import Budget
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.ledger import Item, SourceChange
+    from imagegen_pipeline.ledger.items import Kind
+    from imagegen_pipeline.pipeline import Pipeline
+    from imagegen_pipeline.scanning import Budget
 
 KINDS: tuple[Kind, Kind] = ("actor", "prompt")
 """Actors first: they are few, and do not wait for a great many prompts."""
@@ -31,8 +36,8 @@ MOST_KEYS = 20_000
 """Partitions that are registered at once: half of what the UI shows without getting slow."""
 IN_SOURCE = "in its source"
 """The metadata of an observation that says whether a source has its item."""
-_PARTITIONS = {"prompt": PROMPTS, "actor": ACTORS}
-_ASSETS = {"prompt": PROMPTS_ASSET, "actor": ACTORS_ASSET}
+_PARTITIONS: Mapping[Kind, dg.DynamicPartitionsDefinition] = {"prompt": PROMPTS, "actor": ACTORS}
+_ASSETS: Mapping[Kind, dg.AssetKey] = {"prompt": PROMPTS_ASSET, "actor": ACTORS_ASSET}
 _KEYS_AT_ONCE, _CHANGES_AT_ONCE = 2_000, 500
 _SEEN = dg.DagsterEventType.ASSET_OBSERVATION
 

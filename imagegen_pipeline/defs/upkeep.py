@@ -1,18 +1,18 @@
 """Jobs that keep the house: clean-up, with a dry run by default, and backup."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
-from imagegen_pipeline.defs.old_runs import delete_old_runs, plan_old_runs
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.defs.running import typed_failure
 from imagegen_pipeline.domain.errors import SetupError, StoreError
-from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.upkeep.backup import Report, back_up
-from imagegen_pipeline.upkeep.clean_up import carry_out, plan_clean_up
-from imagegen_pipeline.upkeep.plan import Plan, Rules
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.pipeline import Pipeline
+    from imagegen_pipeline.upkeep.backup import Report
+    from imagegen_pipeline.upkeep.plan import Plan, Rules
 
 FREE = {"cost": "free"}
 _LISTED = 50
@@ -55,8 +55,10 @@ class CleanUpConfig(dg.Config):
         f"records; at least 7. {_DAYS}",
     )
 
-    def rules(self) -> Rules:
+    def rules(self) -> "Rules":
         """The ages as the clean-up takes them."""
+        from imagegen_pipeline.upkeep.plan import Rules
+
         names = ("logs", "quarantine", "orphans", "spares", "pictures")
         ages = {name: getattr(self, name) or None for name in names}
         return Rules(strays=self.strays, **ages)
@@ -75,6 +77,10 @@ class BackupConfig(dg.Config):
 @dg.op(tags=FREE, description="Cleans up what is old or left over, or says what it would do.")
 def tidy(context: dg.OpExecutionContext, config: CleanUpConfig, pipeline: PipelineResource) -> None:
     """Clean up by a plan, which the run's metadata shows; with ``dry_run`` nothing else is done."""
+    from imagegen_pipeline.defs.old_runs import delete_old_runs, plan_old_runs
+    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.upkeep.clean_up import plan_clean_up
+
     with typed_failure():
         work = pipeline.get()
         plan = plan_clean_up(work, config.rules())
@@ -96,7 +102,7 @@ def tidy(context: dg.OpExecutionContext, config: CleanUpConfig, pipeline: Pipeli
             raise StoreError(f"{len(failed)} files resisted; the first: {failed[0]}", remedy="")
 
 
-def _plan_metadata(plan: Plan) -> dict[str, dg.MetadataValue]:
+def _plan_metadata(plan: "Plan") -> dict[str, dg.MetadataValue]:
     lines = ["| what | deed | files | MB |", "| --- | --- | ---: | ---: |"]
     lines += [
         f"| {part} | {deed} | {found.files} | {found.bytes / 2**20:.1f} |"
@@ -113,8 +119,10 @@ def _plan_metadata(plan: Plan) -> dict[str, dg.MetadataValue]:
     }
 
 
-def _carried_out(context: dg.OpExecutionContext, work: Pipeline, plan: Plan) -> list[str]:
+def _carried_out(context: dg.OpExecutionContext, work: "Pipeline", plan: "Plan") -> list[str]:
     """Do it; returns what failed."""
+    from imagegen_pipeline.upkeep.clean_up import carry_out
+
     failed: list[str] = []
     done = freed = 0
     for one in carry_out(work, plan):
@@ -134,6 +142,9 @@ def copy_all(
     context: dg.OpExecutionContext, config: BackupConfig, pipeline: PipelineResource
 ) -> None:
     """Back everything up into a new folder; what has not changed takes no room."""
+    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.upkeep.backup import back_up
+
     with typed_failure():
         work = pipeline.get()
         folder = Path(config.folder) if config.folder else work.settings.backup_dir
@@ -160,7 +171,7 @@ def copy_all(
             )
 
 
-def _backup_metadata(report: Report) -> dict[str, dg.MetadataValue]:
+def _backup_metadata(report: "Report") -> dict[str, dg.MetadataValue]:
     return {
         "backup": dg.MetadataValue.path(str(report.folder)),
         "pictures": dg.MetadataValue.int(report.pictures),

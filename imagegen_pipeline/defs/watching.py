@@ -9,17 +9,19 @@ they were, reads a very large database in parts, and leaves to the next tick wha
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.defs.source_news import KINDS, MOST_KEYS, SourceNews, Told, place_of
-from imagegen_pipeline.domain.prompts import SourceProblem
-from imagegen_pipeline.ledger.items import Kind
-from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.scanning import Budget, Look
-from imagegen_pipeline.unused_sources import is_unused
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.domain.prompts import SourceProblem
+    from imagegen_pipeline.ledger.items import Kind
+    from imagegen_pipeline.pipeline import Pipeline
+    from imagegen_pipeline.scanning import Look
 
 SECONDS_BETWEEN_TICKS = 30
 LOOK_SECONDS, TICK_SECONDS = 20.0, 40.0
@@ -27,7 +29,7 @@ LOOK_SECONDS, TICK_SECONDS = 20.0, 40.0
 LISTED = 20
 """Problems that a tick writes into its log; all are in the results."""
 CLOCK: Clock = SystemClock()
-_WORDS: Mapping[Kind, str] = {"prompt": "prompts", "actor": "actors"}
+_WORDS: "Mapping[Kind, str]" = {"prompt": "prompts", "actor": "actors"}
 
 
 @dg.sensor(
@@ -41,6 +43,8 @@ def sources_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
 ) -> dg.SensorResult:
     """Registers what is new in the sources, and reports what has changed."""
+    from imagegen_pipeline.scanning import Budget
+
     work = pipeline.get()
     budget = Budget(CLOCK, TICK_SECONDS)
     # Before the look: a ledger that was made anew is behind the cursor only until then.
@@ -59,12 +63,16 @@ def sources_sensor(
     )
 
 
-def _problems(work: Pipeline, looks: Mapping[Kind, Look]) -> list[SourceProblem]:
+def _problems(work: "Pipeline", looks: "Mapping[Kind, Look]") -> "list[SourceProblem]":
+    from imagegen_pipeline.unused_sources import is_unused
+
     found = [problem for look in looks.values() for problem in look.problems]
     return [problem for problem in found if not is_unused(work, problem)]
 
 
-def _said(looks: Mapping[Kind, Look], problems: Sequence[SourceProblem], told: Told) -> list[str]:
+def _said(
+    looks: "Mapping[Kind, Look]", problems: "Sequence[SourceProblem]", told: Told
+) -> list[str]:
     """The tick in a few sentences: what is new, what was told, what is still to come."""
     said = [
         f"{_WORDS[kind].capitalize()}: {what}."
@@ -91,7 +99,7 @@ def _said(looks: Mapping[Kind, Look], problems: Sequence[SourceProblem], told: T
     return said
 
 
-def _seen(look: Look) -> str:
+def _seen(look: "Look") -> str:
     return _counted((look.new, "new"), (look.changed, "changed"), (look.gone, "gone"))
 
 

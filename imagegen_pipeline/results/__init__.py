@@ -4,10 +4,8 @@ The table of attempts lies on disk as a folder of Parquet files that is brought 
 parts. pandas, pyarrow and matplotlib are imported only where something is made with them.
 """
 
+from imagegen_pipeline.domain.result_columns import COLUMNS, NEVER_EMPTY, Columns
 from imagegen_pipeline.results.attempts import (
-    COLUMNS,
-    NEVER_EMPTY,
-    Columns,
     approved_rows,
     attempts_for_reading,
     each_result,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.domain.result_columns import COLUMNS
 from imagegen_pipeline.ledger import Standing
-from imagegen_pipeline.results.attempts import COLUMNS
 from imagegen_pipeline.whole_files import spare_file
 
 STATE_NAME = "_refreshed.json"

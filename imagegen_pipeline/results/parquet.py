@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.errors import StoreError
-from imagegen_pipeline.results.attempts import COLUMNS, Columns, Values
+from imagegen_pipeline.domain.result_columns import COLUMNS, Columns
+from imagegen_pipeline.results.attempts import Values
 from imagegen_pipeline.whole_files import spare_file
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from imagegen_pipeline.results.attempts import COLUMNS, Columns
+from imagegen_pipeline.domain.result_columns import COLUMNS, Columns
 from imagegen_pipeline.results.parquet import parquet_bytes, table_of_rows
 
 if TYPE_CHECKING:

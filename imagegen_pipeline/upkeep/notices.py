@@ -25,8 +25,6 @@ from imagegen_pipeline.upkeep.webhook import WebhookError, post
 from imagegen_pipeline.whole_files import spare_file
 
 LARGEST_BODY = 64 * 1024
-MOST_PARTITIONS = 50
-LONGEST_TEXT = 1000
 GIVEN_UP_SECONDS = 86_400.0
 _DAY_OVER = "The webhook did not take it for a day."
 _TICK_SECONDS = 20.0

@@ -1,0 +1,115 @@
+"""How long the code location and the command take to load, beside a bare Dagster location.
+
+Every run and every tick of a sensor's process begins with the location's import, and the UI and its
+daemon with one each. Each import is a process of its own, the compared ones in turns, eleven rounds
+after one that warms the disk's cache; what is told is the median. The bare location has one asset
+and imports Dagster alone. The import is timed inside the process, and the process from start to end
+as whoever starts it sees it: the end is not the same, since this project's objects of Dagster's are
+out of the garbage collector's sight.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks.figures import Figure, Result, run_script
+from benchmarks.scratch import ROOT
+
+ROUNDS = 11
+BARE = """import dagster as dg
+
+
+@dg.asset
+def one() -> None: ...
+
+
+defs = dg.Definitions(assets=[one])
+"""
+OURS, THEIRS = "imagegen_pipeline.definitions", "bare_location"
+SAID = "SECONDS "
+TIMED = (
+    f"import time; b = time.perf_counter(); import {{}}; print('{SAID}', time.perf_counter() - b)"
+)
+"""Imports a module, and says how long that took."""
+BESIDE = "beside a bare location"
+
+
+def measure(quick: bool) -> Figure:
+    """Seconds from a process's start to its end."""
+    rounds = 2 if quick else ROUNDS
+    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
+        (Path(place) / f"{THEIRS}.py").write_text(BARE, "utf-8")
+        seconds = in_turns(commands(), Path(place), rounds)
+        validate = in_turns(validations(), Path(place), 1 if quick else 3)
+    figure = Figure(
+        "start_up",
+        "Start-up",
+        f"Each as a process of its own, in turns; the median of {rounds} rounds.",
+    )
+    imports = {name: (f"{name}, import", f"{name}, process") for name in ("location", "bare")}
+    pairs = [
+        zip(*(seconds[imports[name][kind]] for name in imports), strict=True) for kind in (0, 1)
+    ]
+    ratios = [median(ours / bare for ours, bare in pair) for pair in pairs]
+    figure.results = [
+        Result("import of the code location", ratios[0], goal=1.15, detail=BESIDE),
+        Result("a process that imports it", ratios[1], goal=1.15, detail=BESIDE),
+        Result("imagegen --help", median(seconds["help"]), "s", goal=0.3),
+    ]
+    shown = {name: values for name, values in seconds.items() if name != "help"} | validate
+    figure.results += [Result(name, median(values), "s") for name, values in shown.items()]
+    figure.notes = [
+        "Each ratio is the median of the rounds' own ratios: both were measured within seconds.",
+    ]
+    return figure
+
+
+def commands() -> dict[str, list[str]]:
+    """What is compared; each starts one process."""
+    return {
+        "location": [sys.executable, "-c", TIMED.format(OURS)],
+        "bare": [sys.executable, "-c", TIMED.format(THEIRS)],
+        "help": [str(Path(sys.executable).parent / "imagegen"), "--help"],
+        "python -c pass": [sys.executable, "-c", "pass"],
+    }
+
+
+def validations() -> dict[str, list[str]]:
+    """Dagster's own command, which loads a location as its servers do."""
+    dagster = str(Path(sys.executable).parent / "dagster")
+    return {
+        f"dagster definitions validate, {name}": [dagster, "definitions", "validate", "-m", module]
+        for name, module in (("location", OURS), ("bare", THEIRS))
+    }
+
+
+def in_turns(named: dict[str, list[str]], place: Path, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each command, by its name; the first round counts for nothing."""
+    kept = {key: value for key, value in os.environ.items() if "IMAGEGEN" not in key}
+    environment = {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(place)))}
+    seconds: dict[str, list[float]] = {}
+    for number in range(rounds + 1):
+        print(f"round {number} of {rounds}", file=sys.stderr, flush=True)
+        for name, command in named.items():
+            began = time.perf_counter()
+            done = subprocess.run(  # noqa: S603 - commands of this script
+                command, cwd=place, env=environment, check=True, stdout=subprocess.PIPE, text=True
+            )
+            measured = {name: time.perf_counter() - began}
+            if SAID in done.stdout:
+                inside = float(done.stdout.split(SAID)[1])
+                measured = {f"{name}, import": inside, f"{name}, process": measured[name]}
+            if number:
+                for what, value in measured.items():
+                    seconds.setdefault(what, []).append(value)
+    return seconds
+
+
+if __name__ == "__main__":
+    run_script(measure)

@@ -1,0 +1,31 @@
+"""The columns of the tables of results as Dagster shows them, before any table is made."""
+
+import dagster as dg
+
+from imagegen_pipeline.domain.result_columns import COLUMNS, NEVER_EMPTY
+
+_TYPES = {
+    "Int64": "int",
+    "Float64": "float",
+    "boolean": "bool",
+    "string": "string",
+    "moment": "timestamp (ms, UTC)",
+}
+_UNIQUE = ("attempt",)
+
+
+def column_schema() -> dg.TableSchema:
+    """The columns of both tables: type, description, and whether a row can lack it."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name,
+                type=_TYPES[kind],
+                description=description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=name not in NEVER_EMPTY, unique=name in _UNIQUE
+                ),
+            )
+            for name, (kind, description) in COLUMNS.items()
+        ]
+    )
