@@ -31,7 +31,7 @@ AT_ONCE = 4
 """Twice the cores, so that one thread decodes while another is at the network or the disk."""
 SIZES = (125, 250, 500)
 QUICK_SIZES = (4, 8)
-PREPARED = 24
+PREPARED, QUICK_PREPARED = 24, 3
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def measure(quick: bool) -> Figure:
     """How near the engine comes to a bare loop that downloads, decodes and writes."""
     with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
         folder = Path(place)
-        files = prepare(folder / "prepared", LARGE, PREPARED, LARGE_MEGABYTES)
+        files = prepare(
+            folder / "prepared", LARGE, QUICK_PREPARED if quick else PREPARED, LARGE_MEGABYTES
+        )
         megabytes = [path.stat().st_size / 1e6 for path in files]
         with paid_service(folder, pictures=folder / "prepared") as service:
             sizes = QUICK_SIZES if quick else SIZES

@@ -37,7 +37,7 @@ DELAY = 1.0
 PROMPTS, SIZES, ROUNDS = 60, (15, 30, 60), 3
 QUICK_PROMPTS, QUICK_SIZES, QUICK_ROUNDS = 3, (3,), 1
 MANY, POOL = 64, 32
-PREPARED = 32
+PREPARED, QUICK_PREPARED = 32, 3
 _QUIETLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
@@ -115,7 +115,7 @@ def measure(quick: bool) -> Figure:
     count, rounds = (QUICK_PROMPTS, QUICK_ROUNDS) if quick else (PROMPTS, ROUNDS)
     with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
         folder = Path(place)
-        prepare(folder / "prepared", SMALL, PREPARED)
+        prepare(folder / "prepared", SMALL, QUICK_PREPARED if quick else PREPARED)
         with paid_service(
             folder, latency=SECONDS_A_PICTURE, capacity=MANY, pictures=folder / "prepared"
         ) as service:
