@@ -109,18 +109,13 @@ class Lookalikes:
         distances = np.bitwise_count(apart).sum(axis=0, dtype=np.uint16)
         near = (distances <= MOST_BITS) & (self._stored[:count] < one.stored_at)
         near &= self._prompts[:count] != hash(one.prompt)
-        levels = _levels(one.tones).astype(np.int16)
-        found = []
-        for row in np.flatnonzero(near):
-            tones = float(np.abs(self._tones[row] - levels).mean())
-            if tones <= MOST_TONES and self._keys[row] != one.key:
-                match = Match(
-                    key=self._keys[row],
-                    attempt=self._attempts[row],
-                    distance=int(distances[row]),
-                    tones=round(tones, 2),
-                )
-                found.append(match)
+        rows = np.flatnonzero(near)
+        tones = np.abs(self._tones[rows] - _levels(one.tones).astype(np.int16)).mean(axis=1)
+        found = [
+            Match(self._keys[row], self._attempts[row], int(distances[row]), round(float(level), 2))
+            for row, level in zip(rows, tones, strict=True)
+            if level <= MOST_TONES and self._keys[row] != one.key
+        ]
         return sorted(found, key=lambda match: (match.distance, match.attempt))
 
 

@@ -74,7 +74,8 @@ class Batch(Iterator[Outcome]):
         self._gate = Gate(workshop, order, self._stops)
         self._watching = threading.Lock()
         self._in_vain: Counter[tuple[str, ...]] = Counter()
-        self._pool = ThreadPoolExecutor(order.concurrency, thread_name_prefix="imagegen")
+        self._workers = _workers(order.concurrency)
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="imagegen")
         self._pending = 0
         self._finished: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         self._reused = 0
@@ -139,7 +140,7 @@ class Batch(Iterator[Outcome]):
     def _fill(self) -> None:
         if self._heart.ident is None:
             self._heart.start()
-        while self._pending < self._order.concurrency * 2:
+        while self._pending < self._workers * 2:
             try:
                 wanted = next(self._feed)
             except StopIteration:
@@ -266,6 +267,14 @@ class Batch(Iterator[Outcome]):
                 self._shop.ledger.leases.renew(self._owner)
             except Exception as error:  # noqa: BLE001 - the heart beats on, whatever ails it
                 _log.warning("imagegen: the leases could not be renewed: %s", error)
+
+
+def _workers(concurrency: int) -> int:
+    """Threads for so many requests under way: half as many more bring home what has been made,
+    while their places at the service are taken by others. A batch that does one thing at a time
+    does so to the end.
+    """
+    return concurrency + concurrency // 2
 
 
 def _sent_ones_first(workshop: Workshop, wanted: Iterable[Wanted]) -> Iterable[Wanted]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from imagegen_pipeline.clock import Clock
@@ -17,6 +18,8 @@ from imagegen_pipeline.ledger.leases import Lease
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_LOOK_SECONDS = 0.5
+"""How often whoever waits for a place looks whether the batch was stopped."""
 
 
 class Gate:
@@ -25,10 +28,32 @@ class Gate:
     def __init__(self, workshop: Workshop, order: Order, stops: Stops) -> None:
         self._shop = workshop
         self._stops = stops
+        self._places = threading.BoundedSemaphore(order.concurrency)
         self._breaker = Breaker(workshop.clock)
         self._pacer = Pacer(order.delay, workshop.clock)
         self._door = threading.Lock()
         self._said = ""
+
+    @contextmanager
+    def place(self) -> Iterator[Callable[[], None]]:
+        """One of the places that the batch has at the service, from before the request leaves
+        until there is an answer; gives what leaves it. As many as the order's concurrency.
+
+        What comes after the answer is no business of the service's: while one picture is
+        downloaded, decoded and written down, the next request has its place. Raises
+        StoppedError.
+        """
+        while not self._places.acquire(timeout=_LOOK_SECONDS):
+            self._check_stopped()
+        leave = ExitStack()
+        leave.callback(self._places.release)
+        with leave:
+            self._check_stopped()
+            yield leave.close
+
+    def _check_stopped(self) -> None:
+        if self._stops.submits.is_set():
+            raise StoppedError("The batch was stopped before this item was sent.")
 
     def submit(self, attempt: Attempt, lease: Lease, call: Callable[[], _T]) -> _T:
         """``call`` the service once all agree, the ledger having said that the request leaves.
@@ -69,8 +94,7 @@ class Gate:
         probe = self._breaker.enter(self._stops.submits)
         admitted = False
         try:
-            if self._stops.submits.is_set():
-                raise StoppedError("The batch was stopped before this item was sent.")
+            self._check_stopped()
             self._shop.store.check_room(attempt.folder)
             answer = self._shop.ledger.attempts.submitting(attempt, terms)
             admitted = isinstance(answer, Attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -229,11 +229,16 @@ class ItemMaker:
         return None
 
     def _make(self, lease: Lease) -> Outcome:
+        with self._gate.place() as leave:
+            return self._make_here(lease, leave)
+
+    def _make_here(self, lease: Lease, leave: Callable[[], None]) -> Outcome:
+        """Buy the picture, in a place of the batch's at the service that is left by ``leave``."""
         seed, doubled = self._seed()
         while True:
             attempt = self._plan(seed, doubled=doubled)
             try:
-                return self._outcome(Status.MADE, self._buy(attempt, lease))
+                return self._outcome(Status.MADE, self._buy(attempt, lease, leave))
             except OutcomeUnknownError as error:
                 self._book.unknown(attempt, error)
                 held = self._held()
@@ -302,7 +307,7 @@ class ItemMaker:
         )
         return self._book.plan(plan, on_disk=self._shop.store.is_taken, shared_from=shared_from)
 
-    def _buy(self, attempt: Attempt, lease: Lease) -> Attempt:
+    def _buy(self, attempt: Attempt, lease: Lease, leave: Callable[[], None]) -> Attempt:
         service = self._shop.service(self._wanted.request.service)
         talk, request = self._talk, attempt.sent_request
 
@@ -323,6 +328,7 @@ class ItemMaker:
         if submission.job_id is not None:
             attempt = self._keeper.submitted(attempt, submission.job_id, service.endpoint)
             report = talk.await_job(submission.job_id, service.endpoint, self._shop.deadlines)
+        leave()
         if report is None:
             raise BadAnswerError(f"{service.name} named no job and sent no picture.")
         return self._keeper.complete(attempt, report, talk)

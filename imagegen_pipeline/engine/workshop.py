@@ -133,7 +133,8 @@ class Order:
 
     ``intent`` names who asks (a run, a command's invocation): a *regenerate* is bought once
     for each item and intent. ``seed_given`` keeps the request's seed in a regenerate, which
-    otherwise draws a new one. ``delay`` is the least time between two submits, in seconds.
+    otherwise draws a new one. ``concurrency`` is how many requests are under way at the service
+    at once. ``delay`` is the least time between two submits, in seconds.
     ``collect_only`` sends nothing: it brings home what was sent and is ready now.
     """
 
