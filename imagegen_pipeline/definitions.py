@@ -3,7 +3,7 @@
 import dagster as dg
 
 from imagegen_pipeline.defs import failures, jobs, upkeep
-from imagegen_pipeline.defs.assets import ASSETS
+from imagegen_pipeline.defs.assets import ASSETS, SETTINGS
 from imagegen_pipeline.defs.automation import automation_sensor
 from imagegen_pipeline.defs.collecting import collect_sensor
 from imagegen_pipeline.defs.resources import (
@@ -13,9 +13,6 @@ from imagegen_pipeline.defs.resources import (
     key_variable,
 )
 from imagegen_pipeline.defs.watching import sources_sensor
-from imagegen_pipeline.settings import load_settings
-
-_settings = load_settings()
 
 defs = dg.Definitions(
     assets=ASSETS,
@@ -25,12 +22,12 @@ defs = dg.Definitions(
     resources={
         "pipeline": PipelineResource(),
         "duomi": DuomiResource(
-            api_key=key_variable("DUOMI_API_KEY"), base_url=_settings.duomi_base_url
+            api_key=key_variable("DUOMI_API_KEY"), base_url=SETTINGS.duomi_base_url
         ),
         "runpod": RunPodResource(
             api_key=key_variable("RUNPOD_API_KEY"),
-            endpoint_id=_settings.runpod_endpoint or "",
-            base_url=_settings.runpod_base_url,
+            endpoint_id=SETTINGS.runpod_endpoint or "",
+            base_url=SETTINGS.runpod_base_url,
         ),
     },
     # One process for each run: killing it leaves no orphan that goes on buying.

@@ -128,13 +128,9 @@ class Settings(BaseSettings):
     )
 
     concurrency: int = Field(8, ge=1, le=512, validation_alias="IMAGEGEN_CONCURRENCY")
-    in_flight: CountByService = Field(default_factory=dict, validation_alias="IMAGEGEN_IN_FLIGHT")
-    rate_per_minute: CountByService = Field(
-        default_factory=dict, validation_alias="IMAGEGEN_RATE_PER_MINUTE"
-    )
-    rate_per_day: CountByService = Field(
-        default_factory=dict, validation_alias="IMAGEGEN_RATE_PER_DAY"
-    )
+    in_flight: CountByService = Field({}, validation_alias="IMAGEGEN_IN_FLIGHT")
+    rate_per_minute: CountByService = Field({}, validation_alias="IMAGEGEN_RATE_PER_MINUTE")
+    rate_per_day: CountByService = Field({}, validation_alias="IMAGEGEN_RATE_PER_DAY")
     budget_run: Money | None = Field(None, validation_alias="IMAGEGEN_BUDGET_RUN")
     budget_day: Money | None = Field(None, validation_alias="IMAGEGEN_BUDGET_DAY")
     timeout_connect: Seconds = Field(10, validation_alias="IMAGEGEN_TIMEOUT_CONNECT")
@@ -142,7 +138,7 @@ class Settings(BaseSettings):
     timeout_queue: Seconds = Field(900, validation_alias="IMAGEGEN_TIMEOUT_QUEUE")
     timeout_run: Seconds = Field(900, validation_alias="IMAGEGEN_TIMEOUT_RUN")
     timeout_download: Seconds = Field(60, validation_alias="IMAGEGEN_TIMEOUT_DOWNLOAD")
-    prices: PriceTable = Field(default_factory=dict, validation_alias="IMAGEGEN_PRICES")
+    prices: PriceTable = Field({}, validation_alias="IMAGEGEN_PRICES")
     on_unknown: Literal["resubmit", "hold"] = Field(
         "resubmit", validation_alias="IMAGEGEN_ON_UNKNOWN"
     )

@@ -27,7 +27,9 @@ StepResults = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Out
 ONE_RUN = dg.BackfillPolicy.single_run()
 SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "results", "approved"
 OWNERS = ["team:pictures"]
-DUE = due(backlog=load_settings().sensor_backlog == "launch")
+SETTINGS = load_settings()
+"""Read once for the whole code location, when it is loaded."""
+DUE = due(backlog=SETTINGS.sensor_backlog == "launch")
 FREE, PAID = {"cost": "free"}, {"cost": "paid"}
 """Tags by which the UI finds what spends money: ``tag:cost=paid``."""
 TABLE = {"dagster/column_schema": column_schema()}

@@ -13,7 +13,7 @@ class KeysConfig(dg.Config):
     """Which partitions are made."""
 
     keys: list[str] = Field(
-        default_factory=list,
+        [],
         description="Exactly these partitions, the run's own or others. Those of the run that are "
         "not named are passed over: what is made is reported as reused, nothing is bought. Empty "
         "means the run's own partitions.",

@@ -23,9 +23,7 @@ PAID, FREE = {"cost": "paid"}, {"cost": "free"}
 class RetryConfig(dg.Config):
     """Which of the failed are tried again."""
 
-    keys: list[str] = Field(
-        default_factory=list, description="Only these of the failed; empty means all of them."
-    )
+    keys: list[str] = Field([], description="Only these of the failed; empty means all of them.")
     limit: int | None = Field(None, ge=0, description="Try at most so many; empty: all.")
     at_once: bool = Field(
         False,

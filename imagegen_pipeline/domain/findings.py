@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from imagegen_pipeline.domain.generation import Attempt
-from imagegen_pipeline.domain.lookalikes import Match
 from imagegen_pipeline.domain.measures import BLANK_CONTRAST
+
+if TYPE_CHECKING:
+    from imagegen_pipeline.domain.generation import Attempt
+    from imagegen_pipeline.domain.lookalikes import Match
 
 SAME_SHAPE = 0.02
 """By how much the ratio of the sides may differ from the one asked for and the picture still be
