@@ -52,7 +52,7 @@ FLAT = ("open an item", "an attempt's life", REFRESHES["newest"])
 MOST_GROWTH = 2.0
 """What is called flat: at most so many times as long, with a hundred times the attempts."""
 SHORT = 100.0
-"""Milliseconds: what is slower with few attempts has a plot of its own."""
+"""Milliseconds: what is slower than so has a plot of its own."""
 _CHUNK = 20_000
 _YEAR = 365 * 86_400
 _MODELS = {
@@ -86,8 +86,8 @@ def measure(quick: bool) -> Figure:
     figure.results.append(Result("memory of a refresh", last["MB"], "MB"))
     flat = [name for name in last if name not in (*REFRESHES.values(), "MB")]
     figure.series = [
-        _series("A step of the ledger", found, [name for name in flat if first[name] < SHORT]),
-        _series("Slower steps", found, [name for name in flat if first[name] >= SHORT]),
+        _series("A step of the ledger", found, [name for name in flat if last[name] < SHORT]),
+        _series("Slower steps", found, [name for name in flat if last[name] >= SHORT]),
         _series("The table of results, brought up to date", found, list(REFRESHES.values())[1:]),
         _series("The table of results, written anew", found, [FIRST_REFRESH]),
     ]

@@ -16,6 +16,7 @@ mpl.use("Agg")  # before pyplot is imported, so that no display is looked for
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.figures import MEASURED, Figure, Result, Series, number
 
@@ -80,7 +81,7 @@ def _goals(figures: list[Figure], plots: Path, missing: list[str]) -> str:
         for one in figure.results:
             if one.goal is not None:
                 met = "met" if one.is_met else "**not met**"
-                cells = (f"{figure.title}: {one.name}", _measured(one), _goal(one), met)
+                cells = (_named(figure, one), _measured(one), _goal(one), met)
                 lines.append(f"| {' | '.join(cells)} |{on}")
     lines += [f"| {name} | not measured | | |{' |' * differ}" for name in missing]
     goals = [(figure, one) for figure in figures for one in figure.results if one.goal]
@@ -103,6 +104,11 @@ def _where(machines: list[str], days: list[str]) -> list[str]:
 
 def _letter(figure: Figure, machines: list[str]) -> str:
     return chr(65 + machines.index(figure.machine)) if len(machines) > 1 else "same machine"
+
+
+def _named(figure: Figure, one: Result) -> str:
+    """A goal, told apart from all others."""
+    return f"{figure.title}: {one.name}" + (f" ({one.detail})" if one.detail else "")
 
 
 def _measured(one: Result) -> str:
@@ -169,12 +175,12 @@ def _from_zero(axes: Axes) -> None:
 
 def _plot_goals(goals: Sequence[tuple[Figure, Result]], path: Path) -> None:
     """A bar for each goal, to the right where it is passed. The scale is one of ratios."""
-    names = [f"{figure.title}: {one.name}" for figure, one in goals]
+    rows = range(len(goals))
     ratios = [_passed(one) for _, one in goals]
     height = max(2.0, 0.9 + 0.3 * len(goals))
-    drawing, axes = plt.subplots(figsize=(SIZE[0] + 2, height), dpi=100, layout="constrained")
+    drawing, axes = plt.subplots(figsize=(SIZE[0] + 3, height), dpi=100, layout="constrained")
     colours = ["tab:green" if one.is_met else "tab:red" for _, one in goals]
-    axes.barh(names, [ratio - 1 for ratio in ratios], left=1, color=colours, height=0.6)
+    axes.barh(rows, [ratio - 1 for ratio in ratios], left=1, color=colours, height=0.6)
     axes.set_xscale("log")
     least, most = min(0.5, *ratios), max(2.0, *ratios)
     axes.set_xlim(least / 1.15, most * 3)
@@ -183,9 +189,10 @@ def _plot_goals(goals: Sequence[tuple[Figure, Result]], path: Path) -> None:
         axes.text(max(1.0, ratios[row]), row, told, va="center", fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.invert_yaxis()
-    axes.tick_params(axis="y", labelsize=8)
+    axes.set_yticks(rows, [_named(figure, one) for figure, one in goals], fontsize=8)
     axes.set_xlabel("times as good as the goal asks for (right of 1: met)")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     drawing.savefig(path, metadata={"Software": None})
     plt.close(drawing)
 
