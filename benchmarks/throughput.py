@@ -34,7 +34,7 @@ AT_ONCE = 64
 SECONDS_A_PICTURE = 2.0
 SIZES = (250, 500, 1_000)
 QUICK_SIZES = (8, 16)
-PREPARED, QUICK_PREPARED = 128, 4
+PREPARED, QUICK_PREPARED = 250, 4
 """Different pictures that the service has. Each is sent to several prompts, whose check for
 pictures that look the same then warns; with a picture for each prompt a run takes about as long.
 """

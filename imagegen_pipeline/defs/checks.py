@@ -1,4 +1,4 @@
-"""Asset checks: what each looks at, and what is found as Dagster's evaluations."""
+"""Asset checks: what is found of pictures, as Dagster's evaluations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,10 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as Target,
 )
-from dagster._utils.warnings import disable_dagster_warnings
 
-from imagegen_pipeline.defs.asset_keys import APPROVED, BASE_IMAGES, IMAGES, asset_of
-from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
+from imagegen_pipeline.defs.asset_keys import asset_of
+from imagegen_pipeline.defs.check_specs import WHOLE_FILES
 from imagegen_pipeline.defs.previews import drawing, drawn, preview_of
-from imagegen_pipeline.domain import findings
 from imagegen_pipeline.domain.errors import StoreError, UnreadableError
 from imagegen_pipeline.domain.findings import Finding
 from imagegen_pipeline.domain.generation import Attempt
@@ -22,56 +20,6 @@ from imagegen_pipeline.pipeline import Pipeline
 Metadata = dict[str, dg.MetadataValue]
 LISTED = 20
 """Broken approved pictures that the check's metadata names."""
-WHOLE_FILES = "approved_files_whole"
-_OF_PICTURES = {
-    findings.PICTURE_DECODES: "The picture's file decodes: a new one was decoded whole, a reused "
-    "one still has the bytes (SHA-256) that were decoded then. ERROR. If it fails: the file was "
-    "damaged, replaced or removed by hand. Put it back from a backup, or materialize the "
-    "partition: a picture that is not there as recorded is made anew, which costs money.",
-    findings.ASKED_SIZE: "The picture has the width and height that were asked for. WARN when only "
-    "the scale differs, ERROR when the shape does. If it fails: the model does not make that "
-    "size; ask for one that it has (Duomi documents 1024x1024, 768x1024, 576x1024 and others).",
-    findings.NOT_BLANK: "There is something in the picture: it is not black, white or of a single "
-    "colour, as filtered pictures are. ERROR. If it fails: the service has probably refused the "
-    "prompt; change its text, or regenerate with another seed.",
-    findings.SHARP: "Something in the picture is in focus. WARN. If it fails: look at it. Mist "
-    "and soft light may be wanted; else regenerate with more steps or another seed.",
-    findings.NOT_A_DUPLICATE: "No older picture of another prompt looks the same (perceptual hash "
-    "and colours); the same prompt twice may share a picture. WARN. If it fails: compare the "
-    "two; the service may have answered with another request's picture. Regenerate this one.",
-}
-_OF_BASE_IMAGES = {
-    findings.NEUTRAL_BORDER: "The base image stands before a neutral, even backdrop, by its top "
-    "and side edges. WARN. If it fails: regenerate, or take colours and places out of the "
-    "description. Simulated base images are landscapes and fail.",
-    findings.PORTRAIT_SHAPE: "The base image is higher than wide, so that a full body fits. WARN. "
-    "If it fails: ask for a height above the width, 1024x1536 by default.",
-}
-
-
-def _specs(
-    asset: dg.AssetKey, partitions: dg.PartitionsDefinition[str], about: Mapping[str, str]
-) -> list[dg.AssetCheckSpec]:
-    with disable_dagster_warnings():  # a check's partitions are a preview; the lock file pins it
-        return [
-            dg.AssetCheckSpec(name, asset=asset, description=text, partitions_def=partitions)
-            for name, text in about.items()
-        ]
-
-
-IMAGE_CHECKS = _specs(IMAGES, PROMPTS, _OF_PICTURES)
-BASE_IMAGE_CHECKS = _specs(BASE_IMAGES, ACTORS, {**_OF_PICTURES, **_OF_BASE_IMAGES})
-APPROVED_CHECKS = [
-    dg.AssetCheckSpec(
-        WHOLE_FILES,
-        asset=APPROVED,
-        blocking=True,
-        description="Every approved picture's file is there with its recorded bytes (SHA-256). "
-        "ERROR, and blocking: what comes after approved_pictures in the same run, such as "
-        "training, does not begin. If it fails: put the named files back from a backup, or "
-        "materialize their partitions and approve the new pictures.",
-    )
-]
 
 
 class PictureChecks:
