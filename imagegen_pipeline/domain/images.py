@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,10 @@ SMALLER_SIZE = (72, 128)
 _LARGE = 16_000_000
 """Pixels from which on pictures are decoded one at a time: each takes a gigabyte at the limit."""
 _large_turn = threading.Lock()
+_turns = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+"""As many pictures are decoded at once as there are cores. More would not be quicker, would each
+hold their pixels meanwhile, and would keep those waiting that have a request to send.
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -140,10 +145,7 @@ def _opened(data: bytes, layout: Layout) -> ImageFile:
 
 @contextmanager
 def _turn(layout: Layout) -> Iterator[None]:
-    if layout.width * layout.height < _LARGE:
-        yield
-        return
-    with _large_turn:
+    with _turns, _large_turn if layout.width * layout.height >= _LARGE else nullcontext():
         yield
 
 

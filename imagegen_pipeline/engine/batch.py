@@ -39,6 +39,7 @@ _MOST_IN_VAIN = {
     (JobFailedError.kind,): 10,
 }
 """So many in a row that were paid for and brought no picture stop the batch, by kind."""
+_MOST_SPARE = 64
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 
 
@@ -270,11 +271,11 @@ class Batch(Iterator[Outcome]):
 
 
 def _workers(concurrency: int) -> int:
-    """Threads for so many requests under way: half as many more bring home what has been made,
-    while their places at the service are taken by others. A batch that does one thing at a time
-    does so to the end.
+    """Threads for so many requests under way: as many more (to 64) bring home what has been made,
+    or stand ready, so that a place at the service is taken as soon as it is left. A batch that
+    does one thing at a time does so to the end.
     """
-    return concurrency + concurrency // 2
+    return concurrency + min(concurrency, _MOST_SPARE) if concurrency > 1 else 1
 
 
 def _sent_ones_first(workshop: Workshop, wanted: Iterable[Wanted]) -> Iterable[Wanted]:

@@ -135,16 +135,18 @@ class Keeper:
     ) -> Attempt:
         """Fetch and store; the first image is the item's picture, unless it is ``stored``."""
         first, *more = images
-        if stored is None:
-            stored = self._fetch_and_keep(attempt, first, talk)
-        for number, image in enumerate(more, start=2):
-            warnings.append(self._keep_extra(attempt, image, number, talk))
-        return self.record(attempt, stored, warnings)
+        with self._shop.downloads:
+            data = talk.fetch(first, self._shop.downloader) if stored is None else b""
+            with self._shop.keeping:
+                if stored is None:
+                    stored = self._keep_fetched(attempt, first, data, talk)
+                for number, image in enumerate(more, start=2):
+                    warnings.append(self._keep_extra(attempt, image, number, talk))
+                return self.record(attempt, stored, warnings)
 
-    def _fetch_and_keep(
-        self, attempt: Attempt, image: RemoteImage, talk: Conversation
+    def _keep_fetched(
+        self, attempt: Attempt, image: RemoteImage, data: bytes, talk: Conversation
     ) -> StoredPicture:
-        data = talk.fetch(image, self._shop.downloader)
         if image.url:
             about = self._about(attempt)
             with contextlib.suppress(NotAPictureError):

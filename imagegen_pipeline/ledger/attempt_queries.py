@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, String, bindparam, func, or_, select
 
 from imagegen_pipeline.domain.errors import OutcomeUnknownError
 from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, State
@@ -15,7 +15,71 @@ from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts, items
 
 COLUMNS = list(attempts.c)
+_NAMES = [column.name for column in COLUMNS]
 _CHUNK = 500
+
+# Asked for every item of every batch, so they are put together once: building a statement of so
+# many columns, and looking it up, costs several times what SQLite then needs.
+_KEY, _FINGERPRINT = bindparam("the_key", type_=String), bindparam("the_fingerprint", type_=String)
+_INTENT = bindparam("the_intent", type_=String)
+_SAME = (
+    attempts.c.item_key == _KEY,
+    attempts.c.fingerprint == _FINGERPRINT,
+    or_(_INTENT.is_(None), attempts.c.intent == _INTENT),
+)
+_CURRENT = (
+    select(*COLUMNS)
+    .join(items, items.c.current_attempt == attempts.c.id)
+    .where(items.c.key == _KEY)
+    .limit(1)
+)
+_OPEN = (
+    select(*COLUMNS)
+    .where(attempts.c.item_key == _KEY, attempts.c.state.in_(OPEN_STATES))
+    .order_by(attempts.c.id)
+)
+_TWINS = (
+    select(*COLUMNS)
+    .where(
+        attempts.c.sent_fingerprint == _FINGERPRINT,
+        attempts.c.item_key != _KEY,
+        attempts.c.regenerate.is_(False),
+        attempts.c.state.in_(OPEN_STATES),
+    )
+    .order_by(attempts.c.id)
+)
+_LAST = select(*COLUMNS).where(*_SAME).order_by(attempts.c.id.desc()).limit(1)
+_LAST_THAT_LEFT = (
+    select(*COLUMNS)
+    .where(*_SAME, or_(attempts.c.state != State.FAILED, attempts.c.submitted_at.is_not(None)))
+    .order_by(attempts.c.id.desc())
+    .limit(1)
+)
+_MAY_BE_BILLED = (
+    select(attempts.c.id)
+    .where(
+        *_SAME,
+        attempts.c.id
+        > func.coalesce(
+            select(func.max(attempts.c.id))
+            .where(*_SAME, attempts.c.state == State.STORED)
+            .scalar_subquery(),
+            0,
+        ),
+        or_(
+            attempts.c.state == State.UNKNOWN,
+            attempts.c.error_kind == OutcomeUnknownError.kind,  # a person had it sent again
+            attempts.c.possible_double_charge,
+        ),
+    )
+    .limit(1)
+)
+_SAME_PICTURE = (
+    select(*COLUMNS)
+    .where(attempts.c.sent_fingerprint == _FINGERPRINT, attempts.c.state == State.STORED)
+    .order_by(attempts.c.id.desc())
+    .limit(10)
+)
 
 
 class AttemptQueries:
@@ -26,12 +90,7 @@ class AttemptQueries:
 
     def current(self, item_key: str) -> Attempt | None:
         """The attempt that made the item's current picture."""
-        query = (
-            select(*COLUMNS)
-            .join(items, items.c.current_attempt == attempts.c.id)
-            .where(items.c.key == item_key)
-        )
-        return self._first(query)
+        return self._first(_CURRENT, the_key=item_key)
 
     def maybe_out_of_date(self) -> list[Attempt]:
         """The current pictures of items that have changed since they were first seen, in the
@@ -72,13 +131,7 @@ class AttemptQueries:
 
     def open(self, item_key: str) -> list[Attempt]:
         """The item's attempts that have not ended, oldest first."""
-        query = (
-            select(*COLUMNS)
-            .where(attempts.c.item_key == item_key, attempts.c.state.in_(OPEN_STATES))
-            .order_by(attempts.c.id)
-        )
-        with self._database.read() as connection:
-            return [to_attempt(row) for row in connection.execute(query)]
+        return self._all(_OPEN, the_key=item_key)
 
     def unfinished(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
         """Attempts of all items that have not ended, oldest first, from ``after`` (an id) on."""
@@ -93,18 +146,7 @@ class AttemptQueries:
 
     def unfinished_twins(self, item_key: str, sent_fingerprint: str) -> list[Attempt]:
         """Attempts of other items at the same picture, seed and all, that have not ended."""
-        query = (
-            select(*COLUMNS)
-            .where(
-                attempts.c.sent_fingerprint == sent_fingerprint,
-                attempts.c.item_key != item_key,
-                attempts.c.regenerate.is_(False),
-                attempts.c.state.in_(OPEN_STATES),
-            )
-            .order_by(attempts.c.id)
-        )
-        with self._database.read() as connection:
-            return [to_attempt(row) for row in connection.execute(query)]
+        return self._all(_TWINS, the_key=item_key, the_fingerprint=sent_fingerprint)
 
     def unfinished_keys(self) -> set[str]:
         """The items that have attempts which have not ended."""
@@ -144,55 +186,25 @@ class AttemptQueries:
             )
             .order_by(attempts.c.id.desc())
         )
-        return self._first(query)
+        return self._first(query.limit(1))
 
     def last(self, item_key: str, fingerprint: str, *, intent: str | None = None) -> Attempt | None:
         """The item's newest attempt at this request (of this intent), however it ended."""
-        query = (
-            select(*COLUMNS)
-            .where(attempts.c.item_key == item_key, attempts.c.fingerprint == fingerprint)
-            .order_by(attempts.c.id.desc())
-        )
-        if intent is not None:
-            query = query.where(attempts.c.intent == intent)
-        return self._first(query)
+        return self._first(_LAST, **_same(item_key, fingerprint, intent))
 
     def last_that_left(
         self, item_key: str, fingerprint: str, *, intent: str | None = None
     ) -> Attempt | None:
         """As ``last``, without those that ended before the service had taken anything on."""
-        query = (
-            select(*COLUMNS)
-            .where(
-                attempts.c.item_key == item_key,
-                attempts.c.fingerprint == fingerprint,
-                or_(attempts.c.state != State.FAILED, attempts.c.submitted_at.is_not(None)),
-            )
-            .order_by(attempts.c.id.desc())
-        )
-        if intent is not None:
-            query = query.where(attempts.c.intent == intent)
-        return self._first(query)
+        return self._first(_LAST_THAT_LEFT, **_same(item_key, fingerprint, intent))
 
     def may_be_billed(self, item_key: str, fingerprint: str, *, intent: str | None = None) -> bool:
         """Whether the item's request (of this intent) was sent, since it last brought a picture,
         without an answer that says what became of it.
         """
-        same = [attempts.c.item_key == item_key, attempts.c.fingerprint == fingerprint]
-        if intent is not None:
-            same.append(attempts.c.intent == intent)
-        stored = select(func.max(attempts.c.id)).where(*same, attempts.c.state == State.STORED)
-        query = select(attempts.c.id).where(
-            *same,
-            attempts.c.id > func.coalesce(stored.scalar_subquery(), 0),
-            or_(
-                attempts.c.state == State.UNKNOWN,
-                attempts.c.error_kind == OutcomeUnknownError.kind,  # a person had it sent again
-                attempts.c.possible_double_charge,
-            ),
-        )
         with self._database.read() as connection:
-            return connection.scalar(query.limit(1)) is not None
+            found = connection.scalar(_MAY_BE_BILLED, _same(item_key, fingerprint, intent))
+        return found is not None
 
     def pictures_in(self, folder: str) -> int:
         """How many current pictures lie in ``folder`` or below it, as the ledger writes it."""
@@ -214,17 +226,7 @@ class AttemptQueries:
         """Stored pictures of the same request, seed and all, newest first: the likeliest to
         be on disk still.
         """
-        query = (
-            select(*COLUMNS)
-            .where(
-                attempts.c.sent_fingerprint == sent_fingerprint,
-                attempts.c.state == State.STORED,
-            )
-            .order_by(attempts.c.id.desc())
-            .limit(10)
-        )
-        with self._database.read() as connection:
-            return [to_attempt(row) for row in connection.execute(query)]
+        return self._all(_SAME_PICTURE, the_fingerprint=sent_fingerprint)
 
     def likenesses(self) -> Iterator[Likeness]:
         """What the current pictures of all items that their sources still have are compared by;
@@ -300,15 +302,24 @@ class AttemptQueries:
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]
 
-    def _first(self, query: Any) -> Attempt | None:  # noqa: ANN401 - SQLAlchemy's select
+    def _all(self, query: Select[Any], **values: str | None) -> list[Attempt]:
         with self._database.read() as connection:
-            row = connection.execute(query.limit(1)).one_or_none()
+            return [to_attempt(row) for row in connection.execute(query, values)]
+
+    def _first(self, query: Select[Any], **values: str | None) -> Attempt | None:
+        """The attempt that a query of one row at most finds."""
+        with self._database.read() as connection:
+            row = connection.execute(query, values).one_or_none()
         return None if row is None else to_attempt(row)
 
 
+def _same(item_key: str, fingerprint: str, intent: str | None) -> dict[str, str | None]:
+    return {"the_key": item_key, "the_fingerprint": fingerprint, "the_intent": intent}
+
+
 def to_attempt(row: Any) -> Attempt:  # noqa: ANN401 - SQLAlchemy rows have no static columns
-    """A row of the table as an attempt."""
-    values = {column.name: getattr(row, column.name) for column in COLUMNS}
+    """A row as an attempt; its first columns are the table's."""
+    values = dict(zip(_NAMES, row, strict=False))
     values["seed"] = int(values["seed"])
     values["state"] = State(values["state"])
     values["warnings"] = tuple(values["warnings"])

@@ -5,9 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import AttemptMovedError, ImagegenError, OutcomeUnknownError
@@ -31,6 +43,19 @@ _BEFORE: dict[State, tuple[State, ...]] = {
     State.HELD: (State.UNKNOWN,),
     State.EXPIRED: (State.SUBMITTED, State.COMPLETED),
 }
+_ONE = select(*COLUMNS).where(attempts.c.id == bindparam("the_id"))
+_NAMED = select(attempts.c.id).where(
+    attempts.c.folder == bindparam("folder"), attempts.c.file_stem == bindparam("stem")
+)
+_MAKE_CURRENT = (
+    update(items)
+    .where(
+        items.c.key == bindparam("the_key"),
+        func.coalesce(items.c.current_attempt, 0) < bindparam("the_attempt"),
+    )
+    .values(current_attempt=bindparam("the_attempt"))
+)
+"""Unless the item's current picture is of a newer attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +80,7 @@ class AttemptBook(AttemptQueries):
     def __init__(self, database: Database, leases: LeaseBook) -> None:
         super().__init__(database)
         self._leases = leases
+        self._now = select(database.now())
 
     def plan(
         self,
@@ -71,26 +97,27 @@ class AttemptBook(AttemptQueries):
         with self._database.write() as connection:
             stem = _free_stem(connection, plan.folder, plan.file_stem, on_disk)
             result = connection.execute(
-                insert(attempts).values(
-                    item_key=plan.item_key,
-                    service=plan.request.service,
-                    model=plan.request.model,
-                    fingerprint=plan.asked_fingerprint,
-                    sent_fingerprint=plan.request.with_seed(plan.seed).fingerprint,
-                    request=plan.request.as_dict(),
-                    seed=str(plan.seed),
-                    state=State.PLANNED,
-                    intent=plan.intent,
-                    regenerate=plan.regenerate,
-                    simulated=plan.simulated,
-                    created_at=time.time(),
-                    folder=plan.folder,
-                    file_stem=stem,
-                    warnings=[],
-                    shared_from=shared_from,
-                    possible_double_charge=plan.possible_double_charge,
-                    reported=False,
-                )
+                insert(attempts),
+                {
+                    "item_key": plan.item_key,
+                    "service": plan.request.service,
+                    "model": plan.request.model,
+                    "fingerprint": plan.asked_fingerprint,
+                    "sent_fingerprint": plan.request.with_seed(plan.seed).fingerprint,
+                    "request": plan.request.as_dict(),
+                    "seed": str(plan.seed),
+                    "state": State.PLANNED,
+                    "intent": plan.intent,
+                    "regenerate": plan.regenerate,
+                    "simulated": plan.simulated,
+                    "created_at": time.time(),
+                    "folder": plan.folder,
+                    "file_stem": stem,
+                    "warnings": [],
+                    "shared_from": shared_from,
+                    "possible_double_charge": plan.possible_double_charge,
+                    "reported": False,
+                },
             )
             key = result.inserted_primary_key
             attempt_id = int(key[0] if key else 0)
@@ -106,7 +133,7 @@ class AttemptBook(AttemptQueries):
         """
         with self._database.write() as connection:
             self._leases.check(connection, terms.lease)
-            now = float(connection.scalar(select(self._database.now())) or 0.0)
+            now = float(connection.scalar(self._now) or 0.0)
             wait = admit(connection, now, attempt, terms)
             if wait is not None:
                 return wait
@@ -187,20 +214,15 @@ class AttemptBook(AttemptQueries):
         with self._database.write() as connection:
             moved = self._moved(connection, attempt, state, facts)
             if makes_current:
-                newer = case(
-                    (items.c.current_attempt > attempt.id, items.c.current_attempt),
-                    else_=attempt.id,
-                )
-                touch(connection, [attempt.item_key], current_attempt=newer)
+                values = {"the_key": attempt.item_key, "the_attempt": attempt.id}
+                connection.execute(_MAKE_CURRENT, values)
             return moved
 
     def _moved(
         self, connection: Connection, attempt: Attempt, state: State, facts: dict[str, Any]
     ) -> Attempt:
         moved = connection.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt.id, _may_go_to(state))
-            .values(state=state, **facts)
+            _moving(state, tuple(facts)), {"the_id": attempt.id, "state": state, **facts}
         )
         now = self._fetch(connection, attempt.id)
         if moved.rowcount != 1:
@@ -211,8 +233,7 @@ class AttemptBook(AttemptQueries):
         return now
 
     def _fetch(self, connection: Connection, attempt_id: int) -> Attempt:
-        query = select(*COLUMNS).where(attempts.c.id == attempt_id)
-        return to_attempt(connection.execute(query).one())
+        return to_attempt(connection.execute(_ONE, {"the_id": attempt_id}).one())
 
     def measured(self, attempt_id: int, measures: Mapping[str, Any]) -> None:
         """Write down the measures of a picture that an older program has stored."""
@@ -227,6 +248,14 @@ class AttemptBook(AttemptQueries):
             connection.execute(
                 update(attempts).where(attempts.c.id.in_(attempt_ids)).values(reported=True)
             )
+
+
+@cache
+def _moving(state: State, names: tuple[str, ...]) -> Update:
+    """The statement that brings an attempt to a state, put together once."""
+    values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in ("state", *names)}
+    where = attempts.c.id == bindparam("the_id")
+    return update(attempts).where(where, _may_go_to(state)).values(values)
 
 
 def _may_go_to(state: State) -> ColumnElement[bool]:
@@ -245,9 +274,7 @@ def _free_stem(
     connection: Connection, folder: str, wish: str, on_disk: Callable[[str, str], bool]
 ) -> str:
     stem, number = wish, 1
-    while on_disk(folder, stem) or connection.scalar(
-        select(attempts.c.id).where(attempts.c.folder == folder, attempts.c.file_stem == stem)
-    ):
+    while on_disk(folder, stem) or connection.scalar(_NAMED, {"folder": folder, "stem": stem}):
         number += 1
         stem = f"{wish}_{number}"
     return stem

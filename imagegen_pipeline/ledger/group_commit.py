@@ -8,6 +8,7 @@ when its block ends, and the disk is flushed once a group.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,10 @@ from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 
 LARGEST_GROUP = 64
 """Changes in one commit: none of them waits longer than that for its own."""
+_LENGTH = 2
+"""How many times as long as a commit takes a group may gather: on a quick disk nobody waits long
+for the others, and on a slow one a third of the time at most goes into commits.
+"""
 _LOOK_SECONDS = 1.0
 
 
@@ -25,6 +30,7 @@ class _Group:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.size = 0
+        self.began = time.monotonic()
         self.error: SQLAlchemyError | None = None
         self.done = threading.Event()
 
@@ -63,6 +69,7 @@ class GroupCommit:
         self.counting = threading.Lock()
         self.waiting = 0
         self._group: _Group | None = None
+        self._commit_seconds = 0.0
         self.refused = 0
         self._refusal: SQLAlchemyError | None = None
 
@@ -105,14 +112,18 @@ class GroupCommit:
         return self._group
 
     def _is_last(self, group: _Group) -> bool:
-        return not group.stands or not self.waiting or group.size >= LARGEST_GROUP
+        if not group.stands or not self.waiting or group.size >= LARGEST_GROUP:
+            return True
+        return time.monotonic() - group.began > _LENGTH * self._commit_seconds
 
     def _end(self, group: _Group) -> None:
         self._group = None
         try:
             if not group.stands:  # the driver would commit nothing, and be content
                 raise InvalidRequestError("SQLite rolled the whole transaction back")
+            began = time.monotonic()
             group.connection.commit()
+            self._commit_seconds = time.monotonic() - began
         except SQLAlchemyError as error:
             group.error = error
         except BaseException:

@@ -11,7 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Integer,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from imagegen_pipeline.domain.errors import LeaseLostError
 from imagegen_pipeline.ledger.database import Database
@@ -43,29 +55,41 @@ class LeaseBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Put together once: they run for every item of every batch.
+        now = database.now()
+        names: BindParameter[str] = bindparam("names", expanding=True)
+        self._others = select(leases.c.owner, (leases.c.until > now).label("holds")).where(
+            leases.c.name.in_(names), leases.c.owner != bindparam("the_owner")
+        )
+        self._take = insert(leases).values(until=now + LEASE_SECONDS)
+        self._held = (
+            select(func.count())
+            .select_from(leases)
+            .where(
+                leases.c.name.in_(names),
+                leases.c.epoch == bindparam("the_epoch"),
+                leases.c.until > now,
+            )
+        )
 
     def acquire(self, names: Sequence[str], owner: str) -> Lease | None:
         """Take all of ``names`` for ``owner``; None if another owner that lives has one.
 
         An owner whose process is known to have ended does not live, whatever its lease says.
         """
-        now = self._database.now()
         with self._database.write() as connection:
-            epoch = _next_epoch(connection)
-            others = connection.execute(
-                select(leases.c.owner, (leases.c.until > now).label("holds")).where(
-                    leases.c.name.in_(names), leases.c.owner != owner
-                )
-            ).all()
+            # First of all, so that every other process is kept out until this one is done.
+            epoch = int(connection.scalar(_NEXT_EPOCH) or 0)
+            values = {"names": names, "the_owner": owner}
+            others = connection.execute(self._others, values).all()
             alive = [other for other in others if not is_dead(other.owner)]
             if any(other.holds for other in alive):
                 return None
-            connection.execute(delete(leases).where(leases.c.name.in_(names)))
-            until = now + LEASE_SECONDS
-            for name in names:
-                connection.execute(
-                    insert(leases).values(name=name, owner=owner, epoch=epoch, until=until)
-                )
+            if others:
+                connection.execute(delete(leases).where(leases.c.name.in_(names)))
+            connection.execute(
+                self._take, [{"name": name, "owner": owner, "epoch": epoch} for name in names]
+            )
             return Lease(tuple(names), owner, epoch, seized=bool(alive))
 
     def check(self, connection: Connection, lease: Lease) -> None:
@@ -73,16 +97,9 @@ class LeaseBook:
 
         Nobody else is in such a transaction at the same time.
         """
-        _lock(connection)
-        held = connection.scalar(
-            select(func.count())
-            .select_from(leases)
-            .where(
-                leases.c.name.in_(lease.names),
-                leases.c.epoch == lease.epoch,
-                leases.c.until > self._database.now(),
-            )
-        )
+        if connection.dialect.name != "sqlite":  # which has one writer anyway
+            connection.execute(_LOCK)
+        held = connection.scalar(self._held, {"names": lease.names, "the_epoch": lease.epoch})
         if held != len(lease.names):
             raise LeaseLostError(
                 f"The lease on {lease.names[0]} ended while this process slept, so nothing was "
@@ -101,17 +118,16 @@ class LeaseBook:
     def release(self, owner: str) -> None:
         """Give back everything that ``owner`` has."""
         with self._database.write() as connection:
-            connection.execute(delete(leases).where(leases.c.owner == owner))
+            connection.execute(_RELEASE, {"the_owner": owner})
 
 
-def _next_epoch(connection: Connection) -> int:
-    """One more than any lease has had, also of those that were given back."""
-    epoch = _lock(connection) + 1
-    connection.execute(update(about).where(about.c.name == EPOCH_ROW).values(value=str(epoch)))
-    return epoch
-
-
-def _lock(connection: Connection) -> int:
-    """Keep every other process out until this transaction ends; SQLite does so anyway."""
-    row = select(about.c.value).where(about.c.name == EPOCH_ROW).with_for_update()
-    return int(connection.scalar(row) or 0)
+_RELEASE = delete(leases).where(leases.c.owner == bindparam("the_owner"))
+_LOCK = select(about.c.value).where(about.c.name == EPOCH_ROW).with_for_update()
+"""Keeps every other process out until the transaction ends."""
+_NEXT_EPOCH = (
+    update(about)
+    .where(about.c.name == EPOCH_ROW)
+    .values(value=cast(cast(about.c.value, Integer) + 1, Text))
+    .returning(about.c.value)
+)
+"""One more than any lease has had, also of those that were given back."""

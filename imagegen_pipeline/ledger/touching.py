@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import BindParameter, Connection, Update, bindparam, func, select, update
 
 from imagegen_pipeline.ledger.schema import items
 
 _CHUNK = 500
+_others = items.alias("others")
+_NEXT = select(func.coalesce(func.max(_others.c.touched), 0) + 1).scalar_subquery()
+
+
+@cache
+def _touching(names: tuple[str, ...]) -> Update:
+    """The statement for one item, put together once."""
+    values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in names}
+    return update(items).where(items.c.key == bindparam("the_key")).values(touched=_NEXT, **values)
 
 
 def last_touched(connection: Connection) -> int:
@@ -19,10 +29,11 @@ def last_touched(connection: Connection) -> int:
 
 def touch(connection: Connection, keys: Iterable[str], **values: Any) -> None:  # noqa: ANN401
     """Give items the next number, and ``values``, in the transaction that changed something."""
-    number = last_touched(connection) + 1
     wanted = list(keys)
+    if len(wanted) == 1:  # nearly always
+        connection.execute(_touching(tuple(values)), {"the_key": wanted[0], **values})
+        return
+    number = last_touched(connection) + 1
     for start in range(0, len(wanted), _CHUNK):
-        here = wanted[start : start + _CHUNK]
-        # Nearly always it is one, for which SQLAlchemy has no list to write into the statement.
-        which = items.c.key == here[0] if len(here) == 1 else items.c.key.in_(here)
-        connection.execute(update(items).where(which).values(touched=number, **values))
+        here = items.c.key.in_(wanted[start : start + _CHUNK])
+        connection.execute(update(items).where(here).values(touched=number, **values))
