@@ -160,6 +160,7 @@ class Batch(Iterator[Outcome]):
                 _log.warning("imagegen: %d reused pictures were not counted: %s", reused, error)
 
     def _one(self, wanted: Wanted) -> Outcome:
+        self._shop.traffic.let_pass()
         maker = self._maker(wanted)
         outcome = self._outcome(wanted, maker)
         if maker.has_sent:

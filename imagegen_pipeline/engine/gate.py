@@ -96,7 +96,8 @@ class Gate:
         try:
             self._check_stopped()
             self._shop.store.check_room(attempt.folder)
-            answer = self._shop.ledger.attempts.submitting(attempt, terms)
+            with self._shop.traffic.about_to_send():
+                answer = self._shop.ledger.attempts.submitting(attempt, terms)
             admitted = isinstance(answer, Attempt)
             return answer if isinstance(answer, NotYet) else probe
         finally:

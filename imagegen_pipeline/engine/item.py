@@ -229,14 +229,17 @@ class ItemMaker:
         return None
 
     def _make(self, lease: Lease) -> Outcome:
-        with self._gate.place() as leave:
-            return self._make_here(lease, leave)
-
-    def _make_here(self, lease: Lease, leave: Callable[[], None]) -> Outcome:
-        """Buy the picture, in a place of the batch's at the service that is left by ``leave``."""
         seed, doubled = self._seed()
+        with self._gate.place() as leave:
+            return self._make_here(lease, leave, seed, doubled=doubled)
+
+    def _make_here(
+        self, lease: Lease, leave: Callable[[], None], seed: int, *, doubled: bool
+    ) -> Outcome:
+        """Buy the picture, in a place of the batch's at the service that is left by ``leave``."""
         while True:
-            attempt = self._plan(seed, doubled=doubled)
+            with self._shop.traffic.about_to_send():
+                attempt = self._plan(seed, doubled=doubled)
             try:
                 return self._outcome(Status.MADE, self._buy(attempt, lease, leave))
             except OutcomeUnknownError as error:

@@ -135,9 +135,9 @@ class Keeper:
     ) -> Attempt:
         """Fetch and store; the first image is the item's picture, unless it is ``stored``."""
         first, *more = images
-        with self._shop.downloads:
+        with self._shop.traffic.coming_home():
             data = talk.fetch(first, self._shop.downloader) if stored is None else b""
-            with self._shop.keeping:
+            with self._shop.traffic.being_kept():
                 if stored is None:
                     stored = self._keep_fetched(attempt, first, data, talk)
                 for number, image in enumerate(more, start=2):

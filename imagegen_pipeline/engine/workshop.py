@@ -14,6 +14,7 @@ from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, ServiceName
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
+from imagegen_pipeline.engine.traffic import Traffic
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.services.base import ImageService
 from imagegen_pipeline.services.download import Downloader
@@ -21,11 +22,6 @@ from imagegen_pipeline.store import PictureStore
 
 LEAST_RUN_SECONDS = 5.0
 """RunPod lets no time limit be shorter, so a job may always run so long."""
-MOST_DOWNLOADS, MOST_KEPT = 16, 4
-"""Pictures that are brought home at once, and those of them that are decoded and written down:
-when a service has made 64 at the same moment, their decoding would keep the next 64 requests from
-leaving. The first also bounds how many hold their bytes in memory.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +78,7 @@ class Workshop:
     budget: Budget = field(default_factory=Budget)
     simulated: bool = False
     clock: Clock = field(default_factory=SystemClock)
-    downloads: threading.BoundedSemaphore = field(
-        default_factory=lambda: threading.BoundedSemaphore(MOST_DOWNLOADS)
-    )
-    """Taken from a picture's download until it is written down."""
-    keeping: threading.BoundedSemaphore = field(
-        default_factory=lambda: threading.BoundedSemaphore(MOST_KEPT)
-    )
-    """Taken while a picture is decoded, written to disk and written down."""
+    traffic: Traffic = field(default_factory=Traffic)
 
     def longest_cost(self, request: GenerationRequest) -> float | None:
         """What a request may cost at most, as it is reserved; None when no price is known."""
