@@ -46,20 +46,17 @@ _log = logging.getLogger(__name__)
 class Picture:
     """Bytes that were decoded whole: their format, size in pixels, digest and a preview (WebP).
 
-    ``measures`` are what its checks go by; see ``measures.measure``.
+    ``digest`` is the SHA-256 of the bytes as they came, hexadecimal. ``measures`` are what its
+    checks go by; see ``measures.measure``.
     """
 
     data: bytes
+    digest: str
     format: str
     width: int
     height: int
     preview: bytes
     measures: dict[str, Any] | None = None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the bytes as they came, hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
 
     @property
     def suffix(self) -> str:
@@ -91,6 +88,7 @@ def decode_picture(data: bytes) -> Picture:
             small = reduced(image)
             return Picture(
                 data=data,
+                digest=hashlib.sha256(data).hexdigest(),
                 format=layout.format,
                 width=image.width,
                 height=image.height,

@@ -141,7 +141,7 @@ class Batch(Iterator[Outcome]):
     def _fill(self) -> None:
         if self._heart.ident is None:
             self._heart.start()
-        while self._pending < self._workers * 2:
+        while self._pending < self._workers + self._order.concurrency:
             try:
                 wanted = next(self._feed)
             except StopIteration:

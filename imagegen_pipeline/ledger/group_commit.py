@@ -69,7 +69,8 @@ class GroupCommit:
         self.counting = threading.Lock()
         self.waiting = 0
         self._group: _Group | None = None
-        self._commit_seconds = 0.0
+        self.commit_seconds = 0.0
+        """What the last commit took."""
         self.refused = 0
         self._refusal: SQLAlchemyError | None = None
 
@@ -114,7 +115,7 @@ class GroupCommit:
     def _is_last(self, group: _Group) -> bool:
         if not group.stands or not self.waiting or group.size >= LARGEST_GROUP:
             return True
-        return time.monotonic() - group.began > _LENGTH * self._commit_seconds
+        return time.monotonic() - group.began > _LENGTH * self.commit_seconds
 
     def _end(self, group: _Group) -> None:
         self._group = None
@@ -123,7 +124,7 @@ class GroupCommit:
                 raise InvalidRequestError("SQLite rolled the whole transaction back")
             began = time.monotonic()
             group.connection.commit()
-            self._commit_seconds = time.monotonic() - began
+            self.commit_seconds = time.monotonic() - began
         except SQLAlchemyError as error:
             group.error = error
         except BaseException:

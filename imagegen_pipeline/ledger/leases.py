@@ -61,6 +61,7 @@ class LeaseBook:
         self._others = select(leases.c.owner, (leases.c.until > now).label("holds")).where(
             leases.c.name.in_(names), leases.c.owner != bindparam("the_owner")
         )
+        self._free = delete(leases).where(leases.c.name.in_(names))
         self._take = insert(leases).values(until=now + LEASE_SECONDS)
         self._held = (
             select(func.count())
@@ -85,8 +86,7 @@ class LeaseBook:
             alive = [other for other in others if not is_dead(other.owner)]
             if any(other.holds for other in alive):
                 return None
-            if others:
-                connection.execute(delete(leases).where(leases.c.name.in_(names)))
+            connection.execute(self._free, {"names": names})
             connection.execute(
                 self._take, [{"name": name, "owner": owner, "epoch": epoch} for name in names]
             )

@@ -39,6 +39,12 @@ def insert(database: Database, name: str) -> None:
         connection.exec_driver_sql("INSERT INTO about VALUES (?, 'x')", (name,))
 
 
+def slow_down(database: Database) -> None:
+    """Let it be known that a commit takes a minute here."""
+    assert database._group is not None
+    database._group.commit_seconds = 60.0
+
+
 def names(url: str) -> set[str]:
     """What a program that comes later finds."""
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
@@ -67,13 +73,25 @@ def write_at_once(
 
 
 def test_writers_that_wait_share_a_commit(url: str) -> None:
-    """Twelve threads that queue for SQLite's one writer cost one flush of the disk."""
+    """Twelve threads that queue for SQLite's one writer cost one flush of a disk that is slow."""
     with closing(Database(url)) as database:
+        slow_down(database)
         works = [lambda n=n: insert(database, f"n{n}") for n in range(WRITERS)]
         futures, commits = write_at_once(database, url, works)
         assert [future.exception() for future in futures] == [None] * WRITERS
         assert commits == 1
         assert names(url) >= {f"n{n}" for n in range(WRITERS)}
+
+
+def test_nobody_waits_long_for_a_quick_disk(url: str) -> None:
+    """Where a commit takes no time, a group ends as soon as it has gathered for so long."""
+    with closing(Database(url)) as database:
+        assert database._group is not None
+        database._group.commit_seconds = 0.0
+        works = [lambda n=n: insert(database, f"n{n}") for n in range(WRITERS)]
+        futures, commits = write_at_once(database, url, works)
+        assert [future.exception() for future in futures] == [None] * WRITERS
+        assert commits > 1
 
 
 def test_one_that_fails_undoes_only_its_own(url: str) -> None:
