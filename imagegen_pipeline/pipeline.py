@@ -40,6 +40,7 @@ from imagegen_pipeline.services.runpod import RunPodClient
 from imagegen_pipeline.settings import Settings, load_settings
 from imagegen_pipeline.simulator_process import ensure_simulator
 from imagegen_pipeline.sources.workflow_file import load_workflow
+from imagegen_pipeline.steady_memory import keep_memory_steady
 from imagegen_pipeline.store import LocalStore
 from imagegen_pipeline.wanting import Wanting
 
@@ -50,6 +51,7 @@ class Pipeline:
     """Everything the doors need. Opening it reads no source and needs no key."""
 
     def __init__(self, settings: Settings | None = None) -> None:
+        keep_memory_steady()
         self.settings = settings or load_settings()
         self.store = LocalStore(self.settings.data_dir)
         self.wanting = Wanting(self.settings, self.store, lambda: self.workflow)
