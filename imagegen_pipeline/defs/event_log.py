@@ -32,12 +32,14 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.events import (
     ASSET_EVENTS,
     BATCH_WRITABLE_EVENTS,
+    AssetObservationData,
     DagsterEvent,
     DagsterEventBatchMetadata,
+    StepMaterializationData,
 )
 from dagster._core.execution.plan.handle import StepHandle
 from dagster._core.instance.types import CachingDynamicPartitionsLoader
-from dagster._core.instance.utils import RUNLESS_RUN_ID
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.asset_check_state import AssetCheckState
 from dagster._core.storage.event_log.schema import (
@@ -290,6 +292,22 @@ def log_together(context: dg.OpExecutionContext, events: Sequence[dg.AssetMateri
     step = context.get_step_execution_context()
     for event, mark in marked(events):
         DagsterEvent.asset_materialization(step, event, mark)
+
+
+def report_together(
+    instance: dg.DagsterInstance, events: Sequence[dg.AssetMaterialization | dg.AssetObservation]
+) -> None:
+    """Report what happened outside of any run, as ``report_runless_asset_event`` does, in one
+    batch.
+    """
+    for event, mark in marked(events):
+        data: StepMaterializationData | AssetObservationData
+        if isinstance(event, dg.AssetMaterialization):
+            kind, data = dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event)
+        else:
+            kind, data = dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(event)
+        entry = DagsterEvent(kind.value, RUNLESS_JOB_NAME, event_specific_data=data)
+        instance.report_dagster_event(entry, RUNLESS_RUN_ID, batch_metadata=mark)
 
 
 def marked(events: Sequence[_T]) -> Iterator[tuple[_T, DagsterEventBatchMetadata]]:

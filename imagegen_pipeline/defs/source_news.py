@@ -1,9 +1,9 @@
 """What the ledger knows of the sources, told to Dagster: partitions, versions, what is gone.
 
 Each change of an item has a number, and Dagster is told of them in that order: first the keys are
-registered, many at once, and then each is reported, at about 10 ms an event. Whoever tells may
-stop at any number and go on behind it. Telling something twice writes nothing: it is compared with
-what Dagster knows.
+registered, many at once, and then what has changed is reported, in batches. Whoever tells may stop
+behind any of them and go on there. Telling something twice writes nothing: it is compared with what
+Dagster knows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ IN_SOURCE = "in its source"
 """The metadata of an observation that says whether a source has its item."""
 _PARTITIONS: Mapping[Kind, dg.DynamicPartitionsDefinition] = {"prompt": PROMPTS, "actor": ACTORS}
 _ASSETS: Mapping[Kind, dg.AssetKey] = {"prompt": PROMPTS_ASSET, "actor": ACTORS_ASSET}
-_KEYS_AT_ONCE, _CHANGES_AT_ONCE = 2_000, 500
+_KEYS_AT_ONCE, _CHANGES_AT_ONCE, _EVENTS_AT_ONCE = 2_000, 500, 50
 _SEEN = dg.DagsterEventType.ASSET_OBSERVATION
 
 
@@ -139,29 +139,32 @@ class SourceNews:
                     return
 
     def _report_page(self, kind: Kind, page: Sequence[SourceChange], told: Told) -> Iterator[int]:
+        from imagegen_pipeline.defs.event_log import report_together
+
         keys = [change.key for change in page]
         items = self._items.get(keys)
         versions = SourceVersions(self._instance, _ASSETS[kind], keys)
         known = self._instance.get_existing_dynamic_partitions(str(_PARTITIONS[kind].name), keys)
         absent = self._said_to_be_gone(kind, keys)
-        for change in page:
-            item = items[change.key]
-            if item.gone:
-                if item.key in known and item.key not in absent:
-                    self._instance.report_runless_asset_event(_gone_observation(item))
+        for start in range(0, len(page), _EVENTS_AT_ONCE):
+            group = page[start : start + _EVENTS_AT_ONCE]
+            events: list[dg.AssetMaterialization | dg.AssetObservation] = []
+            for item in (items[change.key] for change in group):
+                if not item.gone:
+                    news = self._versions(item, versions)
+                    told.versions += len(news)
+                    events += news
+                if item.gone and item.key in known and item.key not in absent:
                     told.gone += 1
-            else:
-                told.versions += self._report_version(item, versions)
-                if item.key in absent:
-                    self._instance.report_runless_asset_event(_back_observation(item))
+                    events.append(_gone_observation(item))
+                elif not item.gone and item.key in absent:
                     told.back += 1
-            yield change.sequence
+                    events.append(_back_observation(item))
+            report_together(self._instance, events)
+            yield group[-1].sequence
 
-    def _report_version(self, item: Item, versions: SourceVersions) -> int:
-        events = versions.news([item.thing]) if self._new else versions.changes([item.thing])
-        for event in events:
-            self._instance.report_runless_asset_event(event)
-        return len(events)
+    def _versions(self, item: Item, versions: SourceVersions) -> list[dg.AssetMaterialization]:
+        return versions.news([item.thing]) if self._new else versions.changes([item.thing])
 
     def _said_to_be_gone(self, kind: Kind, keys: Sequence[str]) -> set[str]:
         """Of these, the ones of which the newest observation says that they are gone."""

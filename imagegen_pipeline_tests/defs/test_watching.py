@@ -176,6 +176,7 @@ def test_what_does_not_fit_into_a_tick_is_told_in_the_next_ones(
     monkeypatch.setattr(watching, "TICK_SECONDS", 5)
     monkeypatch.setattr(watching, "MOST_KEYS", 20)
     monkeypatch.setattr(source_news, "_KEYS_AT_ONCE", 7)
+    monkeypatch.setattr(source_news, "_EVENTS_AT_ONCE", 1)
     for number in range(30):
         sensor.dagster.project.write_json(f"{number:02}", f"picture {number}")
     said = sensor.tick()
