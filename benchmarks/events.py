@@ -32,7 +32,7 @@ from benchmarks.range_run import (
 from benchmarks.scratch import scratch_project, write_prompts
 from benchmarks.service import paid_service
 
-SIZES = {250: 3, 1_000: 2, 3_000: 1}
+SIZES = {250: 2, 500: 2, 1_000: 2}
 """Partitions, and rounds."""
 QUICK = {5: 1, 10: 1, 20: 1}
 RUNS: tuple[str, ...] = ("bare, stock", "bare, ours", "bare with a picture's metadata, stock")

@@ -37,7 +37,7 @@ from benchmarks.range_run import (
 from benchmarks.scratch import ROOT, scratch_project, write_prompts
 from benchmarks.service import paid_service
 
-SIZES = {1_000: 2, 3_000: 1, 10_000: 1}
+SIZES = {1_000: 1, 3_000: 1, 10_000: 1}
 """Partitions, and rounds."""
 QUICK = {5: 1, 10: 1, 20: 1}
 OURS, BARE = "generated_images, all reused", "bare asset, the same events"

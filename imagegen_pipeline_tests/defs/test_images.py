@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import dagster as dg
 import pandas as pd
 import pytest
 
 from imagegen_pipeline.defs.assets import ASSETS
 from imagegen_pipeline.ledger import Verdict
-from imagegen_pipeline_tests.conftest import Simulator
+from imagegen_pipeline_tests.conftest import Simulator, until
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
 
 
@@ -30,6 +32,26 @@ def test_a_range_makes_each_picture_with_exactly_one_event(
     assert simulator.billed() == 4
     steps = {event.step_key for event in result.get_step_success_events()}
     assert steps == set(PROMPT_ASSETS), "no step is skipped in silence"
+
+
+def test_events_are_seen_while_the_run_goes_on(
+    dagster: Dagster, prompts: list[str], simulator: Simulator
+) -> None:
+    """Pictures that are made, and their checks, are in Dagster while another one takes long."""
+    simulator.fault(service="duomi", operation="submit", fault="hang", seconds=20, match="number 3")
+    storage = dagster.instance.event_log_storage
+    check = dg.AssetCheckKey(dg.AssetKey("generated_images"), "not_blank")
+
+    def checked() -> int:
+        records = storage.get_asset_check_execution_history(check, limit=50)
+        return sum(one.event is not None for one in records)
+
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(dagster.run, "generated_images", keys=prompts)
+        until(lambda: set(dagster.count("generated_images")) == set(prompts[:3]))
+        until(lambda: checked() == 3)
+        assert not run.done()
+        assert run.result().success
 
 
 def test_an_event_tells_all_of_its_picture(dagster: Dagster, prompts: list[str]) -> None:

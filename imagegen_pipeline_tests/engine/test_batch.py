@@ -53,6 +53,48 @@ def test_no_more_are_in_flight_than_allowed(slow: Bench) -> None:
     assert slow.simulator.stats()["duomi"]["max_in_flight"] == 3
 
 
+def test_a_place_is_free_while_a_picture_is_downloaded(bench: Bench) -> None:
+    """A service waits for nobody's download: with two places, two pictures that are long on their
+    way do not keep the next two from being made.
+    """
+    prompts = many(bench, 4)
+    for number in (0, 1):
+        bench.simulator.fault(
+            service="files", operation="download", fault="hang", seconds=3, match=f"number {number}"
+        )
+    order = Order(concurrency=2)
+    outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, order))
+    assert {outcome.item_key for outcome in outcomes[:2]} == {one.key for one in prompts[2:]}
+    assert counts(by_key(outcomes)) == {"made": 4}
+    assert bench.simulator.stats()["duomi"]["max_in_flight"] <= 2
+
+
+def test_a_batch_of_one_at_a_time_is_one_to_the_end(bench: Bench) -> None:
+    """With a concurrency of 1 the next picture is asked for when the last one is home."""
+    prompts = many(bench, 2)
+    bench.simulator.fault(
+        service="files", operation="download", fault="hang", seconds=1, match="number 0"
+    )
+    outcomes = bench.make(prompts, concurrency=1)
+    first, second = (outcomes[one.key].attempt for one in prompts)
+    assert first is not None
+    assert second is not None
+    assert (second.submitted_at or 0) > (first.finished_at or 0)
+
+
+def test_a_caller_is_told_when_nothing_has_come_for_a_while(bench: Bench) -> None:
+    """``arriving`` gives None meanwhile, and every outcome all the same."""
+    prompts = many(bench, 2)
+    bench.simulator.fault(
+        service="duomi", operation="submit", fault="hang", seconds=2, match="number 1"
+    )
+    batch = bench.pipeline.generate_images(prompts, PARAMETERS, Order())
+    came = list(batch.arriving(0.1))
+    outcomes = [one for one in came if one is not None]
+    assert None in came[came.index(outcomes[0]) : came.index(outcomes[1])]
+    assert [one.item_key for one in outcomes] == [one.key for one in prompts]
+
+
 def test_every_item_has_exactly_one_outcome(bench: Bench) -> None:
     """Made, reused, shared, failed and held together: each key comes out once."""
     prompts = many(bench, 6)
