@@ -67,8 +67,10 @@ def make_images(
     if not config.asks_for_more():
         known = _without_typed_ones(log, known)
     parameters, order = config.parameters(), _order(context, work, config)
-    wanted = [work.wanting.image(one, parameters) for one in known.values()]
-    asked = [known[key] for key in _within_limit(log, work, config, order, wanted)]
+    wanted = (work.wanting.image(one, parameters) for one in known.values())
+    asked = list(known.values())
+    if config.limit is not None:
+        asked = [known[key] for key in _within_limit(log, work, config.limit, order, list(wanted))]
     log.run(work.generate_images(asked, parameters, order))
     return log
 
@@ -85,8 +87,10 @@ def make_base_images(
     known = {key: config.apply(actor) for key, actor in work.actors(meant).items()}
     _report_absent(log, meant, known, look.problems)
     order = _order(context, work, config)
-    wanted = [work.wanting.base_image(actor) for actor in known.values()]
-    asked = [known[key] for key in _within_limit(log, work, config, order, wanted)]
+    wanted = (work.wanting.base_image(actor) for actor in known.values())
+    asked = list(known.values())
+    if config.limit is not None:
+        asked = [known[key] for key in _within_limit(log, work, config.limit, order, list(wanted))]
     for actor in asked:
         _advise(context, actor)
     log.run(work.generate_base_images(asked, order))
@@ -138,7 +142,7 @@ def _without_typed_ones(log: PartitionLog, known: Mapping[str, Prompt]) -> dict[
 def _within_limit(
     log: PartitionLog,
     work: Pipeline,
-    config: PicturesConfig,
+    limit: int,
     order: Order,
     wanted: Sequence[Wanted],
 ) -> list[str]:
@@ -148,15 +152,13 @@ def _within_limit(
     with a limit buys no more than was allowed.
     """
     keys = [one.key for one in wanted]
-    if config.limit is None:
-        return keys
-    fates = work.foresee(wanted, regenerate=config.regenerate).fates
+    fates = work.foresee(wanted, regenerate=order.regenerate).fates
     own = work.ledger.attempts.of_run(order.intent)
     bought = {attempt.item_key for attempt in own if attempt.shared_from is None}
     to_buy = [key for key in keys if fates[key] == "make" and key not in bought]
-    left_out = set(to_buy[max(config.limit - len(bought), 0) :])
+    left_out = set(to_buy[max(limit - len(bought), 0) :])
     if left_out:
-        log.context.log.info(f"The limit of {config.limit} leaves out {len(left_out)}.")
+        log.context.log.info(f"The limit of {limit} leaves out {len(left_out)}.")
     log.pass_over([key for key in keys if key in left_out])
     return [key for key in keys if key not in left_out]
 

@@ -19,6 +19,7 @@ from imagegen_pipeline.ledger.versions import create_or_upgrade
 
 BUSY_SECONDS = 60
 """How long a process waits for another that writes; SQLite has one writer at a time."""
+_CACHE_KIB = 512
 
 
 class Database:
@@ -125,6 +126,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DB
         )
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # Of a dozen connections each would come to hold 2 MB; what is not here the system has.
+    cursor.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     cursor.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
 
     A name that is taken gets ``_2``, ``_3``: no log is ever overwritten.
     """
-    text = json.dumps(results, ensure_ascii=False, indent=2, default=str) + "\n"
+    parts = json.JSONEncoder(ensure_ascii=False, indent=2, default=str).iterencode(results)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Half a character can only come from a folder's name; JSON has an escape for it.
-        spare = spare_file(path, text.encode("utf-8", "backslashreplace"))
+        encoded = (part.encode("utf-8", "backslashreplace") for part in chain(parts, "\n"))
+        spare = spare_file(path, encoded)
         try:
             return _move_to_free_name(spare, path)
         finally:
