@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-from sqlalchemy import Float, literal
+from sqlalchemy import Float, bindparam
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import DecisionError
@@ -183,7 +183,7 @@ class World:
 
     def database_now(self) -> ColumnElement[float]:
         """See ``Database.now``: the database is on the world's clock."""
-        return literal(self.clock.now(), Float)
+        return bindparam(None, callable_=self.clock.now, type_=Float)  # asked at each execution
 
     def is_dead(self, owner: str) -> bool:
         """Whether the owner of a lease is known to have died."""
