@@ -161,7 +161,8 @@ def plot(series: Series, path: Path) -> list[str]:
 
 def _straight(start: float, slope: float, most: float, unit: str) -> str:
     """In words: from where to where."""
-    return f"from {number(float(start))} to {number(float(start + slope * most))} ({unit})"
+    begin = 0.0 if abs(start) < most * abs(slope) / 1000 else float(start)
+    return f"from {number(begin)} to {number(float(start + slope * most))} ({unit})"
 
 
 def _from_zero(axes: Axes) -> None:
@@ -183,7 +184,7 @@ def _plot_goals(goals: Sequence[tuple[Figure, Result]], path: Path) -> None:
     axes.barh(rows, [ratio - 1 for ratio in ratios], left=1, color=colours, height=0.6)
     axes.set_xscale("log")
     least, most = min(0.5, *ratios), max(2.0, *ratios)
-    axes.set_xlim(least / 1.15, most * 3)
+    axes.set_xlim(least / 1.15, most * 8)
     for row, (_, one) in enumerate(goals):
         told = f" {_measured(one)} (goal {_goal(one)})"
         axes.text(max(1.0, ratios[row]), row, told, va="center", fontsize=8)
