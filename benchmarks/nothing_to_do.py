@@ -40,7 +40,7 @@ from benchmarks.service import paid_service
 SIZES = {250: 1, 500: 1, 1_000: 1, 10_000: 1}
 """Partitions, and rounds."""
 MOST_BARE = 1_000
-"""To this size the bare asset runs, too: at 10,000 Dagster alone takes a quarter of an hour or more. What
+"""To this size the bare asset runs, too: at 10,000 Dagster takes a quarter of an hour. What
 is compared is the time a partition, and the plot shows that it does not change with their number.
 """
 QUICK = {5: 1, 10: 1, 20: 1}

@@ -51,13 +51,17 @@ def collect_sensor(
 
 
 def _collect(work: "Pipeline", reporter: "RunlessReporter", after: int) -> "list[Outcome]":
+    from imagegen_pipeline.domain.generation import Status
+
     outcomes = []
     with work.collect(after=after, limit=CHUNK) as batch:
         alarm = threading.Timer(_TICK_SECONDS, batch.stop)
         alarm.start()
         try:
             for outcome in batch:
-                reporter.report(outcome)
+                # What another process has brought home meanwhile is its own to report.
+                if outcome.status is not Status.REUSED:
+                    reporter.report(outcome)
                 outcomes.append(outcome)
         finally:
             alarm.cancel()

@@ -17,7 +17,7 @@ def test_a_terminated_run_is_resumed(studio: Studio) -> None:
     story = "ended midway"
     keys = studio.prompts(story, 6)
     for n in range(2, 6):
-        studio.slow(f"{story}, number {n}", seconds=6)
+        studio.slow(f"{story}, number {n}", seconds=12)
     run = studio.make(keys)
     eventually(lambda: sum(studio.billed(story).values()) >= 2 or studio.web.run(run).ended)
     studio.web.terminate(run)

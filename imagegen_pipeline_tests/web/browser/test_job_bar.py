@@ -151,7 +151,7 @@ def test_what_waits_in_a_job_says_so_and_is_not_asked_for_twice(visit: Visit) ->
     expect(card(page, keys[1]).locator(".facts .state")).to_have_text("Queued")
 
 
-def test_a_real_job_is_stopped(visiting: Visiting, serve_slow: Serve) -> None:
+def test_a_real_job_is_stopped(serve_slow: Serve, visiting: Visiting) -> None:
     """Nothing more is sent; what was sent is kept, and the bar says how far it came."""
     visit = visiting(24, server=serve_slow())
     page = visit.open("/?state=done")
