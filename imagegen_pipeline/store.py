@@ -7,7 +7,6 @@ where they lie inside it, so that the folder can move.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -30,7 +29,7 @@ from imagegen_pipeline.domain.errors import (
 )
 from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.domain.images import SUFFIXES, Picture, decode_picture, to_png
-from imagegen_pipeline.whole_files import spare_file
+from imagegen_pipeline.whole_files import flush_folder, give_name, spare_file
 
 HIDDEN = ".imagegen"
 """The folder beside the pictures that holds their sidecars."""
@@ -167,7 +166,7 @@ class LocalStore:
             self._write_new(target, picture.data)
         else:
             with _as_store_error(target, "written"):
-                _flush_folder(target.parent)
+                flush_folder(target.parent)
         return self._sidecar(picture, target, about)
 
     def discard(self, copy: StoredPicture) -> None:
@@ -196,7 +195,7 @@ class LocalStore:
                 spare.replace(goal)
             finally:
                 spare.unlink(missing_ok=True)
-            _flush_folder(goal.parent)
+            flush_folder(goal.parent)
         return warnings
 
     def _is_kept(self, goal: Path) -> bool:
@@ -295,7 +294,7 @@ class LocalStore:
         with _as_store_error(file, "written"):
             file.parent.mkdir(parents=True, exist_ok=True)
             spare_file(file, data).replace(file)
-            _flush_folder(file.parent)
+            flush_folder(file.parent)
 
     def quarantine(self, data: bytes, stem: str, reason: str) -> str:
         """See ``PictureStore.quarantine``: ``{root}/quarantine``, the reason beside it."""
@@ -356,25 +355,13 @@ class LocalStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             spare = spare_file(target, data)
             try:
-                try:
-                    os.link(spare, target)  # unlike rename(), refuses a name that is taken
-                except OSError:
-                    if not target.exists():
-                        spare.replace(target)  # a file system without hard links
-                    elif not (same_is_fine and target.read_bytes() == data):
-                        raise NameTakenError(f"{target} is there already.") from None
+                give_name(spare, target, flush=False)
+            except FileExistsError:
+                if not (same_is_fine and target.read_bytes() == data):
+                    raise NameTakenError(f"{target} is there already.") from None
             finally:
                 spare.unlink(missing_ok=True)
-            _flush_folder(target.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    with contextlib.suppress(PermissionError):  # some systems do not open folders
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            flush_folder(target.parent)
 
 
 def _file_digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ class GenerationRequest:
     @property
     def fingerprint(self) -> str:
         """The request's digest: equal requests, equal fingerprints (SHA-256, hexadecimal)."""
-        text = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -52,7 +52,11 @@ class GenerationRequest:
 
     def as_dict(self) -> dict[str, Any]:
         """The request as plain data, for the ledger and sidecars."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _FIELDS}
+
+
+_FIELDS = tuple(field.name for field in fields(GenerationRequest))
+"""Asked for a dozen times while a picture is made, and ``asdict`` copies every value."""
 
 
 def draw_seed() -> int:

@@ -95,6 +95,8 @@ class ItemMaker:
             return self._settle(lease)
 
     def _settle(self, lease: Lease) -> Outcome:
+        if self._book.is_untried(self._wanted.key):  # of most items of a new batch
+            return self._share() or self._make(lease, self._first_seed())
         collected = self._collected(lease)
         reused = self.reuse()
         if reused is not None:
@@ -107,7 +109,11 @@ class ItemMaker:
         held = self._held()
         if held is not None:
             return held
-        return self._share() or self._make(lease)
+        shared = self._share()
+        if shared is not None:
+            return shared
+        seed, doubled = self._seed()
+        return self._make(lease, seed, doubled=doubled)
 
     def _asked_for_again(self, collected: Sequence[Attempt]) -> Outcome | None:
         """A picture that came home after a newer one was made, and is what is wanted now."""
@@ -228,8 +234,7 @@ class ItemMaker:
                     raise  # the trouble is not that the other's file went away meanwhile
         return None
 
-    def _make(self, lease: Lease) -> Outcome:
-        seed, doubled = self._seed()
+    def _make(self, lease: Lease, seed: int, *, doubled: bool = False) -> Outcome:
         with self._gate.place() as leave:
             return self._make_here(lease, leave, seed, doubled=doubled)
 
@@ -285,14 +290,22 @@ class ItemMaker:
 
         A drawn seed is kept by every retry of its attempt.
         """
-        request, last = self._wanted.request, self._last()
+        last = self._last()
         retried = last if last is not None and last.state is not State.STORED else None
         key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
         doubled = self._book.may_be_billed(key, fingerprint, intent=self._intent)
-        draws = not request.seed_is_fixed or (self._order.regenerate and not self._order.seed_given)
-        if not draws:
-            return request.seed, doubled
-        return (retried.seed if retried else draw_seed()), doubled
+        if retried is None or not self._draws:
+            return self._first_seed(), doubled
+        return retried.seed, doubled
+
+    @property
+    def _draws(self) -> bool:
+        """Whether the seed is drawn for each picture that is made."""
+        asked_again = self._order.regenerate and not self._order.seed_given
+        return asked_again or not self._wanted.request.seed_is_fixed
+
+    def _first_seed(self) -> int:
+        return draw_seed() if self._draws else self._wanted.request.seed
 
     def _plan(self, seed: int, *, doubled: bool = False, shared_from: int | None = None) -> Attempt:
         wanted = self._wanted

@@ -33,6 +33,7 @@ _CURRENT = (
     .where(items.c.key == _KEY)
     .limit(1)
 )
+_LAST_OF_ALL = select(items.c.last_attempt).where(items.c.key == _KEY)
 _OPEN = (
     select(*COLUMNS)
     .where(attempts.c.item_key == _KEY, attempts.c.state.in_(OPEN_STATES))
@@ -91,6 +92,11 @@ class AttemptQueries:
     def current(self, item_key: str) -> Attempt | None:
         """The attempt that made the item's current picture."""
         return self._first(_CURRENT, the_key=item_key)
+
+    def is_untried(self, item_key: str) -> bool:
+        """Whether the item has no attempt at all, so that there is nothing to ask of them."""
+        with self._database.read() as connection:
+            return not connection.scalar(_LAST_OF_ALL, {"the_key": item_key})
 
     def maybe_out_of_date(self) -> list[Attempt]:
         """The current pictures of items that have changed since they were first seen, in the

@@ -43,7 +43,8 @@ _BEFORE: dict[State, tuple[State, ...]] = {
     State.HELD: (State.UNKNOWN,),
     State.EXPIRED: (State.SUBMITTED, State.COMPLETED),
 }
-_ONE = select(*COLUMNS).where(attempts.c.id == bindparam("the_id"))
+_PLANNED = insert(attempts).returning(*COLUMNS)
+_STATE = select(attempts.c.state).where(attempts.c.id == bindparam("the_id"))
 _NAMED = select(attempts.c.id).where(
     attempts.c.folder == bindparam("folder"), attempts.c.file_stem == bindparam("stem")
 )
@@ -96,8 +97,8 @@ class AttemptBook(AttemptQueries):
         """
         with self._database.write() as connection:
             stem = _free_stem(connection, plan.folder, plan.file_stem, on_disk)
-            result = connection.execute(
-                insert(attempts),
+            row = connection.execute(
+                _PLANNED,
                 {
                     "item_key": plan.item_key,
                     "service": plan.request.service,
@@ -118,11 +119,10 @@ class AttemptBook(AttemptQueries):
                     "possible_double_charge": plan.possible_double_charge,
                     "reported": False,
                 },
-            )
-            key = result.inserted_primary_key
-            attempt_id = int(key[0] if key else 0)
-            touch(connection, [plan.item_key], last_attempt=attempt_id)
-            return self._fetch(connection, attempt_id)
+            ).one()
+            planned = to_attempt(row)
+            touch(connection, [plan.item_key], last_attempt=planned.id)
+            return planned
 
     def submitting(self, attempt: Attempt, terms: Terms) -> Attempt | NotYet:
         """The request is about to leave: from here on a picture may be billed.
@@ -223,17 +223,14 @@ class AttemptBook(AttemptQueries):
     ) -> Attempt:
         moved = connection.execute(
             _moving(state, tuple(facts)), {"the_id": attempt.id, "state": state, **facts}
-        )
-        now = self._fetch(connection, attempt.id)
-        if moved.rowcount != 1:
+        ).one_or_none()
+        if moved is None:
+            now = connection.scalar(_STATE, {"the_id": attempt.id})
             raise AttemptMovedError(
-                f"Attempt {attempt.id} of {attempt.item_key} cannot go from {now.state} to {state}."
+                f"Attempt {attempt.id} of {attempt.item_key} cannot go from {now} to {state}."
             )
         touch(connection, [attempt.item_key])
-        return now
-
-    def _fetch(self, connection: Connection, attempt_id: int) -> Attempt:
-        return to_attempt(connection.execute(_ONE, {"the_id": attempt_id}).one())
+        return to_attempt(moved)
 
     def measured(self, attempt_id: int, measures: Mapping[str, Any]) -> None:
         """Write down the measures of a picture that an older program has stored."""
@@ -255,7 +252,7 @@ def _moving(state: State, names: tuple[str, ...]) -> Update:
     """The statement that brings an attempt to a state, put together once."""
     values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in ("state", *names)}
     where = attempts.c.id == bindparam("the_id")
-    return update(attempts).where(where, _may_go_to(state)).values(values)
+    return update(attempts).where(where, _may_go_to(state)).values(values).returning(*COLUMNS)
 
 
 def _may_go_to(state: State) -> ColumnElement[bool]:

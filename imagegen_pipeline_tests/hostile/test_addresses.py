@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import time
@@ -260,6 +261,22 @@ def test_a_proxy_is_asked_for_no_private_address(
             with pytest.raises(UrlRefusedError, match="private address"):
                 strict.fetch(f"https://{host}/a.png")
         assert proxy.seen == []
+
+
+def test_each_host_has_the_proxy_that_the_machine_names_for_it(
+    trusting: Downloader, proxied: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that NO_PROXY excepts is asked directly, whoever was asked before it."""
+    with raw_server(at_once(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as proxy, raw_server() as direct:
+        proxied(proxy.url)
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        for asked in (1, 2):
+            with pytest.raises(DownloadError):
+                trusting.fetch("https://no-such-host.invalid/a.png")
+            with contextlib.suppress(DownloadError):
+                trusting.fetch(f"{direct.url}/a.png")
+            assert (len(proxy.seen), len(direct.seen)) == (asked, asked)
 
 
 def test_a_name_that_only_the_proxy_knows_is_left_to_it(
