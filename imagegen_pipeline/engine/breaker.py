@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from imagegen_pipeline.clock import Clock
@@ -41,7 +41,9 @@ class Breaker:
         self._probe_is_out = False
         self._closed_until = 0.0
 
-    def enter(self, stop: threading.Event) -> bool:
+    def enter(
+        self, stop: threading.Event, *, before_a_wait: Callable[[], object] = lambda: None
+    ) -> bool:
         """Wait until a submit may be tried; returns whether it is a probe.
 
         Raises StoppedError when ``stop`` is set meanwhile, and ServiceDownError when the
@@ -53,6 +55,7 @@ class Breaker:
                 if pause is None:
                     self._probe_is_out = self._failures >= FAILURES
                     return self._probe_is_out
+            before_a_wait()
             if self._clock.wait(stop, pause):
                 raise StoppedError("The batch was stopped while the service was given a rest.")
 

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import StoppedError
-from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.engine.breaker import Breaker
+from imagegen_pipeline.engine.draft import Draft
 from imagegen_pipeline.engine.workshop import Order, Stops, Workshop
 from imagegen_pipeline.ledger.admission import NotYet, Terms
+from imagegen_pipeline.ledger.attempts import Plan
 from imagegen_pipeline.ledger.leases import Lease
 
 _log = logging.getLogger(__name__)
@@ -55,51 +56,52 @@ class Gate:
         if self._stops.submits.is_set():
             raise StoppedError("The batch was stopped before this item was sent.")
 
-    def submit(self, attempt: Attempt, lease: Lease, call: Callable[[], _T]) -> _T:
+    def submit(self, draft: Draft, lease: Lease, call: Callable[[], _T]) -> _T:
         """``call`` the service once all agree, the ledger having said that the request leaves.
 
-        Nothing is written, and ``call`` is not made, when one of these is raised: StoppedError,
+        It does not leave, and ``call`` is not made, when one of these is raised: StoppedError,
         ServiceDownError, StoreError, SpendingError, LeaseLostError.
         """
-        self._pacer.wait(self._stops.submits)
-        probe = self._admitted(attempt, self._terms(attempt, lease))
+        self._pacer.wait(self._stops.submits, before_a_wait=draft.written)
+        probe = self._admitted(draft, self._terms(draft.plan, lease))
         with self._breaker.watch(probe=probe):
             return call()
 
-    def _terms(self, attempt: Attempt, lease: Lease) -> Terms:
+    def _terms(self, plan: Plan, lease: Lease) -> Terms:
         shop = self._shop
         return Terms(
             lease=lease,
-            limits=shop.limits(attempt.service),
+            limits=shop.limits(plan.service),
             budget=shop.budget,
-            reserve=shop.longest_cost(attempt.sent_request),
+            reserve=shop.longest_cost(plan.sent_request),
             answer_seconds=shop.deadlines.answer,
             job_seconds=shop.deadlines.queue + shop.deadlines.run,
         )
 
-    def _admitted(self, attempt: Attempt, terms: Terms) -> bool:
-        """Wait until the attempt may leave; returns whether it is a probe of the breaker's."""
-        answer = self._try(attempt, terms)
+    def _admitted(self, draft: Draft, terms: Terms) -> bool:
+        """Wait until the request may leave; returns whether it is a probe of the breaker's."""
+        answer = self._try(draft, terms)
         if not isinstance(answer, NotYet):
             return answer
+        draft.written()
         # One asks for all that wait: hundreds that ask the ledger would only hold each other up.
         with self._door:
-            while isinstance(answer := self._try(attempt, terms), NotYet):
-                self._say(f"{attempt.service}: {answer.reason}")
+            while isinstance(answer := self._try(draft, terms), NotYet):
+                self._say(f"{draft.plan.service}: {answer.reason}")
                 if self._shop.clock.wait(self._stops.submits, answer.seconds):
                     raise StoppedError("The batch was stopped while this item waited for its turn.")
             return answer
 
-    def _try(self, attempt: Attempt, terms: Terms) -> bool | NotYet:
-        probe = self._breaker.enter(self._stops.submits)
+    def _try(self, draft: Draft, terms: Terms) -> bool | NotYet:
+        probe = self._breaker.enter(self._stops.submits, before_a_wait=draft.written)
         admitted = False
         try:
             self._check_stopped()
-            self._shop.store.check_room(attempt.folder)
             with self._shop.traffic.about_to_send():
-                answer = self._shop.ledger.attempts.submitting(attempt, terms)
-            admitted = isinstance(answer, Attempt)
-            return answer if isinstance(answer, NotYet) else probe
+                self._shop.store.check_room(draft.plan.folder)
+                refusal = draft.leave(terms)
+            admitted = refusal is None
+            return refusal or probe
         finally:
             if not admitted:
                 self._breaker.leave(probe=probe)
@@ -119,7 +121,7 @@ class Pacer:
         self._lock = threading.Lock()
         self._next = 0.0
 
-    def wait(self, stop: threading.Event) -> None:
+    def wait(self, stop: threading.Event, *, before_a_wait: Callable[[], object]) -> None:
         """Wait for a turn, or for ``stop``."""
         if self._delay <= 0:
             return
@@ -128,4 +130,5 @@ class Pacer:
             turn = max(now, self._next)
             self._next = turn + self._delay
         if turn > now:
+            before_a_wait()
             self._clock.wait(stop, turn - now)

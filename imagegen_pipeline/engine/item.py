@@ -23,6 +23,7 @@ from imagegen_pipeline.domain.errors import (
 )
 from imagegen_pipeline.domain.generation import Attempt, Outcome, State, Status, draw_seed
 from imagegen_pipeline.domain.parameters import file_time
+from imagegen_pipeline.engine.draft import Draft
 from imagegen_pipeline.engine.gate import Gate
 from imagegen_pipeline.engine.holding import decision_remedy, why_it_waits
 from imagegen_pipeline.engine.keeping import Keeper
@@ -225,7 +226,8 @@ class ItemMaker:
         for other in self._book.same_picture(self._wanted.request.fingerprint):
             if not self._shop.bring_back(other):
                 continue
-            attempt = self._plan(self._wanted.request.seed, shared_from=other.id)
+            plan = self._plan(self._wanted.request.seed)
+            attempt = self._book.plan(plan, on_disk=self._shop.store.is_taken, shared_from=other.id)
             try:
                 return self._made_or_shared(self._keeper.share(attempt, other))
             except (StoreError, NotAPictureError) as error:
@@ -243,12 +245,11 @@ class ItemMaker:
     ) -> Outcome:
         """Buy the picture, in a place of the batch's at the service that is left by ``leave``."""
         while True:
-            with self._shop.traffic.about_to_send():
-                attempt = self._plan(seed, doubled=doubled)
+            draft = Draft(self._book, self._plan(seed, doubled=doubled), self._shop.store.is_taken)
             try:
-                return self._outcome(Status.MADE, self._buy(attempt, lease, leave))
+                return self._outcome(Status.MADE, self._buy(draft, lease, leave))
             except OutcomeUnknownError as error:
-                self._book.unknown(attempt, error)
+                self._book.unknown(draft.written(), error)
                 held = self._held()
                 if held is not None:
                     return replace(held, cost=None)
@@ -256,18 +257,18 @@ class ItemMaker:
             except LedgerError:
                 raise
             except (*LEFT_OPEN, SpendingError, ServiceDownError) as error:
-                self._close_if_unsent(attempt, error)
+                self._close_if_unsent(draft.written(), error)
                 raise
             except JobExpiredError as error:
-                self._book.expired(attempt, error)
+                self._book.expired(draft.written(), error)
                 raise
             except BadAnswerError as error:
-                held = self._hold_unreadable(attempt, error)
+                held = self._hold_unreadable(draft.written(), error)
                 if held is not None:
                     return held
                 raise
             except ImagegenError as error:
-                self._keeper.fail(attempt, error)
+                self._keeper.fail(draft.written(), error)
                 raise
 
     def _hold_unreadable(self, attempt: Attempt, error: BadAnswerError) -> Outcome | None:
@@ -307,9 +308,9 @@ class ItemMaker:
     def _first_seed(self) -> int:
         return draw_seed() if self._draws else self._wanted.request.seed
 
-    def _plan(self, seed: int, *, doubled: bool = False, shared_from: int | None = None) -> Attempt:
+    def _plan(self, seed: int, *, doubled: bool = False) -> Plan:
         wanted = self._wanted
-        plan = Plan(
+        return Plan(
             item_key=wanted.key,
             request=wanted.request,
             asked_fingerprint=wanted.item_fingerprint,
@@ -321,17 +322,16 @@ class ItemMaker:
             simulated=self._shop.simulated,
             possible_double_charge=doubled,
         )
-        return self._book.plan(plan, on_disk=self._shop.store.is_taken, shared_from=shared_from)
 
-    def _buy(self, attempt: Attempt, lease: Lease, leave: Callable[[], None]) -> Attempt:
+    def _buy(self, draft: Draft, lease: Lease, leave: Callable[[], None]) -> Attempt:
         service = self._shop.service(self._wanted.request.service)
-        talk, request = self._talk, attempt.sent_request
+        talk, request = self._talk, draft.plan.sent_request
 
         def send() -> Submission:
             try:
                 submission = service.submit(request)
             except NOT_ACCEPTED:
-                self._book.not_accepted(attempt)
+                self._book.not_accepted(draft.written())
                 raise
             except (OutcomeUnknownError, BadAnswerError):
                 self.has_sent = True
@@ -339,8 +339,8 @@ class ItemMaker:
             self.has_sent = True
             return submission
 
-        submission = talk.submit(lambda: self._gate.submit(attempt, lease, send))
-        report = submission.report
+        submission = talk.submit(lambda: self._gate.submit(draft, lease, send))
+        attempt, report = draft.written(), submission.report
         if submission.job_id is not None:
             attempt = self._keeper.submitted(attempt, submission.job_id, service.endpoint)
             report = talk.await_job(submission.job_id, service.endpoint, self._shop.deadlines)

@@ -7,12 +7,13 @@ one counts.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from sqlalchemy import Connection, and_, case, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, UnknownPriceError
-from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.domain.generation import State
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.ledger.leases import Lease
 from imagegen_pipeline.ledger.schema import attempts
@@ -40,6 +41,22 @@ class Terms:
     job_seconds: float = 1800.0
 
 
+class Asking(Protocol):
+    """Who is to leave: an attempt, or the plan of one."""
+
+    @property
+    def service(self) -> str:
+        """The service that the request goes to."""
+
+    @property
+    def model(self) -> str:
+        """The model that it asks for."""
+
+    @property
+    def intent(self) -> str:
+        """Who asks: what a run's budget is counted by."""
+
+
 @dataclass(frozen=True, slots=True)
 class NotYet:
     """A limit that time will lift: why, and after how many seconds to ask again."""
@@ -48,15 +65,15 @@ class NotYet:
     reason: str
 
 
-def admit(connection: Connection, now: float, attempt: Attempt, terms: Terms) -> NotYet | None:
-    """None if ``attempt`` may be sent; raises SpendingError when time would not help.
+def admit(connection: Connection, now: float, asking: Asking, terms: Terms) -> NotYet | None:
+    """None if ``asking`` may be sent; raises SpendingError when time would not help.
 
     ``now`` is the database's own clock, in seconds since the epoch.
     """
     return (
-        _within_budget(connection, now, attempt, terms)
-        or _within_rates(connection, now, attempt, terms.limits)
-        or _within_flight(connection, now, attempt, terms)
+        _within_budget(connection, now, asking, terms)
+        or _within_rates(connection, now, asking, terms.limits)
+        or _within_flight(connection, now, asking, terms)
     )
 
 
@@ -74,17 +91,17 @@ def _in_flight(now: float, terms: Terms) -> ColumnElement[bool]:
 
 
 def _within_budget(
-    connection: Connection, now: float, attempt: Attempt, terms: Terms
+    connection: Connection, now: float, asking: Asking, terms: Terms
 ) -> NotYet | None:
     budget = terms.budget
     if not budget.is_set:
         return None
     if terms.reserve is None:
         raise UnknownPriceError(
-            f"A budget is set, and the price of {attempt.model} at {attempt.service} is not known."
+            f"A budget is set, and the price of {asking.model} at {asking.service} is not known."
         )
     scopes = (
-        ("run", budget.run, attempts.c.intent == attempt.intent),
+        ("run", budget.run, attempts.c.intent == asking.intent),
         ("day", budget.day, attempts.c.submitted_at >= now - now % _DAY),
     )
     later = None
@@ -134,14 +151,14 @@ def money_of_today(connection: Connection, now: float) -> tuple[float, float]:
 
 
 def _within_rates(
-    connection: Connection, now: float, attempt: Attempt, limits: Limits
+    connection: Connection, now: float, asking: Asking, limits: Limits
 ) -> NotYet | None:
-    sent = attempts.c.service == attempt.service
+    sent = attempts.c.service == asking.service
     if limits.per_day is not None:
         today = and_(sent, attempts.c.submitted_at >= now - now % _DAY)
         if _count(connection, today) >= limits.per_day:
             raise DayLimitError(
-                f"{limits.per_day} pictures a day are allowed of {attempt.service}, and today's "
+                f"{limits.per_day} pictures a day are allowed of {asking.service}, and today's "
                 "(UTC) are made."
             )
     if limits.per_minute is None:
@@ -161,12 +178,12 @@ def _within_rates(
 
 
 def _within_flight(
-    connection: Connection, now: float, attempt: Attempt, terms: Terms
+    connection: Connection, now: float, asking: Asking, terms: Terms
 ) -> NotYet | None:
     most = terms.limits.in_flight
     if most is None:
         return None
-    rows = and_(attempts.c.service == attempt.service, _in_flight(now, terms))
+    rows = and_(attempts.c.service == asking.service, _in_flight(now, terms))
     if _count(connection, rows) < most:
         return None
     return NotYet(_LOOK_SECONDS, f"{most} in flight are allowed")

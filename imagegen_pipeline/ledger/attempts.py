@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -23,8 +23,14 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import AttemptMovedError, ImagegenError, OutcomeUnknownError
-from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, GenerationRequest, State
-from imagegen_pipeline.ledger.admission import NotYet, Terms, admit
+from imagegen_pipeline.domain.generation import (
+    OPEN_STATES,
+    Attempt,
+    GenerationRequest,
+    ServiceName,
+    State,
+)
+from imagegen_pipeline.ledger.admission import Asking, NotYet, Terms, admit
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, AttemptQueries, to_attempt
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.leases import LeaseBook
@@ -43,7 +49,7 @@ _BEFORE: dict[State, tuple[State, ...]] = {
     State.HELD: (State.UNKNOWN,),
     State.EXPIRED: (State.SUBMITTED, State.COMPLETED),
 }
-_PLANNED = insert(attempts).returning(*COLUMNS)
+_BEGUN = insert(attempts).returning(*COLUMNS)
 _STATE = select(attempts.c.state).where(attempts.c.id == bindparam("the_id"))
 _NAMED = select(attempts.c.id).where(
     attempts.c.folder == bindparam("folder"), attempts.c.file_stem == bindparam("stem")
@@ -61,7 +67,10 @@ _MAKE_CURRENT = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an attempt begins with; ``file_stem`` is a wish: a taken one gets ``_2``, ``_3``."""
+    """What an attempt begins with; ``file_stem`` is a wish: a taken one gets ``_2``, ``_3``.
+
+    ``created_at`` is when its item's turn came, in seconds since the epoch.
+    """
 
     item_key: str
     request: GenerationRequest
@@ -73,6 +82,22 @@ class Plan:
     file_stem: str
     simulated: bool
     possible_double_charge: bool = False
+    created_at: float = field(default_factory=time.time)
+
+    @property
+    def service(self) -> ServiceName:
+        """The service that is asked."""
+        return self.request.service
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for."""
+        return self.request.model
+
+    @property
+    def sent_request(self) -> GenerationRequest:
+        """The request with its seed resolved."""
+        return self.request.with_seed(self.seed)
 
 
 class AttemptBook(AttemptQueries):
@@ -96,33 +121,56 @@ class AttemptBook(AttemptQueries):
         name already.
         """
         with self._database.write() as connection:
-            stem = _free_stem(connection, plan.folder, plan.file_stem, on_disk)
-            row = connection.execute(
-                _PLANNED,
-                {
-                    "item_key": plan.item_key,
-                    "service": plan.request.service,
-                    "model": plan.request.model,
-                    "fingerprint": plan.asked_fingerprint,
-                    "sent_fingerprint": plan.request.with_seed(plan.seed).fingerprint,
-                    "request": plan.request.as_dict(),
-                    "seed": str(plan.seed),
-                    "state": State.PLANNED,
-                    "intent": plan.intent,
-                    "regenerate": plan.regenerate,
-                    "simulated": plan.simulated,
-                    "created_at": time.time(),
-                    "folder": plan.folder,
-                    "file_stem": stem,
-                    "warnings": [],
-                    "shared_from": shared_from,
-                    "possible_double_charge": plan.possible_double_charge,
-                    "reported": False,
-                },
-            ).one()
-            planned = to_attempt(row)
-            touch(connection, [plan.item_key], last_attempt=planned.id)
-            return planned
+            return self._begin(connection, plan, on_disk, State.PLANNED, shared_from=shared_from)
+
+    def sending(
+        self, plan: Plan, terms: Terms, *, on_disk: Callable[[str, str], bool]
+    ) -> Attempt | NotYet:
+        """``plan`` and ``submitting`` in one transaction: for a request that may leave at once.
+
+        Raises and returns what ``submitting`` does; then nothing is written of the attempt.
+        """
+        with self._database.write() as connection:
+            now = self._checked(connection, plan, terms)
+            if isinstance(now, NotYet):
+                return now
+            facts = {"submitted_at": now, "reserved": terms.reserve}
+            return self._begin(connection, plan, on_disk, State.SUBMITTING, **facts)
+
+    def _begin(
+        self,
+        connection: Connection,
+        plan: Plan,
+        on_disk: Callable[[str, str], bool],
+        state: State,
+        **facts: float | None,
+    ) -> Attempt:
+        row = connection.execute(
+            _BEGUN,
+            {
+                "item_key": plan.item_key,
+                "service": plan.service,
+                "model": plan.model,
+                "fingerprint": plan.asked_fingerprint,
+                "sent_fingerprint": plan.sent_request.fingerprint,
+                "request": plan.request.as_dict(),
+                "seed": str(plan.seed),
+                "state": state,
+                "intent": plan.intent,
+                "regenerate": plan.regenerate,
+                "simulated": plan.simulated,
+                "created_at": plan.created_at,
+                "folder": plan.folder,
+                "file_stem": _free_stem(connection, plan.folder, plan.file_stem, on_disk),
+                "warnings": [],
+                "possible_double_charge": plan.possible_double_charge,
+                "reported": False,
+                **facts,
+            },
+        ).one()
+        attempt = to_attempt(row)
+        touch(connection, [plan.item_key], last_attempt=attempt.id)
+        return attempt
 
     def submitting(self, attempt: Attempt, terms: Terms) -> Attempt | NotYet:
         """The request is about to leave: from here on a picture may be billed.
@@ -132,13 +180,17 @@ class AttemptBook(AttemptQueries):
         ``NotYet``.
         """
         with self._database.write() as connection:
-            self._leases.check(connection, terms.lease)
-            now = float(connection.scalar(self._now) or 0.0)
-            wait = admit(connection, now, attempt, terms)
-            if wait is not None:
-                return wait
+            now = self._checked(connection, attempt, terms)
+            if isinstance(now, NotYet):
+                return now
             facts = {"submitted_at": now, "reserved": terms.reserve}
             return self._moved(connection, attempt, State.SUBMITTING, facts)
+
+    def _checked(self, connection: Connection, asking: Asking, terms: Terms) -> float | NotYet:
+        """The database's time at which the request may leave."""
+        self._leases.check(connection, terms.lease)
+        now = float(connection.scalar(self._now) or 0.0)
+        return admit(connection, now, asking, terms) or now
 
     def not_accepted(self, attempt: Attempt) -> Attempt:
         """The service said no, so nothing is billed and it may be sent again."""

@@ -134,9 +134,10 @@ def stop_growing_after_download(pipeline: Pipeline) -> None:
 
 def die_when_writing(state: str) -> None:
     """Be killed once the transaction that writes this state has made its change."""
+    changes = ("INSERT INTO attempts", "UPDATE attempts SET state")
 
     def look(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        if statement.startswith("UPDATE attempts SET state") and state in tuple(parameters):
+        if statement.startswith(changes) and state in tuple(parameters):
             os.kill(os.getpid(), signal.SIGKILL)
 
     event.listen(Engine, "after_cursor_execute", look)

@@ -139,7 +139,7 @@ def _killed() -> list[tuple[Row, Break]]:
     def killed(state: str, bill: int, then: End) -> Fate:
         return Fate(End("killed", (state,), bill), then)
 
-    unsent = killed("planned", 0, End("made", ("failed", "stored"), 1))
+    unsent = Fate(End("killed", (), 0), End("made", ("stored",), 1))
     unknown = killed("submitting", 1, LOST_ANSWER)
     collected = killed("submitted", 1, End("made", ("stored",), 1))
     adopted = killed("completed", 1, End("made", ("stored",), 1))
