@@ -48,7 +48,10 @@ REFRESHES = {
     "scattered": "results, ten scattered changed",
     "plots": "results, nothing new, with plots",
 }
-FLAT = ("open an item", "an attempt's life", REFRESHES["newest"])
+FLAT = (
+    *("open an item", "an attempt's life"),
+    *(REFRESHES["nothing"], REFRESHES["newest"]),
+)
 MOST_GROWTH = 2.0
 """What is called flat: at most so many times as long, with a hundred times the attempts."""
 SHORT = 100.0

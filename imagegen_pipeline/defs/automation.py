@@ -54,10 +54,12 @@ class DuePictures(dg.AutomationConditionSensorDefinition):
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> SensorExecutionData:
         """Called by Dagster; the runs that it would request are gathered."""
+        from imagegen_pipeline.defs.event_log import partitions_of_one_moment
         from imagegen_pipeline.due import in_patience
         from imagegen_pipeline.pipeline import Pipeline
 
-        tick = super().evaluate_tick(context)
+        with partitions_of_one_moment():
+            tick = super().evaluate_tick(context)
         wanted = _wanted(tick.run_requests or [])
         if wanted:
             with closing(Pipeline()) as work:

@@ -10,6 +10,9 @@ It writes the plan of a range's checks as one row for each partition, each with 
 evaluation in three transactions of its own, and to show a check's partitions it asks the
 database for each whether it is registered. Here a planned row carries no copy of the plan, which
 nothing reads, and all partitions are asked for at once.
+
+A tick of automation asks six times for all partitions' keys, a fifth of a second each of 100,000;
+within ``partitions_of_one_moment`` they are read once.
 """
 
 import logging
@@ -18,6 +21,8 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -57,6 +62,9 @@ _CHECK_PLANNED = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
 _TOGETHER = {*BATCH_WRITABLE_EVENTS, _EVALUATION}
 _BATCH = 1000
 """Events that are stored in one transaction at most: a few megabytes with their previews."""
+_partitions: ContextVar[dict[tuple[str, str], Sequence[str]] | None] = ContextVar(
+    "partitions", default=None
+)
 _PLANNED = AssetCheckExecutionRecordStatus.PLANNED
 _SUCCEEDED, _FAILED = (
     AssetCheckExecutionRecordStatus.SUCCEEDED,
@@ -72,6 +80,15 @@ class ProjectEventLog(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
         # Dagster reads its own setting at each event; there is no other way to set it.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_BATCH))
+
+    def get_dynamic_partitions(self, partitions_def_name: str) -> Sequence[str]:
+        """The keys of all partitions, in the order in which they were added."""
+        known, name = _partitions.get(), partitions_def_name
+        if known is None:
+            return super().get_dynamic_partitions(name)
+        if (self._base_dir, name) not in known:
+            known[self._base_dir, name] = super().get_dynamic_partitions(name)
+        return list(known[self._base_dir, name])
 
     def get_asset_check_state(
         self, keys: Sequence[tuple[dg.AssetCheckKey, dg.PartitionsDefinition[str] | None]]
@@ -164,6 +181,16 @@ class ProjectEventLog(SqliteEventLogStorage):
         newest = {(one.row["asset_key"], one.kind): one for one in stored}
         for one in newest.values():
             self._store_asset_event(connection, one.event, one.id)
+
+
+@contextmanager
+def partitions_of_one_moment() -> Iterator[None]:
+    """Whatever is asked in this block sees the partitions that were there when it first asked."""
+    token = _partitions.set({})
+    try:
+        yield
+    finally:
+        _partitions.reset(token)
 
 
 def _seconds(stored_at: datetime) -> float:

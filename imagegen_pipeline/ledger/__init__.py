@@ -11,12 +11,13 @@ from imagegen_pipeline.ledger.attempts import AttemptBook
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.decisions import Decision, DecisionBook, HeldItem
 from imagegen_pipeline.ledger.failures import FailureBook
-from imagegen_pipeline.ledger.gallery import Card, Filter, GalleryBook, PictureState, Totals
+from imagegen_pipeline.ledger.gallery import Card, Filter, GalleryBook, PictureState
 from imagegen_pipeline.ledger.items import Item, ItemBook, Part, ScanChange, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseBook
 from imagegen_pipeline.ledger.reads import ReadBook, SourceRead
 from imagegen_pipeline.ledger.result_rows import ResultRows, Standing
 from imagegen_pipeline.ledger.reviews import ReviewBook, Verdict
+from imagegen_pipeline.ledger.totals import Totals
 
 __all__ = [
     "ArchiveBook",

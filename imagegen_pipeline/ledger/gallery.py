@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,10 +11,10 @@ from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.generation import Attempt, ServiceName, State
-from imagegen_pipeline.ledger.admission import money_of_today
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, to_attempt
 from imagegen_pipeline.ledger.database import Database
-from imagegen_pipeline.ledger.schema import attempts, items, reuses
+from imagegen_pipeline.ledger.schema import attempts, items
+from imagegen_pipeline.ledger.totals import FAILED, Totals, totals_of
 from imagegen_pipeline.ledger.touching import last_touched
 
 
@@ -35,8 +34,6 @@ class PictureState(StrEnum):
 
 VERDICTS = (PictureState.APPROVED, PictureState.REJECTED)
 _RUNNING = (State.SUBMITTING, State.SUBMITTED, State.COMPLETED)
-_FAILED = (State.FAILED, State.UNKNOWN, State.EXPIRED)
-_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,34 +91,11 @@ class Card:
         return "runpod" if self.kind == "actor" else "duomi"
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """A number in all, and of today (UTC)."""
-
-    all: int
-    today: int
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Pictures made, shared, reused, and attempts that failed; money of today that is spent, and
-    that is set aside for what is under way; how many of today's pictures have no known price.
-    """
-
-    made: Count
-    shared: Count
-    reused: Count
-    failed: Count
-    spent_today: float
-    aside_today: float
-    unpriced_today: int
-
-
 _current, _last = attempts.alias("current"), attempts.alias("last")
 _state = case(
     (_last.c.state.in_(_RUNNING), str(PictureState.RUNNING)),
     (_last.c.state == State.HELD, str(PictureState.HELD)),
-    (_last.c.state.in_(_FAILED), str(PictureState.FAILED)),
+    (_last.c.state.in_(FAILED), str(PictureState.FAILED)),
     (_current.c.verdict.is_not(None), _current.c.verdict),
     (_current.c.id.is_not(None), str(PictureState.DONE)),
     else_=str(PictureState.WAITING),
@@ -262,43 +236,9 @@ class GalleryBook:
 
     def totals(self) -> Totals:
         """What was made, shared, reused, failed and spent, in all and today (UTC)."""
-        is_shared = attempts.c.shared_from.is_not(None)
-        stored = attempts.c.state == State.STORED
         with self._database.read() as connection:
             now = float(connection.scalar(select(self._database.now())) or 0.0)
-            midnight = now - now % _DAY
-            of_today = attempts.c.finished_at >= midnight
-            kinds = {
-                "made": stored & ~is_shared,
-                "shared": stored & is_shared,
-                "failed": attempts.c.state.in_(_FAILED),
-            }
-            sums = [
-                func.coalesce(func.sum(case((when, 1), else_=0)), 0)
-                for kind in kinds.values()
-                for when in (kind, kind & of_today)
-            ]
-            sums.append(
-                func.coalesce(
-                    func.sum(
-                        case(
-                            (kinds["made"] & of_today & attempts.c.cost.is_(None), 1),
-                            else_=0,
-                        )
-                    ),
-                    0,
-                )
-            )
-            *numbers, unpriced = connection.execute(select(*sums)).one()
-            made, shared, failed = (
-                Count(numbers[at], numbers[at + 1]) for at in range(0, len(numbers), 2)
-            )
-            today = connection.scalar(
-                select(reuses.c.pictures).where(reuses.c.day == _day_of(midnight))
-            )
-            ever = connection.scalar(select(func.sum(reuses.c.pictures)))
-            spent, aside = money_of_today(connection, now)
-        return Totals(made, shared, Count(ever or 0, today or 0), failed, spent, aside, unpriced)
+            return totals_of(connection, now)
 
     def _read(self, query: Select[Any]) -> list[Card]:
         with self._database.read() as connection:
@@ -343,7 +283,3 @@ def _to_card(row: Any) -> Card:  # noqa: ANN401 - SQLAlchemy rows have no static
     values["seed"] = None if values["seed"] is None else int(values["seed"])
     values["state"] = PictureState(values["state"])
     return Card(**values)
-
-
-def _day_of(moment: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(moment))

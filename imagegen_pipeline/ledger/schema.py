@@ -15,14 +15,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
-VERSION = "4"
+VERSION = "5"
 EPOCH_ROW = "lease_epoch"
 """The row of ``about`` that counts the leases."""
 
 metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite
+_IS_SHARED = text("shared_from IS NOT NULL")  # few are: the others cost nothing
 
 about = Table(
     "about",
@@ -110,6 +112,12 @@ attempts = Table(
     Index("attempts_by_state", "state", "finished_at"),
     Index("attempts_by_submit", "service", "submitted_at"),
     Index("attempts_by_run", "intent"),
+    Index(
+        "attempts_shared",
+        *("state", "finished_at", "shared_from"),
+        sqlite_where=_IS_SHARED,
+        postgresql_where=_IS_SHARED,
+    ),
 )
 
 problems = Table(

@@ -31,6 +31,7 @@ _UPGRADES: dict[str, tuple[str, tuple[str, ...]]] = {
             "DROP INDEX items_by_container",  # it is made anew, over the stamp too
         ),
     ),
+    "4": ("5", ()),  # an index more
 }
 """From each version to the next one, and the statements that bring it there."""
 

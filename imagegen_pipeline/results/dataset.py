@@ -5,6 +5,7 @@ generation_results.parquet/
     part-000000.parquet    attempts 1 to 10,000
     part-000001.parquet    attempts 10,001 to 20,000
     unreadable.parquet     what in the sources cannot be read
+    _part-000000.sums      what a part adds up to, so that it need not be read for its numbers
     _refreshed.json        how far it has come: the ledger's newest change that is in it
 ```
 
@@ -32,12 +33,22 @@ from imagegen_pipeline.results.dataset_state import (
     stamp_of,
 )
 from imagegen_pipeline.results.parquet import arrow_table, table_of_rows, write_parquet
+from imagegen_pipeline.results.part_sums import (
+    READ,
+    SUMS_FILES,
+    PartSums,
+    keep_sums,
+    kept_sums,
+    sums_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PART_ROWS = 10_000
 """Attempts in a file: what is in memory at a time, and what one change has written again."""
+LOOKED_AT = 4
+"""Parts that a refresh reads though nothing happened to them, in turn, whether they still read."""
 _GROUP_ROWS = 1000
 UNREADABLE = "unreadable.parquet"
 _PART = re.compile(r"part-\d{6,}\.parquet")
@@ -51,8 +62,9 @@ class DamagedPartError(Exception):
         self.file = file
 
 
-def refresh_table(ledger: Ledger, folder: Path) -> None:
-    """Bring the table up to date with the ledger; raises StoreError and LedgerError.
+def refresh_table(ledger: Ledger, folder: Path, this_day: int) -> list[PartSums]:
+    """Bring the table up to date with the ledger; returns what its files add up to, with
+    ``this_day`` as today. Raises StoreError and LedgerError.
 
     Only the parts with attempts of items that something has happened to are written. A folder
     that is not there, has other columns, or is of another ledger is written anew, as is any
@@ -60,7 +72,7 @@ def refresh_table(ledger: Ledger, folder: Path) -> None:
     """
     with only_writer(folder):
         try:
-            _Refresh(ledger, folder).run()
+            return _Refresh(ledger, folder, this_day).run()
         except OSError as error:
             place = error.filename or folder
             raise StoreError(f"{place} cannot be written: {error.strerror or error}.") from error
@@ -87,20 +99,23 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
 class _Refresh:
     """One refresh; the lock is held."""
 
-    def __init__(self, ledger: Ledger, folder: Path) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, this_day: int) -> None:
         self._ledger = ledger
+        self._this_day = this_day
+        self._sums: list[PartSums] = []
         self._folder = folder.resolve()  # a linked folder is written where it lies
         # Before any row is read: what changes meanwhile is read again by the next refresh.
         self._standing = ledger.results.standing()
         self._parts = -(-self._standing.last_attempt // PART_ROWS)
 
-    def run(self) -> None:
+    def run(self) -> list[PartSums]:
         _remove_leftovers(self._folder)
         known = read_state(self._folder)
         if known is None or not self._goes_on_from(known.standing):
             self._write_anew()
         else:
             self._bring_up(known)
+        return self._sums
 
     def _goes_on_from(self, before: Standing) -> bool:
         """Whether the folder was made of this ledger, as it once was: not of another one, and
@@ -119,7 +134,7 @@ class _Refresh:
         state = DatasetState(self._standing)
         for number in range(self._parts):
             self._write_part(draft, number, state)
-        self._write_unreadable(draft, state)
+        self._write_unreadable(draft)
         state.write(draft)
         if self._folder.is_file():
             self._folder.unlink()  # the table as one file, of an older version of this program
@@ -130,15 +145,27 @@ class _Refresh:
 
     def _bring_up(self, state: DatasetState) -> None:
         changed = _by_part(self._ledger.results.changed(state.standing.touched))
+        looked_at = self._whose_turn_it_is(state)
         for number in range(self._parts):
             file = self._folder / part_name(number)
-            if not state.is_as_written(file):
+            try:
+                if not state.is_as_written(file):
+                    self._write_part(self._folder, number, state)
+                elif number in changed:
+                    self._mend_part(file, changed[number], state)
+                elif number in looked_at or not self._has_kept_sums(file, state):
+                    self._add_up(file)
+            except DamagedPartError:
                 self._write_part(self._folder, number, state)
-            elif number in changed:
-                self._mend_part(file, number, changed[number], state)
-        self._write_unreadable(self._folder, state)
+        self._write_unreadable(self._folder)
         state.standing = self._standing
         state.write(self._folder)
+
+    def _whose_turn_it_is(self, state: DatasetState) -> set[int]:
+        """The parts that are read through at this refresh: so each is, before long."""
+        first = state.next_look
+        state.next_look = (first + LOOKED_AT) % max(self._parts, 1)
+        return {number % self._parts for number in range(first, first + LOOKED_AT) if self._parts}
 
     def _write_part(self, folder: Path, number: int, state: DatasetState) -> None:
         """Write a part from the ledger alone."""
@@ -152,30 +179,43 @@ class _Refresh:
         tables = [arrow_table(group) for group in groups] or [arrow_table([])]
         self._put(pa.concat_tables(tables).combine_chunks(), folder / part_name(number), state)
 
-    def _mend_part(self, file: Path, number: int, changed: list[int], state: DatasetState) -> None:
+    def _mend_part(self, file: Path, changed: list[int], state: DatasetState) -> None:
         """Put the rows that have changed into a part; the others stay as they are."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        try:
-            before = read_part(file)
-        except DamagedPartError:
-            self._write_part(self._folder, number, state)
-            return
+        before = read_part(file)
         is_new = pc.is_in(before["attempt"], value_set=pa.array(changed, pa.int64()))
         rows = arrow_table([values_of(row) for row in self._ledger.results.of(changed)])
         whole = pa.concat_tables([before.filter(pc.invert(is_new)), rows]).sort_by("attempt")
         self._put(whole, file, state)
 
-    def _write_unreadable(self, folder: Path, state: DatasetState) -> None:
+    def _has_kept_sums(self, file: Path, state: DatasetState) -> bool:
+        kept = kept_sums(file, state.stamps.get(file.name), self._this_day)
+        if kept is not None:
+            self._sums.append(kept)
+        return kept is not None
+
+    def _add_up(self, file: Path) -> None:
+        """Read a part that stays as it is, and keep its sums."""
+        self._keep(sums_of(read_part(file, READ), self._this_day), file)
+
+    def _write_unreadable(self, folder: Path) -> None:
         """Never left out: a table without any row has its columns all the same."""
-        self._put(table_of_rows(unreadable_rows(self._ledger)), folder / UNREADABLE, state)
+        table = table_of_rows(unreadable_rows(self._ledger))
+        write_parquet(table, folder / UNREADABLE)
+        self._sums.append(sums_of(table, self._this_day))
 
     def _put(self, table: pa.Table, file: Path, state: DatasetState) -> None:
         write_parquet(table, file)
         stamp = stamp_of(file)
         if stamp is not None:
             state.stamps[file.name] = stamp
+        self._keep(sums_of(table, self._this_day), file)
+
+    def _keep(self, sums: PartSums, file: Path) -> None:
+        keep_sums(file, sums)
+        self._sums.append(sums)
 
 
 def part_name(number: int) -> str:
@@ -210,7 +250,7 @@ def _move_into(draft: Path, folder: Path) -> None:
     Until then the old state is there, by which no new file is as it was written.
     """
     new = {file.name for file in draft.iterdir()}
-    for old in part_files(folder):
+    for old in (*part_files(folder), *folder.glob(SUMS_FILES)):
         if old.name not in new:
             old.unlink()  # of a longer ledger
     for name in sorted(new - {STATE_NAME}):

@@ -30,11 +30,13 @@ Stamp = tuple[int, int]
 @dataclass
 class DatasetState:
     """``standing`` is that of the ledger when the folder was last brought up to date; ``stamps``
-    are of its files as they were written (bytes, nanoseconds since the epoch).
+    are of its files as they were written (bytes, nanoseconds since the epoch). ``next_look`` is the
+    number of the part that the next refresh begins to look at.
     """
 
     standing: Standing
     stamps: dict[str, Stamp] = field(default_factory=dict)
+    next_look: int = 0
 
     def is_as_written(self, part: Path) -> bool:
         """Whether a file is the one that was written: nobody has cut or replaced it since."""
@@ -48,6 +50,7 @@ class DatasetState:
             "touched": self.standing.touched,
             "last_attempt": self.standing.last_attempt,
             "planned_at": self.standing.planned_at,
+            "next_look": self.next_look,
             "files": dict(sorted(self.stamps.items())),
         }
         target = folder / STATE_NAME
@@ -64,7 +67,7 @@ def read_state(folder: Path) -> DatasetState | None:
         standing = Standing(
             int(facts["touched"]), int(facts["last_attempt"]), _number(facts["planned_at"])
         )
-        return DatasetState(standing, _stamps(facts["files"]))
+        return DatasetState(standing, _stamps(facts["files"]), int(facts.get("next_look", 0)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

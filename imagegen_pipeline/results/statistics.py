@@ -1,38 +1,24 @@
-"""The table in numbers: read part by part, a few columns each, so that any number of rows will do.
+"""The table in numbers: the sums of its parts together, so that any number of rows will do.
 
-The columns of a part are in memory at a time; what is kept of each attempt are the moment at
-which it ended and its seconds (16 bytes).
+What is kept of each attempt are the moment at which it ended and its seconds (16 bytes).
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.results.part_sums import PartSums
 from imagegen_pipeline.results.spending import counted_as, is_charge, is_unpriced
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
 
-READ = (
-    *("attempt", "state", "service", "model", "error_kind", "shared_from", "cost", "seconds"),
-    *("created_at", "submitted_at", "finished_at"),
-)
-"""The columns that are read."""
 OUTCOMES = ("made", "shared", "failed", "unknown", "held")
 """How an attempt can have ended."""
-_STATES = {
-    "failed": (State.FAILED, State.EXPIRED),
-    "unknown": (State.UNKNOWN,),
-    "held": (State.HELD,),
-}
-_GROUPS = ("attempt", "state", "service", "model", "error_kind", "shared", "priced", "paid", "new")
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +73,11 @@ class Statistics:
         return float(median), float(slow)
 
 
-def statistics_of(tables: Iterable[pa.Table], now: float | None = None) -> Statistics:
-    """The numbers of a table, given in parts that have the columns ``READ``."""
-    moment = time.time() if now is None else now
-    midnight = int(moment * 1000) // _DAY_MS * _DAY_MS
+def statistics_of(parts: Iterable[PartSums], this_day: int) -> Statistics:
+    """The numbers of a table, from those of its parts; ``this_day`` is what counts as today."""
     sums = _Sums()
-    for table in tables:
-        sums.add(table, midnight)
+    for part in parts:
+        sums.add(part, this_day)
     return sums.result()
 
 
@@ -128,12 +112,16 @@ class _Sums:
     ended: dict[str, list[Any]] = field(default_factory=dict)
     seconds: dict[str, list[Any]] = field(default_factory=dict)
 
-    def add(self, table: pa.Table, midnight: int) -> None:
-        for group in _groups(table, midnight):
-            self._count(group)
-        self._keep_moments(table)
+    def add(self, part: PartSums, this_day: int) -> None:
+        is_of_today = part.day is not None and part.day >= this_day
+        for group in part.groups:
+            self._count(_as_row(group), is_new=is_of_today and group["new"])
+        for outcome, moments in part.ended.items():
+            self.ended.setdefault(outcome, []).append(moments)
+        for service, took in part.seconds.items():
+            self.seconds.setdefault(service, []).append(took)
 
-    def _count(self, group: dict[str, Any]) -> None:
+    def _count(self, group: Mapping[str, Any], *, is_new: bool) -> None:
         count = group["count"]
         self.states[group["state"]] += count
         if group["attempt"] is None:  # an unreadable source
@@ -141,25 +129,8 @@ class _Sums:
         held = group["state"] == State.HELD
         self.outcomes["held" if held else counted_as(group)] += count
         model = self.models.setdefault((group["service"], group["model"]), _Spent())
-        for spent in (self.spent, model, *((self.today,) if group["new"] else ())):
+        for spent in (self.spent, model, *((self.today,) if is_new else ())):
             spent.add(group, count, group["sum"])
-
-    def _keep_moments(self, table: pa.Table) -> None:
-        import pyarrow.compute as pc
-
-        shared = pc.is_valid(table["shared_from"])
-        stored = pc.equal(table["state"], State.STORED)
-        made = pc.and_(stored, pc.invert(shared))
-        masks = {"made": made, "shared": pc.and_(stored, shared)}
-        for outcome, states in _STATES.items():
-            masks[outcome] = pc.is_in(table["state"], value_set=_texts(states))
-        moments = pc.divide(pc.cast(_when(table, "finished_at"), "int64"), 1000)
-        for outcome, mask in masks.items():
-            self.ended.setdefault(outcome, []).append(_numbers(moments.filter(mask)))
-        for service in pc.unique(table["service"].filter(made)).to_pylist():
-            of_it = pc.and_(made, pc.equal(table["service"], service))
-            took = _numbers(table["seconds"].filter(of_it))
-            self.seconds.setdefault(service, []).append(took)
 
     def result(self) -> Statistics:
         import numpy as np
@@ -184,53 +155,14 @@ class _Sums:
         )
 
 
-def _groups(table: pa.Table, midnight: int) -> list[dict[str, Any]]:
-    """The part's attempts, those that count alike together: each group looks like a row of the
-    table, and has its ``count`` and the ``sum`` of what they cost.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    sent = pc.cast(_when(table, "submitted_at"), "int64")
-    columns = {
-        "attempt": pc.is_valid(table["attempt"]),
-        **{name: table[name] for name in ("state", "service", "model", "error_kind", "cost")},
-        "shared": pc.is_valid(table["shared_from"]),
-        "priced": pc.is_valid(table["cost"]),
-        "paid": pc.fill_null(pc.greater(table["cost"], 0.0), False),
-        "new": pc.fill_null(pc.greater_equal(sent, midnight), False),
-    }
-    grouped = (
-        pa.table(columns).group_by(list(_GROUPS)).aggregate([([], "count_all"), ("cost", "sum")])
-    )
-    return [_as_row(group) for group in grouped.to_pylist()]
-
-
-def _as_row(group: dict[str, Any]) -> dict[str, Any]:
+def _as_row(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Attempts that count alike, as a row of the table that counts as they do."""
     cost = (1.0 if group["paid"] else 0.0) if group["priced"] else None
     return {
-        **{name: group[name] for name in ("state", "service", "model", "error_kind", "new")},
+        **{name: group[name] for name in ("state", "service", "model", "error_kind")},
         "attempt": 1 if group["attempt"] else None,
         "shared_from": 1 if group["shared"] else None,
         "cost": cost,
         "count": group["count_all"],
         "sum": group["cost_sum"] or 0.0,
     }
-
-
-def _when(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A moment of each attempt; where it has none, the one before."""
-    import pyarrow.compute as pc
-
-    return pc.coalesce(table[name], table["submitted_at"], table["created_at"])
-
-
-def _texts(values: Sequence[str]) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array([str(value) for value in values])
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    numbers: np.ndarray = column.drop_null().to_numpy()
-    return numbers

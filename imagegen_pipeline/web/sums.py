@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-from imagegen_pipeline.ledger.gallery import Filter, GalleryBook, Totals
+from imagegen_pipeline.ledger.gallery import Filter, GalleryBook
+from imagegen_pipeline.ledger.totals import Totals
 
 FRESH_SECONDS = 5.0
 """Midnight, and pictures that are reused, change sums without touching an item."""

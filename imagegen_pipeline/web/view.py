@@ -14,7 +14,8 @@ from markupsafe import Markup, escape
 from imagegen_pipeline.domain.actors import base_image_prompt
 from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.ledger.decisions import GIVEN_UP
-from imagegen_pipeline.ledger.gallery import Card, Filter, PictureState, Totals
+from imagegen_pipeline.ledger.gallery import Card, Filter, PictureState
+from imagegen_pipeline.ledger.totals import Totals
 
 SOURCE_NAMES = {
     "database": "Database",

@@ -25,6 +25,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from imagegen_pipeline.defs.event_log import (
     ProjectEventLog,
     evaluation_entry,
+    partitions_of_one_moment,
     store_evaluations,
 )
 from imagegen_pipeline.defs.instance import open_instance
@@ -62,6 +63,19 @@ def test_the_plan_of_a_range_is_not_copied_for_each_partition(
     assert len(records) == 40
     assert {record.status for record in records} == {AssetCheckExecutionRecordStatus.PLANNED}
     assert [record.event for record in records] == [None] * 40
+
+
+def test_within_one_moment_partitions_are_read_once(dagster: Dagster, prompts: list[str]) -> None:
+    """What is added meanwhile is seen afterwards; what one asker does to his list is his own."""
+    instance = dagster.instance
+    with partitions_of_one_moment():
+        first = instance.get_dynamic_partitions("prompts")
+        assert list(first) == prompts
+        instance.add_dynamic_partitions("prompts", ["json-later"])
+        first.clear()  # type: ignore[attr-defined]
+        assert instance.get_dynamic_partitions("prompts") == prompts
+        assert instance.get_dynamic_partitions("actors") == []
+    assert instance.get_dynamic_partitions("prompts") == [*prompts, "json-later"]
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["the project's", "Dagster's own"])

@@ -19,7 +19,15 @@ from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.ledger.admission import NotYet, Terms
-from imagegen_pipeline_tests.ledger.things import plan, prompt, request, scan, store, submitting
+from imagegen_pipeline_tests.ledger.things import (
+    plan,
+    prompt,
+    read_whole,
+    request,
+    scan,
+    store,
+    submitting,
+)
 
 MINUTE, DAY = 60.0, 86_400.0
 
@@ -197,6 +205,15 @@ def test_money_that_is_set_aside_is_waited_for(ledger: Ledger) -> None:
     assert "0.6" in waiting.reason
     ledger.attempts.completed(first, result_url=None, cost=0.1)
     assert isinstance(ask(ledger, second, **terms), Attempt)
+
+
+def test_no_limit_reads_the_whole_ledger(ledger: Ledger) -> None:
+    """It is asked for every picture: what a day, a minute and a run have had stands in indexes."""
+    limits, budget = Limits(in_flight=9, per_minute=9, per_day=9), Budget(run=9.0, day=9.0)
+    attempt = plan(ledger, "a")
+    sending = {"limits": limits, "budget": budget, "reserve": 0.1}
+    assert read_whole(lambda: ask(ledger, attempt, **sending)) == []
+    assert ledger.attempts.open("a")[0].state is State.SUBMITTING
 
 
 def test_what_is_unknown_counts_as_spent(ledger: Ledger) -> None:

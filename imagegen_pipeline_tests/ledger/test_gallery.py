@@ -10,7 +10,15 @@ from sqlalchemy import Engine, event
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.errors import DecisionError, OutcomeUnknownError, RequestRefusedError
 from imagegen_pipeline.ledger import Decision, Filter, Ledger, PictureState, Verdict
-from imagegen_pipeline_tests.ledger.things import plan, prompt, request, scan, store, submitting
+from imagegen_pipeline_tests.ledger.things import (
+    plan,
+    prompt,
+    read_whole,
+    request,
+    scan,
+    store,
+    submitting,
+)
 
 
 def state(ledger: Ledger, key: str = "a") -> PictureState:
@@ -188,3 +196,8 @@ def test_totals_count_what_was_made_and_spent(ledger: Ledger) -> None:
     assert (totals.spent_today, totals.aside_today, totals.unpriced_today) == (0.5, 0.0, 1)
     submitting(ledger, plan(ledger, "c"), reserve=0.25)
     assert ledger.gallery.totals().aside_today == 0.25
+
+
+def test_totals_read_no_attempt_of_another_day(ledger: Ledger) -> None:
+    """Whatever is counted and summed for the page's head has an index that leads to it."""
+    assert read_whole(ledger.gallery.totals) == []

@@ -14,7 +14,7 @@ from imagegen_pipeline_tests.ledger.things import plan, prompt, scan, store, sub
 def downgrade(url: str) -> None:
     """The ledger as version 1 of the program had it."""
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
-        newer = ("attempts_by_state", "attempts_by_submit", "attempts_by_run")
+        newer = ("attempts_by_state", "attempts_by_submit", "attempts_by_run", "attempts_shared")
         for index in (*newer, "items_by_last_attempt", "items_by_touched"):
             connection.execute(f"DROP INDEX {index}")
         connection.execute("DROP INDEX items_by_container")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
+
+from sqlalchemy import Connection, Engine, event
 
 from imagegen_pipeline.domain.generation import Attempt, GenerationRequest
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
@@ -70,3 +73,24 @@ def store(ledger: Ledger, attempt: Attempt, digest: str = "0" * 64) -> Attempt:
     return book.stored(
         attempt, path=f"pictures/{attempt.file_stem}.png", digest=digest, warnings=[]
     )
+
+
+def read_whole(asking: Callable[[], object]) -> list[str]:
+    """Where SQLite goes through all attempts or items to answer what is asked."""
+    found: list[str] = []
+
+    def explain(
+        connection: Connection, _cursor: Any, statement: str, values: Any, *_more: Any
+    ) -> None:
+        if statement.startswith(("SELECT", "UPDATE")):
+            cursor = connection.connection.cursor()
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            steps = [step for *_, step in cursor.fetchall()]
+            found.extend(step for step in steps if step.startswith(("SCAN attempts", "SCAN items")))
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    try:
+        asking()
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+    return found

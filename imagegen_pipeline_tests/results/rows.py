@@ -7,6 +7,7 @@ from typing import Any
 
 from imagegen_pipeline.results import COLUMNS
 from imagegen_pipeline.results.parquet import table_of_rows
+from imagegen_pipeline.results.part_sums import sums_of
 from imagegen_pipeline.results.statistics import Statistics, statistics_of
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -43,5 +44,6 @@ UNREADABLE = {**dict.fromkeys(COLUMNS), "state": "unreadable", "location": "bad.
 def statistics(*rows: Any) -> Statistics:
     """The numbers of these rows, at noon, read as two parts."""
     half = len(rows) // 2
-    tables = [table_of_rows(part) for part in (rows[:half], rows[half:])]
-    return statistics_of(tables, NOON.timestamp())
+    this_day = int(NOON.timestamp() // 86_400)
+    parts = [sums_of(table_of_rows(part), this_day) for part in (rows[:half], rows[half:])]
+    return statistics_of(parts, this_day)

@@ -276,7 +276,7 @@ class Crash(BaseException):
     """The end of a process, in the middle of a line."""
 
 
-ANEW = [("written anew", at) for at in range(10)]
+ANEW = [("written anew", at) for at in range(13)]
 BROUGHT_UP = [("brought up to date", at) for at in range(5)]
 
 
@@ -301,6 +301,7 @@ def test_a_crash_leaves_what_the_next_refresh_completes(
     hidden = [file.name for file in folder.parent.glob(".*")]
     assert hidden == [f".{folder.name}.lock"]
     assert {file.name for file in folder.iterdir()} - PARTS == {
+        *(f"_{Path(name).stem}.sums" for name in PARTS),
         dataset_state.STATE_NAME,
         "unreadable.parquet",
     }

@@ -9,7 +9,7 @@ import pytest
 
 from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.ledger import Card, Filter, PictureState, Totals
-from imagegen_pipeline.ledger.gallery import Count
+from imagegen_pipeline.ledger.totals import Count
 from imagegen_pipeline.web import view
 
 RUN = "0d9d5d0e-6b0e-4a8e-9d43-0e35b6f0a1c2"
