@@ -7,7 +7,7 @@ none of them has a logic of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from imagegen_pipeline.domain.prompts import Prompt, PromptScan
 from imagegen_pipeline.domain.workflow import Workflow
 from imagegen_pipeline.engine import Batch, Deadlines, Order, Wanted, Workshop, generate
 from imagegen_pipeline.engine.forecast import Forecast, foresee
-from imagegen_pipeline.ledger import Decision, Ledger
+from imagegen_pipeline.ledger import Decision, Item, Ledger
 from imagegen_pipeline.ledger.owners import new_owner
 from imagegen_pipeline.scanning import Found, Sources
 from imagegen_pipeline.services.base import ImageService
@@ -205,17 +205,22 @@ class Pipeline:
 
     def prompts(self, keys: Sequence[str]) -> dict[str, Prompt]:
         """The prompts of these keys that their source had when it was last looked at."""
-        return {k: thing for k, thing in self._present(keys) if isinstance(thing, Prompt)}
+        present = self.present(self.ledger.items.get(keys))
+        return {k: thing for k, thing in present.items() if isinstance(thing, Prompt)}
 
     def actors(self, keys: Sequence[str]) -> dict[str, Actor]:
         """The actors of these keys that their folder had when it was last looked at."""
-        return {k: thing for k, thing in self._present(keys) if isinstance(thing, Actor)}
+        present = self.present(self.ledger.items.get(keys))
+        return {k: thing for k, thing in present.items() if isinstance(thing, Actor)}
 
-    def _present(self, keys: Sequence[str]) -> Iterator[tuple[str, Prompt | Actor]]:
+    def present(self, items: Mapping[str, Item]) -> dict[str, Prompt | Actor]:
+        """Of these items, by key, what their source had when it was last looked at."""
         unreadable = {problem.location for problem in self.ledger.items.problems()}
-        for key, item in self.ledger.items.get(keys).items():
-            if not item.gone and item.thing.location not in unreadable:
-                yield key, item.thing
+        return {
+            key: item.thing
+            for key, item in items.items()
+            if not item.gone and item.thing.location not in unreadable
+        }
 
     def order(self, **wishes: object) -> Order:
         """An order with the settings' concurrency, changed by ``wishes``."""

@@ -32,29 +32,31 @@ class _Count:
     """What one check has found in a whole step."""
 
     pictures: int = 0
-    breaches: list[str] = field(default_factory=list)
+    failed: int = 0
     grave: int = 0
+    listed: list[str] = field(default_factory=list)
 
     def add(self, found: dg.AssetCheckEvaluation) -> None:
         self.pictures += 1
         if not found.passed:
-            self.breaches.append(f"`{found.partition}`: {found.description}")
+            self.failed += 1
             self.grave += found.severity is ERROR
+            if self.failed <= LISTED:
+                self.listed.append(f"`{found.partition}`: {found.description}")
 
     def result(self, name: str) -> dg.AssetCheckResult:
         """All of the step's pictures together, as the check's newest evaluation."""
-        failed = len(self.breaches)
-        lines = [f"- {line}" for line in self.breaches[:LISTED]]
-        if failed > LISTED:
-            lines.append(f"- … and {failed - LISTED} more, each in its own partition")
+        lines = [f"- {line}" for line in self.listed]
+        if self.failed > LISTED:
+            lines.append(f"- … and {self.failed - LISTED} more, each in its own partition")
         return dg.AssetCheckResult(
             check_name=name,
-            passed=not failed,
+            passed=not self.failed,
             severity=ERROR if self.grave else dg.AssetCheckSeverity.WARN,
-            description=f"{self.pictures - failed} of {self.pictures} pictures passed.",
+            description=f"{self.pictures - self.failed} of {self.pictures} pictures passed.",
             metadata={
                 "pictures": self.pictures,
-                "failed": failed,
+                "failed": self.failed,
                 **({"partitions": dg.MetadataValue.md("\n".join(lines))} if lines else {}),
             },
         )
@@ -117,6 +119,10 @@ class CheckLog:
         step = StepHandle(op.op_handle, str(op.op_handle))
         entries = [evaluation_entry(one, op.job_name, op.run_id, step) for one in found]
         store_evaluations(self._context.instance, entries)
+
+    def forget(self) -> None:
+        """Let go of the other pictures that were compared, as no more are checked."""
+        self._checks.forget()
 
     def results(self) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
         """The result of each of the step's checks, which Dagster wants before the step ends."""

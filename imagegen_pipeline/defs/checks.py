@@ -33,6 +33,10 @@ class PictureChecks:
         """See ``Inspector.expect``."""
         self._inspector.expect(attempts)
 
+    def forget(self) -> None:
+        """Let go of the pictures that others were compared with; they can be read again."""
+        self._inspector = Inspector(self._pipeline.workshop)
+
     def evaluate(
         self,
         attempt: Attempt,

@@ -71,6 +71,11 @@ _SUCCEEDED, _FAILED = (
     AssetCheckExecutionRecordStatus.FAILED,
 )
 
+# A record of Dagster's keeps, to resolve its types, all variables of whoever makes the first of its
+# kind. Of this kind it would be the function that plans a run: a copy of its keys for each check,
+# and each planned event, until the process ends.
+AssetCheckEvaluationPlanned(asset_key=dg.AssetKey("first"), check_name="first")
+
 
 class ProjectEventLog(SqliteEventLogStorage):
     """Dagster's own storage, but for how batches and checks are stored, and checks read."""

@@ -62,7 +62,7 @@ def make_images(
     look = work.sources.look_for(keys)
     log = PartitionLog(context, work, IMAGES, PROMPTS_ASSET, keys)
     meant = _meant(log, config)
-    known = work.prompts(meant)
+    known = log.present(meant, Prompt)
     _report_absent(log, meant, known, look.problems)
     if not config.asks_for_more():
         known = _without_typed_ones(log, known)
@@ -84,7 +84,7 @@ def make_base_images(
     look = work.sources.look_for(keys)
     log = PartitionLog(context, work, BASE_IMAGES, ACTORS_ASSET, keys)
     meant = _meant(log, config)
-    known = {key: config.apply(actor) for key, actor in work.actors(meant).items()}
+    known = {key: config.apply(actor) for key, actor in log.present(meant, Actor).items()}
     _report_absent(log, meant, known, look.problems)
     order = _order(context, work, config)
     wanted = (work.wanting.base_image(actor) for actor in known.values())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -22,6 +22,7 @@ from imagegen_pipeline.defs.event_log import log_together, marked
 from imagegen_pipeline.defs.reporting import failure_observation, materialization
 from imagegen_pipeline.defs.results_metadata import refresh_results
 from imagegen_pipeline.defs.versions import SourceVersions, table_tags
+from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import ImagegenError, SourceError, StoreError
 from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
@@ -33,6 +34,7 @@ from imagegen_pipeline.pipeline import Pipeline
 
 StepResult = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
+_Thing = TypeVar("_Thing", Prompt, Actor)
 LISTED = 50
 """Failed partitions that are listed in the failure itself; all are in the results."""
 _GROUP, _GROUP_SECONDS = 100, 1.0
@@ -132,6 +134,7 @@ class PartitionLog:
         self._announce(set(own_partitions(context)))
         items = pipeline.ledger.items.get(self.keys)
         self._things = {key: item.thing for key, item in items.items()}
+        self._present = pipeline.present(items)
         self._versions = SourceVersions(context.instance, source, list(items))
         present = [item.thing for item in items.values() if not item.gone]
         news = self._versions.news(present)
@@ -160,6 +163,11 @@ class PartitionLog:
         for event, mark in marked(planned):
             op.instance.report_dagster_event(event, op.run_id, batch_metadata=mark)
 
+    def present(self, keys: Sequence[str], kind: type[_Thing]) -> dict[str, _Thing]:
+        """Of these keys of the step, what is there to make a picture of."""
+        found = ((key, self._present.get(key)) for key in keys)
+        return {key: thing for key, thing in found if isinstance(thing, kind)}
+
     def run(self, batch: Batch) -> None:
         """Report every outcome. On *terminate*: take nothing new, report what finishes.
 
@@ -178,7 +186,6 @@ class PartitionLog:
             if interrupts.happened:
                 self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
                 self._checks.store_held()
-                self._write_log()
                 self.refresh_results()
         if interrupts.happened:
             _interrupt()
@@ -279,23 +286,34 @@ class PartitionLog:
             raise self._failure()
 
     def _write_log(self) -> None:
-        """Write the users' JSON log of what the step has reported of prompts."""
-        if not self.tally.of_prompts:
+        """Write the users' JSON log of what the step has reported of prompts, unless that is done:
+        what is written is no longer kept.
+        """
+        of_prompts, self.tally.of_prompts = self.tally.of_prompts, []
+        if not of_prompts:
             return
         folder = self._pipeline.settings.log_dir
         try:
-            self.tally.log_file = write_results_log(self.tally.of_prompts, folder, time.time())
+            self.tally.log_file = write_results_log(of_prompts, folder, time.time())
         except StoreError as error:  # the pictures are made, and the table has it all
             self.context.log.error(f"The results log is missing: {error.sentence}")
         else:
             self.context.log.info(f"Results log: {self.tally.log_file}")
+
+    def _let_go(self) -> None:
+        """Forget what was kept of each partition: the table wants the room."""
+        self._things, self._present = {}, {}
+        self._versions.forget()
+        self._checks.forget()
 
     def _results_follow(self) -> bool:
         selection = self.context.run.asset_selection
         return selection is None or RESULTS in selection
 
     def refresh_results(self) -> None:
-        """Write the table of results anew, and report it."""
+        """Write the table of results anew, and report it: the last thing that a step does."""
+        self._write_log()
+        self._let_go()
         metadata = refresh_results(self._pipeline)
         tags = table_tags(self.context.instance)
         self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags))

@@ -68,22 +68,25 @@ class SourceVersions:
         """Read them anew: something was reported."""
         storage, source, keys = self._instance.event_log_storage, self._source, self._keys
         self._ids = storage.get_latest_storage_id_by_partition(source, _MADE, set(keys))
-        self._tags = storage.get_latest_tags_by_partition(
+        tags = storage.get_latest_tags_by_partition(
             source, _MADE, tag_keys=[DATA_VERSION_TAG], asset_partitions=list(keys)
         )
+        # They are in memory for as long as a run takes, and a dictionary is larger than a version.
+        self._versions = {key: of_it.get(DATA_VERSION_TAG) for key, of_it in tags.items()}
 
-    def _version(self, key: str) -> str | None:
-        return self._tags.get(key, {}).get(DATA_VERSION_TAG)
+    def forget(self) -> None:
+        """Let go of what was read, which is no longer asked for."""
+        self._keys, self._ids, self._versions = (), {}, {}
 
     def news(self, things: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
         """The events of those that Dagster knows in another version, or not at all."""
-        return [source_event(one) for one in things if self._version(one.key) != one.digest]
+        return [source_event(one) for one in things if self._versions.get(one.key) != one.digest]
 
     def changes(self, things: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
         """The events of those that Dagster knows in another version: what is made from them is
         out of date. A new one has nothing yet that could be.
         """
-        known = (one for one in things if self._version(one.key) is not None)
+        known = (one for one in things if self._versions.get(one.key) is not None)
         return self.news(known)
 
     def tags(self, attempt: Attempt, made_from: str | None) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ _LATE = 200
 """Where several write at once, a change may be committed after others that have a higher number:
 so many numbers are looked at again. SQLite has one writer at a time.
 """
-_FETCHED = 2000
+_FETCHED = 500
 """Rows that are in memory at a time, however many there are."""
 _OF_ATTEMPTS = (
     *("id", "item_key", "service", "model", "request", "seed", "state", "intent", "regenerate"),

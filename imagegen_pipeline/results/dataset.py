@@ -49,7 +49,7 @@ PART_ROWS = 10_000
 """Attempts in a file: what is in memory at a time, and what one change has written again."""
 LOOKED_AT = 4
 """Parts that a refresh reads though nothing happened to them, in turn, whether they still read."""
-_GROUP_ROWS = 1000
+_GROUP_ROWS = 500
 UNREADABLE = "unreadable.parquet"
 _PART = re.compile(r"part-\d{6,}\.parquet")
 
@@ -177,7 +177,7 @@ class _Refresh:
         # As Python's objects a part takes ten times what it takes as columns.
         groups = iter(lambda: list(itertools.islice(values, _GROUP_ROWS)), [])
         tables = [arrow_table(group) for group in groups] or [arrow_table([])]
-        self._put(pa.concat_tables(tables).combine_chunks(), folder / part_name(number), state)
+        self._put(pa.concat_tables(tables), folder / part_name(number), state)
 
     def _mend_part(self, file: Path, changed: list[int], state: DatasetState) -> None:
         """Put the rows that have changed into a part; the others stay as they are."""

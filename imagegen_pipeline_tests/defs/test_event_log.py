@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -46,6 +47,17 @@ def evaluation(key: str, *, passed: bool, storage_id: int) -> dg.AssetCheckEvalu
         partition=key,
         target_materialization_data=Target(storage_id=storage_id, run_id="", timestamp=1.0),
     )
+
+
+def test_what_was_planned_is_let_go(dagster: Dagster, prompts: list[str]) -> None:
+    """The planned events of a run, and the keys that its planned checks name, are not kept in
+    memory: they would grow with the range.
+    """
+    assert dagster.run("generated_images", keys=prompts).success
+    gc.collect()
+    events = [one for one in gc.get_objects() if type(one) is DagsterEvent]
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
+    assert [one for one in events if one.event_type_value == planned] == []
 
 
 def test_the_plan_of_a_range_is_not_copied_for_each_partition(

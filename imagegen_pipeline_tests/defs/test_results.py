@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from imagegen_pipeline.defs import results_metadata
+from imagegen_pipeline.defs import results_metadata, running
+from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.ledger import Verdict
 from imagegen_pipeline.results import COLUMNS
@@ -182,6 +183,22 @@ def test_a_log_that_cannot_be_written_fails_no_run(dagster: Dagster, prompts: li
     logs.touch()
     assert dagster.run(*PROMPT_ASSETS, keys=prompts).success
     assert metadata(dagster)["pictures made"] == 4
+
+
+def test_the_log_does_not_wait_for_the_table(
+    dagster: Dagster, prompts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written first, so that its lines are not in memory beside the table, and it is there
+    when the table fails.
+    """
+
+    def fail(_: object) -> None:
+        raise StoreError("There is no room for the table.")
+
+    monkeypatch.setattr(running, "refresh_results", fail)
+    assert not dagster.run("generated_images", keys=prompts).success
+    (log,) = users_logs(dagster.project)
+    assert len(json.loads(log.read_text())) == len(prompts)
 
 
 def test_base_images_have_no_log_of_prompts(dagster: Dagster) -> None:
