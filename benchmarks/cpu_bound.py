@@ -9,20 +9,14 @@ plain one; the pool, which does a third of the work on both cores, shows what th
 
 from __future__ import annotations
 
-import io
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-from PIL import Image
-
+from benchmarks.bare_loop import BareLoop
 from benchmarks.figures import Figure, Result, Series, run_script
-from benchmarks.plain_client import make_picture, prompt_texts
 from benchmarks.prepared import LARGE, LARGE_MEGABYTES, prepare
 from benchmarks.python_door import make_all
 from benchmarks.service import Service, paid_service
@@ -49,44 +43,16 @@ def timed(work: Callable[[], object]) -> Taken:
     return Taken(time.perf_counter() - began, time.process_time() - used)
 
 
-class BareLoop:
-    """Asks for a picture, decodes it and writes its file; one session for each thread."""
-
-    def __init__(self, service: Service, folder: Path) -> None:
-        self._address = service.url
-        self._folder = folder
-        self._of_thread = threading.local()
-
-    def keep(self, number: int, text: str) -> None:
-        """One picture."""
-        if not hasattr(self._of_thread, "session"):
-            self._of_thread.session = requests.Session()
-        content = make_picture(self._of_thread.session, self._address, text, LARGE)
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
-        (self._folder / f"{number}.png").write_bytes(content)
-
-    def one_by_one(self, count: int) -> None:
-        """All, in one thread."""
-        for number, text in enumerate(prompt_texts(count)):
-            self.keep(number, text)
-
-    def in_a_pool(self, count: int) -> None:
-        """All, in as many threads as ours has."""
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            list(threads.map(self.keep, range(count), prompt_texts(count)))
-
-
 def side_by_side(service: Service, count: int) -> dict[str, Taken]:
     """So many pictures, in each of the three ways."""
     made = make_all(service, count, LARGE, at_once=AT_ONCE)
     taken = {"ours": Taken(made.seconds, made.cpu_seconds)}
     with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        bare = BareLoop(service, Path(place))
+        bare = BareLoop(service, Path(place), LARGE)
         taken["one by one"] = timed(lambda: bare.one_by_one(count))
     with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        bare = BareLoop(service, Path(place))
-        taken["pool"] = timed(lambda: bare.in_a_pool(count))
+        bare = BareLoop(service, Path(place), LARGE)
+        taken["pool"] = timed(lambda: bare.in_a_pool(count, AT_ONCE))
     return taken
 
 

@@ -8,15 +8,20 @@ the first submit (as the ledger has it) to the last event of a partition (as Dag
 and against the whole process, from the shell's start to its exit. Beside the whole process stands
 one of the same kind that makes nothing: a bare asset with the same partitions and checks that
 sleeps the limit in one piece and then logs as many events by Dagster's own ``context.log_event``.
+
+The floor of this machine, on the same service: a bare pool of 64 threads that asks, downloads,
+decodes once and writes a file to the disk, and keeps no account of anything.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.bare_loop import BareLoop
 from benchmarks.dagster_run import (
     Process,
     Told,
@@ -105,12 +110,25 @@ def bare(count: int) -> tuple[Process, Told]:
         return process, told("sleeping")
 
 
+def bare_pool(count: int, pictures: Path) -> float:
+    """Seconds in which a bare pool makes so many pictures, from the first request on."""
+    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
+        folder = Path(place)
+        with paid_service(
+            folder, latency=SECONDS_A_PICTURE, capacity=AT_ONCE, pictures=pictures
+        ) as service:
+            began = time.perf_counter()
+            BareLoop(service, folder, SMALL, flush=True).in_a_pool(count, AT_ONCE)
+            return time.perf_counter() - began
+
+
 def measure(quick: bool) -> Figure:
     """How near a range run comes to the service's limit, from submit to event and as a process."""
     with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
         prepare(Path(place), SMALL, QUICK_PREPARED if quick else PREPARED)
         runs = [ours(count, Path(place)) for count in (QUICK_SIZES if quick else SIZES)]
-    most = runs[-1]
+        most = runs[-1]
+        pool = bare_pool(most.count, Path(place))
     bare_process, bare_told = bare(most.count)
     if bare_told.events != most.events:
         raise RuntimeError(f"{bare_told.events} events beside {most.events}")
@@ -128,7 +146,13 @@ def measure(quick: bool) -> Figure:
                 at_least=True,
                 detail="from the first submit to the last partition's event",
             ),
-            Result("the same, to the end of the step", most.limit / most.step),
+            Result(
+                f"the same of a bare pool of {AT_ONCE}",
+                most.limit / pool,
+                detail="asks, downloads, decodes once, writes to the disk",
+            ),
+            Result("that pool's time, beside ours", pool / most.submitting),
+            Result("share of the limit, to the end of the step", most.limit / most.step),
             Result(
                 "share of the limit, whole process",
                 most.limit / most.process.seconds,

@@ -227,7 +227,8 @@ class LocalStore:
     def is_taken(self, folder: str, stem: str) -> bool:
         """See ``PictureStore.is_taken``."""
         place = self.absolute(folder)
-        return any((place / f"{stem}{suffix}").exists() for suffix in SUFFIXES.values())
+        # A link that leads nowhere takes its name, too.
+        return any(os.path.lexists(place / f"{stem}{suffix}") for suffix in SUFFIXES.values())
 
     def check_room(self, folder: str) -> None:
         """See ``PictureStore.check_room``: the folder is there, and its disk has room."""
@@ -357,7 +358,7 @@ class LocalStore:
             try:
                 give_name(spare, target, flush=False)
             except FileExistsError:
-                if not (same_is_fine and target.read_bytes() == data):
+                if not (same_is_fine and target.is_file() and target.read_bytes() == data):
                     raise NameTakenError(f"{target} is there already.") from None
             finally:
                 spare.unlink(missing_ok=True)

@@ -129,6 +129,14 @@ def test_nothing_is_ever_overwritten(
     assert not store.is_taken("images", "wolf")
 
 
+def test_a_link_that_leads_nowhere_takes_its_name(store: LocalStore) -> None:
+    """Nothing can be written there, so no picture is to be bought under that name."""
+    folder = store.root / "images"
+    folder.mkdir(parents=True)
+    (folder / "fox.png").symlink_to("gone.png")
+    assert store.is_taken("images", "fox")
+
+
 def test_of_many_writers_of_one_name_one_wins(store: LocalStore) -> None:
     """Writers that race for a name leave one whole picture, and every other one is told."""
     colours = ["red", "green", "blue", "white", "black", "yellow"]

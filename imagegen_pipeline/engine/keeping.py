@@ -12,6 +12,7 @@ from imagegen_pipeline.domain.errors import (
     ImagegenError,
     JobFailedError,
     LedgerError,
+    NameTakenError,
     NotAPictureError,
     PictureError,
     RedirectedError,
@@ -97,7 +98,7 @@ class Keeper:
     def _keep_only_copy(self, attempt: Attempt, data: bytes) -> StoredPicture:
         try:
             return self._keep(attempt, data, attempt.file_stem)
-        except StoreError:
+        except (StoreError, NameTakenError):
             self._shop.store.rescue(attempt, data)
             raise
 

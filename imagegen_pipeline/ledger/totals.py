@@ -56,7 +56,8 @@ def totals_of(connection: Connection, now: float) -> Totals:
     is_unpriced = attempts.c.cost.is_(None)
     spent, aside = money_of_today(connection, now)
     return Totals(
-        made=Count(stored.all - shared.all, stored.today - shared.today),
+        # Where a database answers each question anew, one may be shared in between.
+        made=Count(max(0, stored.all - shared.all), max(0, stored.today - shared.today)),
         shared=shared,
         reused=_reused(connection, midnight),
         failed=count(attempts.c.state.in_(FAILED)),

@@ -19,6 +19,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,7 +215,8 @@ class _Refresh:
         self._keep(sums_of(table, self._this_day), file)
 
     def _keep(self, sums: PartSums, file: Path) -> None:
-        keep_sums(file, sums)
+        with suppress(OSError):  # the next refresh makes them again
+            keep_sums(file, sums)
         self._sums.append(sums)
 
 

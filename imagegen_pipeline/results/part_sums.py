@@ -47,6 +47,7 @@ class PartSums:
     and what they cost (``cost_sum``). ``day`` is the newest UTC day (since the epoch) on which one
     was sent, and ``new`` says of a group that it was sent on that day.
 
+    ``is_settled``: no later day, which would be another's tomorrow, was counted as ``day``.
     ``ended`` are the moments (seconds since the epoch) of each outcome, ``seconds`` how long each
     picture that was made took, by service.
     """
@@ -55,6 +56,7 @@ class PartSums:
     groups: Sequence[Mapping[str, Any]]
     ended: Mapping[str, np.ndarray]
     seconds: Mapping[str, np.ndarray]
+    is_settled: bool = True
 
 
 def today() -> int:
@@ -70,13 +72,17 @@ def sums_of(table: pa.Table, this_day: int) -> PartSums:
 
     sent = pc.cast(_when(table, "submitted_at"), "int64")
     days = pc.divide(sent, 1000 * _DAY_SECONDS)
+    newest = pc.max(days).as_py()
     days = pc.min_element_wise(days, this_day, skip_nulls=False)
     day = pc.max(days).as_py()
-    return PartSums(day, _groups(table, pc.equal(days, day)), _ended(table), _seconds(table))
+    groups = _groups(table, pc.equal(days, day))
+    return PartSums(day, groups, _ended(table), _seconds(table), is_settled=newest == day)
 
 
 def keep_sums(part: Path, sums: PartSums) -> None:
-    """Write down what the file ``part`` adds up to; raises OSError."""
+    """Write down what the file ``part`` adds up to, unless that is not settled; raises OSError."""
+    if not sums.is_settled:
+        return
     head = {
         "version": _VERSION,
         "part": stamp_of(part),
@@ -99,11 +105,11 @@ def kept_sums(part: Path, stamp: Stamp | None, this_day: int) -> PartSums | None
         data = sums_file(part).read_bytes()
         if int(data[:8], 16) != zlib.crc32(memoryview(data)[9:]):
             return None
+        line = data[9 : data.index(b"\n", 9)]
+        head = json.loads(line)
     except (OSError, ValueError):
         return None
-    line = data[9 : data.index(b"\n", 9)]
     arrays = memoryview(data)[9 + len(line) + 1 :]
-    head = json.loads(line)
     if head["version"] != _VERSION or stamp is None or head["part"] != list(stamp):
         return None
     if head["day"] is not None and head["day"] > this_day:

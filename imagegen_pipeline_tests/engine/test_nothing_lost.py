@@ -92,6 +92,30 @@ def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
     assert picture(again)
 
 
+def test_a_picture_inside_the_answer_survives_that_its_name_is_taken(bench: Bench) -> None:
+    """Its bytes are kept aside, and the next batch stores them unbilled once the name is free."""
+    store = bench.pipeline.store
+
+    class TakesTheName(InAnswer):
+        def submit(self, request: GenerationRequest) -> Submission:
+            (attempt,) = bench.attempts()
+            self.taken = store.absolute(f"{attempt.folder}/{attempt.file_stem}.png")
+            self.taken.symlink_to("gone.png")
+            return super().submit(request)
+
+    service = TakesTheName()
+    bench.pipeline.use(service)
+    prompt = bench.prompt()
+    failed = bench.make_one(prompt)
+    service.taken.unlink()
+    again = bench.make_one(prompt)
+
+    assert (failed.status, failed.error_kind) == (Status.FAILED, "name_taken")
+    assert again.status is Status.MADE
+    assert service.billed == 1
+    assert picture(again)
+
+
 def test_a_hold_outlives_another_request_in_between(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,6 @@ stops = st.builds(Mishap, st.sampled_from(("stopped", "terminated")), _steps, _t
 full_disks = st.builds(Mishap, st.just("full"), _full, _times, lasting=st.booleans())
 perhaps_kills = st.one_of(st.none(), kills, st.just(Mishap("killed", "leases.acquire", after=True)))
 naps = st.one_of(
-    st.just(Mishap("asleep", "attempts.submitting")),
+    st.just(Mishap("asleep", "attempts.sending")),
     st.builds(Mishap, st.just("asleep"), _steps, _times, st.booleans()),
 )

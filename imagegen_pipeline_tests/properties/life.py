@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 LEDGER_STEPS = (
     "attempts.submitted",
+    "attempts.sending",
     "attempts.submitting",
     "attempts.completed",
     "attempts.stored",

@@ -299,7 +299,7 @@ class World:
             life.held.add(result.owner)
             self._leases[result.owner] = result
             self._holders |= dict.fromkeys(result.names, result.owner)
-        elif step == "attempts.submitting":
+        elif step in ("attempts.sending", "attempts.submitting"):
             if isinstance(result, Attempt):
                 self._leaves(life, result, given[1].lease)
             else:

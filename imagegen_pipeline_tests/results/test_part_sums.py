@@ -132,3 +132,26 @@ def test_the_money_of_a_day_is_not_the_next_days(
     numbers = refresh_results(ledger, folder)
     assert (numbers.cost, numbers.cost_today) == (3.5, spent)
     assert same(numbers, counted(folder, this_day))
+
+
+@pytest.mark.usefixtures("nothing_looked_at")
+def test_what_was_sent_after_midnight_is_the_new_days(
+    ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refresh that began the day before has counted it as of that day, and keeps no such sum."""
+    this_day = refreshing.today()
+    monkeypatch.setattr(refreshing, "today", lambda: this_day - 1)
+    refreshed(ledger, folder)
+    monkeypatch.setattr(refreshing, "today", lambda: this_day)
+    numbers = refresh_results(ledger, folder)
+    assert (numbers.cost, numbers.cost_today) == (3.5, 3.5)
+    assert same(numbers, counted(folder, this_day))
+
+
+def test_sums_that_do_not_read_are_made_again(ledger: Ledger, folder: Path) -> None:
+    """Whatever lies where sums were kept, the refresh has the table's own numbers."""
+    before = refresh_results(ledger, folder)
+    part = dataset.part_files(folder)[0]
+    for junk in (b"", b"00000000", b"00000000\n", b"no sums"):
+        sums_file(part).write_bytes(junk)
+        assert same(refresh_results(ledger, folder), before)
