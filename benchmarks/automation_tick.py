@@ -87,9 +87,12 @@ def insert(connection: sqlite3.Connection, table: str, row: dict[str, object]) -
 @contextmanager
 def place_of(kind: str) -> Iterator[Place]:
     """An instance, its folder, the sensor and its location."""
+    from imagegen_pipeline.dagster_ext.instance import open_instance
     from imagegen_pipeline.definitions import defs
-    from imagegen_pipeline.defs.automation import automation_sensor, due
-    from imagegen_pipeline.defs.instance import open_instance
+    from imagegen_pipeline.defs.sensors.automation import (
+        automation_sensor,
+        source_changed_condition,
+    )
 
     if kind == OURS:
         with scratch_project() as root:
@@ -98,7 +101,9 @@ def place_of(kind: str) -> Iterator[Place]:
             with opened:
                 yield opened, root, automation_sensor, defs
         return
-    condition = due(backlog=False) if kind == BARE else dg.AutomationCondition.eager()
+    condition = (
+        source_changed_condition(backlog=False) if kind == BARE else dg.AutomationCondition.eager()
+    )
     with bare_instance() as (instance, folder):
         yield instance, folder, *bare_location(condition)
 

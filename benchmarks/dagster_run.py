@@ -17,8 +17,8 @@ from typing import Any
 import dagster as dg
 
 from benchmarks.scratch import ROOT
-from imagegen_pipeline.defs.instance import open_instance
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.dagster_ext.instance import open_instance
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.pipeline import Pipeline
 
 OURS = "imagegen_pipeline.definitions"

@@ -27,12 +27,12 @@ from sqlalchemy import create_engine, insert
 
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.scratch import ROOT
-from imagegen_pipeline.domain.generation import Attempt
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.ledger import Filter, Ledger, Verdict
-from imagegen_pipeline.ledger.admission import Terms
-from imagegen_pipeline.ledger.attempts import Plan
+from imagegen_pipeline.ledger.admission import AdmissionRules
+from imagegen_pipeline.ledger.attempts import NewAttempt
 from imagegen_pipeline.ledger.schema import attempts, items
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.settings import Settings
@@ -175,7 +175,7 @@ def _items(present: int, count: int) -> Iterator[dict[str, Any]]:
             "gone": False,
             "current_attempt": newest,
             "last_attempt": newest,
-            "touched": number,
+            "change_seq": number,
         }
 
 
@@ -270,10 +270,10 @@ def milliseconds(piece: Callable[[], object]) -> float:
 def life(pipeline: Pipeline, key: str) -> list[float]:
     """An attempt from its sending to its picture, as the engine writes it; ms of each step."""
     ledger, book = pipeline.ledger, pipeline.ledger.attempts
-    thing = ledger.items.get([key])[key].thing
-    assert isinstance(thing, Prompt)
-    request = PromptParameters().request(thing)
-    plan = Plan(
+    source_item = ledger.items.get([key])[key].source_item
+    assert isinstance(source_item, Prompt)
+    request = PromptParameters().request(source_item)
+    plan = NewAttempt(
         item_key=key,
         request=request,
         asked_fingerprint=request.fingerprint,
@@ -286,7 +286,7 @@ def life(pipeline: Pipeline, key: str) -> list[float]:
     )
     lease = ledger.leases.acquire([key], "bench")
     assert lease is not None
-    terms = Terms(lease)
+    terms = AdmissionRules(lease)
     sent, took = _timed(lambda: book.sending(plan, terms, on_disk=lambda _folder, _stem: False))
     assert isinstance(sent, Attempt)
     seconds = [took]
@@ -312,7 +312,7 @@ def refresh(pipeline: Pipeline, count: int, name: str) -> Milliseconds:
     """Bring the table of results up to date, after ten changes if the step's name says so."""
     import pyarrow.parquet  # noqa: F401 - an import is not what is measured
 
-    from imagegen_pipeline.defs.results_metadata import refresh_results as with_plots
+    from imagegen_pipeline.dagster_ext.results_metadata import refresh_results as with_plots
     from imagegen_pipeline.results import refresh_results
 
     if name in ("newest", "scattered"):

@@ -119,7 +119,7 @@ def timed(work: Callable[[], object]) -> float:
 @contextmanager
 def ours() -> Iterator[dg.DagsterInstance]:
     """The current project's instance."""
-    from imagegen_pipeline.defs.instance import open_instance
+    from imagegen_pipeline.dagster_ext.instance import open_instance
 
     instance = open_instance()
     assert instance is not None

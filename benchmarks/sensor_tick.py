@@ -84,9 +84,9 @@ def ticks(root: Path) -> Iterator[dict[str, Any]]:
     """
     import dagster as dg
 
-    from imagegen_pipeline.defs.instance import open_instance
+    from imagegen_pipeline.dagster_ext.instance import open_instance
     from imagegen_pipeline.defs.resources import PipelineResource
-    from imagegen_pipeline.defs.watching import sources_sensor
+    from imagegen_pipeline.defs.sensors.sources import sources_sensor
 
     kept = root / "cursor"
     instance = open_instance()

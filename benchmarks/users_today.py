@@ -34,7 +34,7 @@ from benchmarks.prepared import SMALL, prepare
 from benchmarks.python_door import make_all
 from benchmarks.scratch import scratch_project, write_prompts
 from benchmarks.service import Service, paid_service
-from imagegen_pipeline.defs.instance import open_instance
+from imagegen_pipeline.dagster_ext.instance import open_instance
 
 SECONDS_A_PICTURE = 2.0
 DELAY = 1.0

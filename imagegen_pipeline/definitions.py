@@ -9,26 +9,27 @@ gc.disable()
 
 import dagster as dg
 
-from imagegen_pipeline.defs import failures, jobs, upkeep
+from imagegen_pipeline.defs import jobs, maintenance_jobs
 from imagegen_pipeline.defs.assets import ASSETS, SETTINGS
-from imagegen_pipeline.defs.automation import automation_sensor
-from imagegen_pipeline.defs.collecting import collect_sensor
 from imagegen_pipeline.defs.resources import (
     DuomiResource,
     PipelineResource,
     RunPodResource,
     key_variable,
 )
-from imagegen_pipeline.defs.watching import sources_sensor
+from imagegen_pipeline.defs.sensors import run_failures
+from imagegen_pipeline.defs.sensors.automation import automation_sensor
+from imagegen_pipeline.defs.sensors.collect import collect_sensor
+from imagegen_pipeline.defs.sensors.sources import sources_sensor
 
 if _COLLECTS:
     gc.enable()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    jobs=[*jobs.JOBS, *upkeep.JOBS],
-    schedules=[*jobs.SCHEDULES, *upkeep.SCHEDULES],
-    sensors=[automation_sensor, collect_sensor, sources_sensor, *failures.SENSORS],
+    jobs=[*jobs.JOBS, *maintenance_jobs.JOBS],
+    schedules=[*jobs.SCHEDULES, *maintenance_jobs.SCHEDULES],
+    sensors=[automation_sensor, collect_sensor, sources_sensor, *run_failures.SENSORS],
     resources={
         "pipeline": PipelineResource(),
         "duomi": DuomiResource(

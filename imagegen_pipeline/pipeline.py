@@ -15,36 +15,44 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.comfy.workflow import Workflow
 from imagegen_pipeline.domain.errors import DecisionError, StoreError
-from imagegen_pipeline.domain.generation import (
+from imagegen_pipeline.domain.parameters import PromptParameters, parse_size
+from imagegen_pipeline.domain.prices import Prices
+from imagegen_pipeline.domain.prompts import Prompt, PromptScan
+from imagegen_pipeline.domain.requests import (
     Attempt,
     GenerationRequest,
     Outcome,
     ServiceName,
     Status,
 )
-from imagegen_pipeline.domain.parameters import PromptParameters, parse_size
-from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.domain.prompts import Prompt, PromptScan
-from imagegen_pipeline.domain.workflow import Workflow
-from imagegen_pipeline.engine import Batch, Deadlines, Order, Wanted, Workshop, generate
-from imagegen_pipeline.engine.forecast import Forecast, foresee
+from imagegen_pipeline.engine import (
+    Batch,
+    BatchOptions,
+    Deadlines,
+    EngineContext,
+    ImageTask,
+    generate,
+)
+from imagegen_pipeline.engine.dry_run import DryRun, dry_run
+from imagegen_pipeline.engine.request_builder import RequestBuilder
 from imagegen_pipeline.ledger import Decision, Item, Ledger
-from imagegen_pipeline.ledger.owners import new_owner
-from imagegen_pipeline.scanning import Found, Sources
-from imagegen_pipeline.services.base import ImageService
-from imagegen_pipeline.services.download import Downloader
-from imagegen_pipeline.services.duomi import DuomiClient
-from imagegen_pipeline.services.http import Timeouts
-from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.ledger.lease_owner import new_owner
+from imagegen_pipeline.providers.base import ProviderClient
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.http.download import Downloader
+from imagegen_pipeline.providers.runpod.client import RunPodClient
+from imagegen_pipeline.providers.simulator_process import ensure_simulator
 from imagegen_pipeline.settings import Settings, load_settings
-from imagegen_pipeline.simulator_process import ensure_simulator
+from imagegen_pipeline.sources.scan_results import ScanResult
+from imagegen_pipeline.sources.scanner import SourceScanner
 from imagegen_pipeline.sources.workflow_file import load_workflow
 from imagegen_pipeline.steady_memory import keep_memory_steady
-from imagegen_pipeline.store import LocalStore
-from imagegen_pipeline.wanting import Wanting
+from imagegen_pipeline.storage.pictures import LocalStore
 
-__all__ = ["Found", "Pipeline"]
+__all__ = ["Pipeline"]
 
 
 class Pipeline:
@@ -54,11 +62,11 @@ class Pipeline:
         keep_memory_steady()
         self.settings = settings or load_settings()
         self.store = LocalStore(self.settings.data_dir)
-        self.wanting = Wanting(self.settings, self.store, lambda: self.workflow)
-        self._clients: dict[ServiceName, ImageService] = {}
+        self.request_builder = RequestBuilder(self.settings, self.store, lambda: self.workflow)
+        self._clients: dict[ServiceName, ProviderClient] = {}
         self._opening = threading.Lock()
 
-    def in_a_hurry(self, seconds: float) -> Pipeline:
+    def with_timeouts(self, seconds: float) -> Pipeline:
         """The same pipeline, on the same ledger, that waits no longer for any answer."""
         given = self.settings
         waits = {
@@ -90,18 +98,18 @@ class Pipeline:
         given = self.settings
         return Timeouts(given.timeout_connect, given.timeout_read, given.timeout_download)
 
-    def use(self, client: ImageService) -> None:
+    def use(self, client: ProviderClient) -> None:
         """Work with this client for its service, as Dagster's resources ask."""
         self._clients[client.name] = client
 
-    def service(self, name: ServiceName) -> ImageService:
+    def service(self, name: ServiceName) -> ProviderClient:
         """The client of a service; raises MissingKeyError."""
         with self._opening:
             if name not in self._clients:
                 self._clients[name] = self._open(name)
             return self._clients[name]
 
-    def _open(self, name: ServiceName) -> ImageService:
+    def _open(self, name: ServiceName) -> ProviderClient:
         key = self.settings.key_for(name)
         return self.duomi_client(key) if name == "duomi" else self.runpod_client(key)
 
@@ -143,13 +151,13 @@ class Pipeline:
         )
 
     @cached_property
-    def workshop(self) -> Workshop:
+    def engine_context(self) -> EngineContext:
         """What the engine works with."""
         given = self.settings
         allowed = given.allow_private_hosts
         if given.simulator:
             allowed = (*allowed, "127.0.0.1")
-        return Workshop(
+        return EngineContext(
             ledger=self.ledger,
             store=self.store,
             service=self.service,
@@ -169,9 +177,9 @@ class Pipeline:
         )
 
     @cached_property
-    def sources(self) -> Sources:
+    def sources(self) -> SourceScanner:
         """The prompts' and actors' sources, which looks write down in the ledger."""
-        return Sources(self.settings, lambda: self.ledger)
+        return SourceScanner(self.settings, lambda: self.ledger)
 
     def scan_prompts(
         self,
@@ -180,23 +188,23 @@ class Pipeline:
         json_files: bool = True,
         json_dir: Path | None = None,
         record: bool = True,
-    ) -> Found:
-        """Read all prompts of these sources; see ``Sources.scan_prompts``."""
+    ) -> ScanResult:
+        """Read all prompts of these sources; see ``SourceScanner.scan_prompts``."""
         return self.sources.scan_prompts(
             database=database, json_files=json_files, json_dir=json_dir, record=record
         )
 
-    def scan_actors(self) -> Found:
-        """Read all actors; see ``Sources.scan_actors``."""
+    def scan_actors(self) -> ScanResult:
+        """Read all actors; see ``SourceScanner.scan_actors``."""
         return self.sources.scan_actors()
 
     def scan_one_actor(self, name: str) -> Actor | None:
         """The actor of that name as its ``actor.json`` has it now; None when there is none."""
         self.sources.look_at_actors()
         known = self.ledger.items.get([name]).get(name)
-        if known is None or known.gone or not isinstance(known.thing, Actor):
+        if known is None or known.gone or not isinstance(known.source_item, Actor):
             return None
-        return known.thing
+        return known.source_item
 
     def register(self, prompt: Prompt) -> None:
         """Write down a typed prompt."""
@@ -206,46 +214,54 @@ class Pipeline:
     def prompts(self, keys: Sequence[str]) -> dict[str, Prompt]:
         """The prompts of these keys that their source had when it was last looked at."""
         present = self.present(self.ledger.items.get(keys))
-        return {k: thing for k, thing in present.items() if isinstance(thing, Prompt)}
+        return {
+            k: source_item for k, source_item in present.items() if isinstance(source_item, Prompt)
+        }
 
     def actors(self, keys: Sequence[str]) -> dict[str, Actor]:
         """The actors of these keys that their folder had when it was last looked at."""
         present = self.present(self.ledger.items.get(keys))
-        return {k: thing for k, thing in present.items() if isinstance(thing, Actor)}
+        return {
+            k: source_item for k, source_item in present.items() if isinstance(source_item, Actor)
+        }
 
     def present(self, items: Mapping[str, Item]) -> dict[str, Prompt | Actor]:
         """Of these items, by key, what their source had when it was last looked at."""
         unreadable = {problem.location for problem in self.ledger.items.problems()}
         return {
-            key: item.thing
+            key: item.source_item
             for key, item in items.items()
-            if not item.gone and item.thing.location not in unreadable
+            if not item.gone and item.source_item.location not in unreadable
         }
 
-    def order(self, **wishes: object) -> Order:
+    def order(self, **wishes: object) -> BatchOptions:
         """An order with the settings' concurrency, changed by ``wishes``."""
-        base = Order(concurrency=self.settings.concurrency)
+        base = BatchOptions(concurrency=self.settings.concurrency)
         return replace(base, **{k: v for k, v in wishes.items() if v is not None})  # type: ignore[arg-type]
 
     def generate_images(
-        self, prompts: Iterable[Prompt], parameters: PromptParameters, order: Order
+        self, prompts: Iterable[Prompt], parameters: PromptParameters, order: BatchOptions
     ) -> Batch:
         """A batch of pictures of prompts; raises as ``make``, and RequestRefusedError, at once,
         for a size that is none.
         """
         parse_size(parameters.image_size)
-        return self.make("duomi", (self.wanting.image(one, parameters) for one in prompts), order)
+        return self.make(
+            "duomi", (self.request_builder.image(one, parameters) for one in prompts), order
+        )
 
     def generate_base_images(
-        self, actors: Iterable[Actor], order: Order, *, own: str | None = None
+        self, actors: Iterable[Actor], order: BatchOptions, *, own: str | None = None
     ) -> Batch:
-        """A batch of base images; ``own`` as in ``Wanted``. Raises as ``make``, and WorkflowError,
-        at once, for a graph that cannot be bound.
+        """A batch of base images; ``own`` as in ``ImageTask``. Raises as ``make``, and
+        WorkflowError, at once, for a graph that cannot be bound.
         """
         _ = self.workflow
-        return self.make("runpod", (self.wanting.base_image(one, own) for one in actors), order)
+        return self.make(
+            "runpod", (self.request_builder.base_image(one, own) for one in actors), order
+        )
 
-    def make(self, service: ServiceName, wanted: Iterable[Wanted], order: Order) -> Batch:
+    def make(self, service: ServiceName, wanted: Iterable[ImageTask], order: BatchOptions) -> Batch:
         """A batch of pictures that one service makes.
 
         Raises, at once, MissingKeyError in a live run without a key, and StoreError for a
@@ -255,18 +271,18 @@ class Pipeline:
         given = self.settings
         folder = given.output_dir if service == "duomi" else given.base_images_dir
         self._check_folder(self.store.relative(folder))
-        return generate(self.workshop, wanted, order)
+        return generate(self.engine_context, wanted, order)
 
-    def foresee(self, wanted: Iterable[Wanted], *, regenerate: bool) -> Forecast:
+    def dry_run(self, wanted: Iterable[ImageTask], *, regenerate: bool) -> DryRun:
         """What ``make`` would do and cost; needs no key."""
-        return foresee(self.workshop, wanted, regenerate=regenerate)
+        return dry_run(self.engine_context, wanted, regenerate=regenerate)
 
-    def foresee_images(
+    def dry_run_images(
         self, prompts: Iterable[Prompt], parameters: PromptParameters, *, regenerate: bool
-    ) -> Forecast:
+    ) -> DryRun:
         """What ``generate_images`` would do and cost; needs no key."""
-        wanted = (self.wanting.image(one, parameters) for one in prompts)
-        return self.foresee(wanted, regenerate=regenerate)
+        wanted = (self.request_builder.image(one, parameters) for one in prompts)
+        return self.dry_run(wanted, regenerate=regenerate)
 
     def _check_folder(self, folder: str) -> None:
         """A folder that takes no pictures, or has gone with all that it had, ends it here."""
@@ -282,7 +298,7 @@ class Pipeline:
 
     def base_image_request(self, actor: Actor) -> GenerationRequest:
         """The request for an actor's base image, with the workflow as it is now."""
-        return self.wanting.base_image_request(actor)
+        return self.request_builder.base_image_request(actor)
 
     def collect(self, *, after: int = 0, limit: int = 1000) -> Batch:
         """A batch that brings home what was sent for any item and is ready now.
@@ -294,12 +310,12 @@ class Pipeline:
         for attempt in self.ledger.attempts.unfinished(after=after, limit=limit):
             newest[attempt.item_key] = attempt
         wanted = filter(None, map(self._as_sent, newest.values()))
-        return generate(self.workshop, list(wanted), self.order(collect_only=True))
+        return generate(self.engine_context, list(wanted), self.order(collect_only=True))
 
-    def _as_sent(self, attempt: Attempt) -> Wanted | None:
+    def _as_sent(self, attempt: Attempt) -> ImageTask | None:
         """An item as it was when ``attempt`` was sent for it; None for an unknown item."""
         item = self.ledger.items.get([attempt.item_key]).get(attempt.item_key)
-        return None if item is None else self.wanting.as_sent(attempt, item.thing)
+        return None if item is None else self.request_builder.as_sent(attempt, item.source_item)
 
     def resolve(self, key: str, decision: Decision) -> int:
         """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``. A
@@ -313,7 +329,7 @@ class Pipeline:
                 f"Another process is at {key} just now.", remedy="Try again when it is done."
             )
         try:
-            if decision is Decision.LIFT and self.ledger.failures.of([key]):
+            if decision is Decision.ALLOW_RETRY and self.ledger.failures.of([key]):
                 return self.ledger.failures.forgive(key)
             return self.ledger.decisions.decide(key, decision)
         finally:
@@ -340,7 +356,7 @@ class Pipeline:
         return [
             one.item_key
             for one in current
-            if self.wanting.made_from(one, items[one.item_key].thing) is None
+            if self.request_builder.made_from(one, items[one.item_key].source_item) is None
         ]
 
     @property

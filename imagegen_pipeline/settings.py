@@ -28,10 +28,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
-from imagegen_pipeline.domain.generation import ServiceName
 from imagegen_pipeline.domain.limits import Budget, Limits, parse_budget, parse_limit
 from imagegen_pipeline.domain.prices import Prices, parse_prices
-from imagegen_pipeline.setting_values import (
+from imagegen_pipeline.domain.requests import ServiceName
+from imagegen_pipeline.domain.validators import (
     SecretAddress,
     is_address,
     is_one_word,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from imagegen_pipeline.generation_log import close_log
+from imagegen_pipeline.legacy.logs import close_log
 from imagegen_pipeline.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parent.parent

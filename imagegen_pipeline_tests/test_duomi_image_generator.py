@@ -249,7 +249,7 @@ def test_a_taken_name_gets_a_number(
 ) -> None:
     """Saving under one name in one second gives _2 and _3, and overwrites nothing."""
     result = generator.generate_image("a dragon")
-    monkeypatch.setattr("imagegen_pipeline.duomi_image_generator.file_time", lambda _: "T")
+    monkeypatch.setattr("imagegen_pipeline.legacy.duomi_image_generator.file_time", lambda _: "T")
     names = [Path(generator.save_generated_image(result, "dragon") or "").name for _ in range(3)]
     assert names == ["dragon_T.png", "dragon_T_2.png", "dragon_T_3.png"]
     assert all((Path(result["saved_path"]).parent / name).is_file() for name in names)
@@ -260,7 +260,7 @@ def test_many_may_save_at_once(
 ) -> None:
     """Threads that save under one name in one second all get a name of their own."""
     result = generator.generate_image("a dragon")
-    monkeypatch.setattr("imagegen_pipeline.duomi_image_generator.file_time", lambda _: "T")
+    monkeypatch.setattr("imagegen_pipeline.legacy.duomi_image_generator.file_time", lambda _: "T")
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: generator.save_generated_image(result, "d"), range(16)))
     assert len(set(paths)) == 16

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from imagegen_pipeline.base_images import BaseImageWish
+from imagegen_pipeline.app.base_image import BaseImageParams
 from imagegen_pipeline.cli import imagegen
 from imagegen_pipeline.domain.actors import base_image_prompt
 from imagegen_pipeline_tests.conftest import ROOT, SHARED, SMALL, Project, Simulator
@@ -535,12 +535,12 @@ def test_the_guidelines_are_warnings() -> None:
     rows = re.findall(r'^\| `"(.+?)"`.*? \| (.*?) \|$', TEXT, flags=re.MULTILINE)
     assert len(rows) == 7
     for description, said in rows:
-        warnings = BaseImageWish(ACTOR, description).warnings
+        warnings = BaseImageParams(ACTOR, description).warnings
         if said == "no warning":
             assert warnings == []
         else:
             assert warnings[0].startswith(said.split("`")[1])
-    (warning,) = BaseImageWish(ACTOR, DESCRIPTION, 1360, 768).warnings
+    (warning,) = BaseImageParams(ACTOR, DESCRIPTION, 1360, 768).warnings
     assert "may cut off feet" in warning
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagegen_pipeline.defs.instance import open_instance
+from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline_tests.conftest import SHARED, Project, Simulator
 
 DATA = SHARED / "data"

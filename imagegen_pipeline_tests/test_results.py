@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from imagegen_pipeline.domain.errors import StoreError
-from imagegen_pipeline.domain.generation import State
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.results import (
     COLUMNS,
@@ -26,7 +26,7 @@ from imagegen_pipeline.results import (
     results_table,
     spending_columns,
     spending_rows,
-    tables,
+    table,
     write_json_log,
     write_results,
 )
@@ -128,8 +128,8 @@ def test_columns_have_types_even_without_rows(columns: dict[str, tuple[str, str]
     """Every column keeps its type when it is empty, so that tables can be joined."""
     empty = results_table([], columns)
     full = results_table([dict.fromkeys(columns)], columns)
-    for table in (empty, full):
-        assert {name: str(kind) for name, kind in table.dtypes.items()} == {
+    for one in (empty, full):
+        assert {name: str(kind) for name, kind in one.dtypes.items()} == {
             name: "string" if kind == "moment" else kind for name, (kind, _) in columns.items()
         }
 
@@ -261,7 +261,7 @@ def test_an_unreadable_source_is_no_attempt() -> None:
 @pytest.mark.parametrize("count", [0, 1, 4, 5])
 def test_many_rows_come_in_parts(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that do not fit into memory at once are written two at a time, as one table."""
-    monkeypatch.setattr(tables, "_CHUNK", 2)
+    monkeypatch.setattr(table, "_CHUNK", 2)
     rows = [row(attempt=number, prompt=f"a “mill”\n{number}") for number in range(count)]
     prompts = [one["prompt"] for one in rows]
     texts = {form: b"".join(rendered(iter(rows), form)) for form in ("csv", "json", "parquet")}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.actors import Actor, description_warnings
-from imagegen_pipeline.domain.keys import is_key, json_key
-from imagegen_pipeline.domain.workflow import check_size
+from imagegen_pipeline.domain.comfy.workflow import check_size
+from imagegen_pipeline.domain.partition_keys import is_key, json_key
 
 DATA = Path(__file__).parents[1] / "data"
 PROMPT_FILES = sorted((DATA / "prompt_json").glob("*.json"))

@@ -28,7 +28,7 @@ from pydantic import SecretStr
 from imagegen_pipeline import DuomiImageGenerator
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
 from imagegen_pipeline.domain.errors import ImagegenError, SetupError
-from imagegen_pipeline.domain.keys import json_key
+from imagegen_pipeline.domain.partition_keys import json_key
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.conftest import Project, make_project, until
@@ -299,25 +299,29 @@ def test_no_traceback_shows_a_key_even_with_its_locals(
     assert "urllib3" in caplog.text
 
 
-def plain_texts(thing: Any, seen: set[int], depth: int = 12) -> Iterator[str]:
+def plain_texts(source_item: Any, seen: set[int], depth: int = 12) -> Iterator[str]:
     """Every text that can be reached through attributes and containers, but for SecretStr."""
-    if id(thing) in seen or depth == 0 or isinstance(thing, SecretStr | type):
+    if id(source_item) in seen or depth == 0 or isinstance(source_item, SecretStr | type):
         return
-    seen.add(id(thing))
-    if isinstance(thing, str | bytes):
-        yield thing if isinstance(thing, str) else thing.decode("latin-1")
-    elif isinstance(thing, dict):
-        for name, value in thing.items():
+    seen.add(id(source_item))
+    if isinstance(source_item, str | bytes):
+        yield source_item if isinstance(source_item, str) else source_item.decode("latin-1")
+    elif isinstance(source_item, dict):
+        for name, value in source_item.items():
             yield from plain_texts(name, seen, depth - 1)
             yield from plain_texts(value, seen, depth - 1)
-    elif isinstance(thing, list | tuple | set | frozenset):
-        for value in thing:
+    elif isinstance(source_item, list | tuple | set | frozenset):
+        for value in source_item:
             yield from plain_texts(value, seen, depth - 1)
     else:
-        attributes = getattr(thing, "__dict__", {})
-        slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+        attributes = getattr(source_item, "__dict__", {})
+        slots = [
+            name for kind in type(source_item).__mro__ for name in getattr(kind, "__slots__", ())
+        ]
         yield from plain_texts(dict(attributes), seen, depth - 1)
-        yield from plain_texts([getattr(thing, name, None) for name in slots], seen, depth - 1)
+        yield from plain_texts(
+            [getattr(source_item, name, None) for name in slots], seen, depth - 1
+        )
 
 
 def test_no_object_shows_or_holds_its_key_in_plain(at_echoes: Pipeline) -> None:
@@ -325,14 +329,17 @@ def test_no_object_shows_or_holds_its_key_in_plain(at_echoes: Pipeline) -> None:
     at_echoes.service("duomi").submit(sdxl(prompt="a works here"))
     at_echoes.service("runpod").poll("job-works", at_echoes.service("runpod").endpoint)
     with closing(DuomiImageGenerator(api_key=DUOMI_KEY)) as generator:
-        things = [
-            *(at_echoes, at_echoes.settings, load_settings(), at_echoes.workshop, generator),
+        source_items = [
+            *(at_echoes, at_echoes.settings, load_settings(), at_echoes.engine_context, generator),
             *(at_echoes.service("duomi"), at_echoes.service("runpod")),
         ]
-        for thing in things:
-            shown = f"{thing} {thing!r} {vars(thing) if hasattr(thing, '__dict__') else ''}"
-            assert CANARY not in shown, type(thing)
-            assert [text for text in plain_texts(thing, set()) if CANARY in text] == [], type(thing)
+        for source_item in source_items:
+            fields = vars(source_item) if hasattr(source_item, "__dict__") else ""
+            shown = f"{source_item} {source_item!r} {fields}"
+            assert CANARY not in shown, type(source_item)
+            assert [text for text in plain_texts(source_item, set()) if CANARY in text] == [], type(
+                source_item
+            )
     dumped = f"{at_echoes.settings.model_dump()} {at_echoes.settings.model_dump_json()}"
     assert CANARY not in dumped
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from imagegen_pipeline import simulator_process
 from imagegen_pipeline.domain.errors import SetupError
-from imagegen_pipeline.simulator_process import ensure_simulator
+from imagegen_pipeline.providers import simulator_process
+from imagegen_pipeline.providers.simulator_process import ensure_simulator
 from imagegen_pipeline_tests.cli.conftest import GENERATE
 from imagegen_pipeline_tests.conftest import Project, make_project, until
 
@@ -78,7 +78,7 @@ def test_two_processes_at_once_start_one(folder: Path) -> None:
     """Both get the same address, whoever comes first."""
     code = (
         "import sys; from pathlib import Path; "
-        "from imagegen_pipeline.simulator_process import ensure_simulator; "
+        "from imagegen_pipeline.providers.simulator_process import ensure_simulator; "
         "print(ensure_simulator(Path(sys.argv[1])))"
     )
     both = [

@@ -19,11 +19,11 @@ from imagegen_pipeline.domain.errors import (
     NotAPictureError,
     StoreError,
 )
-from imagegen_pipeline.domain.keys import safe_file_stem
+from imagegen_pipeline.domain.partition_keys import safe_file_stem
 from imagegen_pipeline.simulator.damaged_pictures import render
 from imagegen_pipeline.simulator.faults import Fault
 from imagegen_pipeline.simulator.pictures import Recipe
-from imagegen_pipeline.store import LocalStore, StoredPicture
+from imagegen_pipeline.storage.pictures import LocalStore, StoredPicture
 
 ABOUT = {"key": "db-1", "request": {"prompt": "Ein Füchslein"}}
 BASE = "actors/mia/base_image/mia_base.png"

@@ -15,7 +15,7 @@ from imagegen_pipeline.cli.backup import backup
 from imagegen_pipeline.cli.base_image import base_image
 from imagegen_pipeline.cli.clean_up import clean_up
 from imagegen_pipeline.cli.collect import collect
-from imagegen_pipeline.cli.environment import env
+from imagegen_pipeline.cli.env import env
 from imagegen_pipeline.cli.generate import generate
 from imagegen_pipeline.cli.models import models
 from imagegen_pipeline.cli.resolve import resolve

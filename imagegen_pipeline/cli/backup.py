@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.upkeep.backup import Report
+    from imagegen_pipeline.maintenance.backup import BackupReport
 
 _SHOWN = 10
 
@@ -38,10 +38,10 @@ def backup(folder: Path | None, keep: int, *, no_sources: bool) -> None:
     """
     from contextlib import closing
 
-    from imagegen_pipeline.cli.steps import Steps
+    from imagegen_pipeline.cli.file_progress import FileProgress
     from imagegen_pipeline.domain.errors import SetupError
+    from imagegen_pipeline.maintenance.backup import back_up
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.upkeep.backup import back_up
 
     with closing(Pipeline()) as pipeline:
         place = folder or pipeline.settings.backup_dir
@@ -50,7 +50,7 @@ def backup(folder: Path | None, keep: int, *, no_sources: bool) -> None:
                 "No folder is named for the backup.",
                 remedy="Name one, on another disk best, or set IMAGEGEN_BACKUP_DIR.",
             )
-        with Steps("file") as steps:
+        with FileProgress("file") as steps:
             report = back_up(
                 pipeline, place.absolute(), keep=keep, sources=not no_sources, tell=steps.at
             )
@@ -59,9 +59,9 @@ def backup(folder: Path | None, keep: int, *, no_sources: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _say(report: Report) -> None:
+def _say(report: BackupReport) -> None:
+    from imagegen_pipeline.cli.file_progress import megabytes
     from imagegen_pipeline.cli.progress import count, plain
-    from imagegen_pipeline.cli.steps import megabytes
 
     click.echo(plain(f"{report.folder} is whole, with {count(report.pictures, 'picture')}:"))
     click.echo(

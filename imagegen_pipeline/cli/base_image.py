@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.base_images import BaseImageAnswer, BaseImageWish
-    from imagegen_pipeline.cli.stoppable import StoppablePipeline
+    from imagegen_pipeline.app.base_image import BaseImageAnswer, BaseImageParams
+    from imagegen_pipeline.cli.interruptible_pipeline import InterruptiblePipeline
 
 _NEGATIVE = re.compile(r"-\d+")
 
@@ -49,13 +49,13 @@ def base_image(
     imagegen base-image 0100_european_25_male \\
         "european 25 year old male with short brown hair" 1024 1536 25 -1
     """
-    from imagegen_pipeline.base_images import BaseImageWish
-    from imagegen_pipeline.cli.stoppable import StoppablePipeline
+    from imagegen_pipeline.app.base_image import BaseImageParams
+    from imagegen_pipeline.cli.interruptible_pipeline import InterruptiblePipeline
 
-    wish = BaseImageWish(actor, description, width, height, steps, seed)
-    pipeline = StoppablePipeline()
+    params = BaseImageParams(actor, description, width, height, steps, seed)
+    pipeline = InterruptiblePipeline()
     try:
-        answer = _answer(pipeline, wish)
+        answer = _answer(pipeline, params)
     finally:
         pipeline.close()
     text = json.dumps(answer.body, ensure_ascii=False, indent=2) + "\n"
@@ -65,24 +65,24 @@ def base_image(
         raise click.exceptions.Exit(2 if answer.status_code == 400 else 1)
 
 
-def _answer(pipeline: StoppablePipeline, wish: BaseImageWish) -> BaseImageAnswer:
-    from imagegen_pipeline.base_images import failed, generate_base_image
-    from imagegen_pipeline.cli.interrupts import interruptible
+def _answer(pipeline: InterruptiblePipeline, params: BaseImageParams) -> BaseImageAnswer:
+    from imagegen_pipeline.app.base_image import failed, generate_base_image
+    from imagegen_pipeline.cli.signal_messages import interruptible
+    from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
     from imagegen_pipeline.domain.errors import RequestRefusedError
-    from imagegen_pipeline.generation_log import open_log
-    from imagegen_pipeline.telling import DagsterTeller
+    from imagegen_pipeline.legacy.logs import open_log
 
     open_log(pipeline.settings.log_dir)
     with interruptible(pipeline.stop):
         try:
-            answer = generate_base_image(pipeline, wish)
+            answer = generate_base_image(pipeline, params)
         except RequestRefusedError as error:
-            return failed(400, wish, error.sentence)
+            return failed(400, params, error.sentence)
     outcome = answer.outcome
     if outcome is None:
         return answer
     if pipeline.stopped and not outcome.ok:
-        return failed(502, wish, outcome.reason, outcome)
-    with DagsterTeller(pipeline, partial(click.echo, err=True)) as dagster:
+        return failed(502, params, outcome.reason, outcome)
+    with DagsterReporter(pipeline, partial(click.echo, err=True)) as dagster:
         dagster.tell(outcome)
     return answer

@@ -9,9 +9,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagegen_pipeline.defs.old_runs import OldRuns
+    from imagegen_pipeline.dagster_ext.old_runs import OldRuns
+    from imagegen_pipeline.maintenance.plan import CleanUpPlan
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.upkeep.plan import Plan
 
 _SHOWN = 5
 """Files that are named of each part, unless all are asked for."""
@@ -89,13 +89,13 @@ def clean_up(
     """
     from contextlib import closing
 
+    from imagegen_pipeline.maintenance.clean_up import plan_clean_up
+    from imagegen_pipeline.maintenance.plan import RetentionPolicy
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.upkeep.clean_up import plan_clean_up
-    from imagegen_pipeline.upkeep.plan import Rules
 
     pipeline = Pipeline()
     with closing(pipeline), _OldRuns(dagster) as runs:
-        plan = plan_clean_up(pipeline, Rules(strays=strays, **ages))
+        plan = plan_clean_up(pipeline, RetentionPolicy(strays=strays, **ages))
         _show(plan, show_all=show_all)
         runs.show()
         if dry_run or not (plan.goings or runs):
@@ -108,9 +108,9 @@ def clean_up(
         raise click.exceptions.Exit(1)
 
 
-def _show(plan: Plan, *, show_all: bool) -> None:
+def _show(plan: CleanUpPlan, *, show_all: bool) -> None:
+    from imagegen_pipeline.cli.file_progress import megabytes
     from imagegen_pipeline.cli.progress import count, plain
-    from imagegen_pipeline.cli.steps import megabytes
 
     for (part, deed), found in plan.sums().items():
         click.echo(f"{part}: {deed} {count(found.files, 'file')}, {megabytes(found.bytes)}")
@@ -129,14 +129,14 @@ def _show(plan: Plan, *, show_all: bool) -> None:
         click.echo("Nothing of the pipeline's is to be cleaned up.")
 
 
-def _carry_out(pipeline: Pipeline, plan: Plan) -> bool:
+def _carry_out(pipeline: Pipeline, plan: CleanUpPlan) -> bool:
     """Do it; returns whether nothing resisted."""
+    from imagegen_pipeline.cli.file_progress import FileProgress, megabytes
     from imagegen_pipeline.cli.progress import count, plain
-    from imagegen_pipeline.cli.steps import Steps, megabytes
-    from imagegen_pipeline.upkeep.clean_up import carry_out
+    from imagegen_pipeline.maintenance.clean_up import carry_out
 
     done = kept = failed = freed = 0
-    with Steps("file", len(plan.goings)) as steps:
+    with FileProgress("file", len(plan.goings)) as steps:
         for one in carry_out(pipeline, plan):
             steps.next()
             if one.error:
@@ -163,7 +163,7 @@ class _OldRuns:
 
     def __enter__(self) -> _OldRuns:
         if self._days is not None:
-            from imagegen_pipeline.cli.dagster_records import open_records
+            from imagegen_pipeline.cli.dagster_instance import open_records
 
             self._instance = open_records()
         return self
@@ -178,7 +178,7 @@ class _OldRuns:
     def show(self) -> None:
         """Find what is old, and say what would go."""
         if self._days is not None:
-            from imagegen_pipeline.defs.old_runs import plan_old_runs
+            from imagegen_pipeline.dagster_ext.old_runs import plan_old_runs
 
             self._found = plan_old_runs(self._instance, self._days)
             click.echo(self._found.sentence)
@@ -186,10 +186,10 @@ class _OldRuns:
     def delete(self) -> None:
         """Delete it."""
         if self._found:
+            from imagegen_pipeline.cli.file_progress import FileProgress
             from imagegen_pipeline.cli.progress import count
-            from imagegen_pipeline.cli.steps import Steps
-            from imagegen_pipeline.defs.old_runs import delete_old_runs
+            from imagegen_pipeline.dagster_ext.old_runs import delete_old_runs
 
-            with Steps("run", len(self._found.runs)) as steps:
+            with FileProgress("run", len(self._found.runs)) as steps:
                 deleted = delete_old_runs(self._instance, self._found, each=steps.next)
             click.echo(f"Deleted {count(deleted, 'run')} from Dagster's records.")

@@ -16,11 +16,11 @@ def collect() -> None:
     run does this for its own items first, and Dagster's `collect_sensor` does it each minute.
     Exit code 1 means that something is left or came to nothing.
     """
-    from imagegen_pipeline.cli.interrupts import interruptible
     from imagegen_pipeline.cli.progress import count_line, describe
-    from imagegen_pipeline.generation_log import open_log
+    from imagegen_pipeline.cli.signal_messages import interruptible
+    from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
+    from imagegen_pipeline.legacy.logs import open_log
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.telling import DagsterTeller
 
     pipeline = Pipeline()
     counts: Counter[str] = Counter()
@@ -29,7 +29,7 @@ def collect() -> None:
         batch = pipeline.collect()
         with (
             batch,
-            DagsterTeller(pipeline, partial(click.echo, err=True)) as dagster,
+            DagsterReporter(pipeline, partial(click.echo, err=True)) as dagster,
             interruptible(partial(batch.stop, leave_jobs=True)),
         ):
             for outcome in batch:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagegen_pipeline.cli import values
+from imagegen_pipeline.cli import param_types
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.domain.generation import Outcome
     from imagegen_pipeline.domain.parameters import PromptParameters
     from imagegen_pipeline.domain.prompts import Prompt
-    from imagegen_pipeline.pipeline import Found, Pipeline
+    from imagegen_pipeline.domain.requests import Outcome
+    from imagegen_pipeline.pipeline import Pipeline
+    from imagegen_pipeline.sources.scan_results import ScanResult
 
 
 @click.command(short_help="Generate pictures from prompts, many at once.")
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 @click.option(
     "--delay",
     metavar="S",
-    type=click.FloatRange(0, values.LONGEST_DELAY),
-    callback=values.finite,
+    type=click.FloatRange(0, param_types.LONGEST_DELAY),
+    callback=param_types.finite,
     default=0.0,
     show_default=True,
     help="At least S seconds between two submits; reused pictures do not wait.",
@@ -49,19 +50,19 @@ if TYPE_CHECKING:
 @click.option(
     "--api-key",
     metavar="KEY",
-    callback=values.key,
+    callback=param_types.key,
     help="Duomi's key for this call. Better set DUOMI_API_KEY: other users can see arguments.",
 )
 @click.option(
     "--model",
     metavar="M",
-    callback=values.word,
+    callback=param_types.word,
     help="Duomi's model; `imagegen models` finds which answer.",
 )
 @click.option(
     "--image-size",
     metavar="WxH",
-    callback=values.size,
+    callback=param_types.size,
     help="Pixels, such as the default 1080x1920.",
 )
 @click.option(
@@ -71,19 +72,19 @@ if TYPE_CHECKING:
     "--guidance",
     metavar="G",
     type=click.FloatRange(0, 20),
-    callback=values.finite,
+    callback=param_types.finite,
     help="Guidance scale; the default is 7.5.",
 )
 @click.option(
     "--seed",
     metavar="N",
-    type=click.IntRange(-1, values.LARGEST_SEED),
+    type=click.IntRange(-1, param_types.LARGEST_SEED),
     help="The default is 51515151; -1 draws one for each picture.",
 )
 @click.option(
     "--negative-prompt",
     metavar="T",
-    callback=values.text_or_blank,
+    callback=param_types.text_or_blank,
     help="What the pictures should not show.",
 )
 @click.option(
@@ -145,10 +146,10 @@ def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
 
 def _find(
     pipeline: Pipeline, source: str, text: str | None, input_dir: Path | None, *, record: bool
-) -> Found:
-    from imagegen_pipeline.cli.looking import say_problems
+) -> ScanResult:
+    from imagegen_pipeline.cli.source_messages import say_problems
     from imagegen_pipeline.domain.errors import SetupError, SourceError
-    from imagegen_pipeline.pipeline import Found
+    from imagegen_pipeline.sources.scan_results import ScanResult
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
     if source == "prompt":
@@ -158,7 +159,7 @@ def _find(
             raise SetupError(str(error), remedy=error.remedy) from None
         if record:
             pipeline.register(prompt)
-        return Found(prompts=(prompt,))
+        return ScanResult(prompts=(prompt,))
     found = pipeline.scan_prompts(
         database=source == "sqlite",
         json_files=source == "json",
@@ -171,7 +172,7 @@ def _find(
     return found
 
 
-def _say_nothing_found(found: Found, source: str) -> int:
+def _say_nothing_found(found: ScanResult, source: str) -> int:
     if not found.problems:
         click.echo(f"imagegen: there are no prompts to read (--source {source}).", err=True)
     return 2 if found.unreadable else (1 if found.problems else 0)
@@ -185,10 +186,10 @@ def _parameters(options: dict[str, Any]) -> PromptParameters:
     return replace(PromptParameters(), **given)
 
 
-def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any]) -> None:
+def _run(pipeline: Pipeline, found: ScanResult, source: str, options: dict[str, Any]) -> None:
     from imagegen_pipeline.cli.progress import run_batch
-    from imagegen_pipeline.generation_log import open_log
-    from imagegen_pipeline.telling import DagsterTeller
+    from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
+    from imagegen_pipeline.legacy.logs import open_log
 
     prompts = found.prompts[: options["limit"]]
     problems = found.problems if options["limit"] is None else ()
@@ -207,7 +208,7 @@ def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any])
     open_log(pipeline.settings.log_dir)
     outcomes: dict[str, Outcome] = {}
     batch = pipeline.generate_images(prompts, parameters, order)
-    with DagsterTeller(pipeline, partial(click.echo, err=True)) as dagster:
+    with DagsterReporter(pipeline, partial(click.echo, err=True)) as dagster:
 
         def each(outcome: Outcome) -> None:
             outcomes[outcome.item_key] = outcome
@@ -218,7 +219,7 @@ def _run(pipeline: Pipeline, found: Found, source: str, options: dict[str, Any])
 
 
 def _problem(problem: Any, source: str) -> dict[str, Any]:  # noqa: ANN401 - a SourceProblem
-    from imagegen_pipeline.generation_log import problem_result
+    from imagegen_pipeline.legacy.logs import problem_result
 
     return problem_result(problem, "database" if source == "sqlite" else source)
 
@@ -231,7 +232,7 @@ def _finish(
     interrupted: bool,
 ) -> None:
     from imagegen_pipeline.cli.progress import count_line
-    from imagegen_pipeline.generation_log import user_result, write_results_log
+    from imagegen_pipeline.legacy.logs import user_result, write_results_log
 
     results = [user_result(p, outcomes[p.key]) for p in prompts if p.key in outcomes]
     results += unreadable
@@ -267,7 +268,7 @@ def _dry_run(
     *,
     regenerate: bool,
 ) -> None:
-    forecast = pipeline.foresee_images(prompts, parameters, regenerate=regenerate)
+    forecast = pipeline.dry_run_images(prompts, parameters, regenerate=regenerate)
     for key, fate in forecast.fates.items():
         click.echo(f"{fate} {key}")
     counts = Counter(forecast.fates.values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.domain.generation import Outcome
+    from imagegen_pipeline.domain.requests import Outcome
     from imagegen_pipeline.pipeline import Pipeline
 
 TEST_PROMPT = "a red apple on a white table"
@@ -23,12 +23,12 @@ def models(*, yes: bool, try_all: bool) -> None:
     It says what that costs and asks before it buys anything. The first model that answers
     ends it, unless --all. Exit code 1 means that none answered.
     """
-    from imagegen_pipeline.cli.interrupts import interruptible
-    from imagegen_pipeline.cli.stoppable import StoppablePipeline
-    from imagegen_pipeline.generation_log import open_log
-    from imagegen_pipeline.services.duomi import KNOWN_MODELS
+    from imagegen_pipeline.cli.interruptible_pipeline import InterruptiblePipeline
+    from imagegen_pipeline.cli.signal_messages import interruptible
+    from imagegen_pipeline.legacy.logs import open_log
+    from imagegen_pipeline.providers.duomi.client import KNOWN_MODELS
 
-    pipeline = StoppablePipeline()
+    pipeline = InterruptiblePipeline()
     answered = 0
     try:
         pipeline.service("duomi")
@@ -64,7 +64,7 @@ def _state_cost(pipeline: Pipeline, known: tuple[str, ...], *, try_all: bool) ->
 
     prompt = typed_prompt(TEST_PROMPT)
     prices = [
-        pipeline.workshop.prices.cost(
+        pipeline.engine_context.prices.cost(
             PromptParameters(model=model, image_size=TEST_SIZE).request(prompt), None
         )
         for model in known

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagegen_pipeline.cli.interrupts import interruptible
+from imagegen_pipeline.cli.signal_messages import interruptible
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.domain.generation import Outcome
+    from imagegen_pipeline.domain.requests import Outcome
     from imagegen_pipeline.engine import Batch
 
 
@@ -41,7 +41,7 @@ def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool
 @contextmanager
 def _why_it_waits(show: _Progress) -> Iterator[None]:
     """Say on the terminal, too, which limit a batch waits for."""
-    gate = logging.getLogger("imagegen_pipeline.engine.gate")
+    gate = logging.getLogger("imagegen_pipeline.engine.submit_limiter")
     handler = _Notices(show)
     gate.addHandler(handler)
     try:
@@ -143,6 +143,6 @@ def count_line(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "nothing"
 
 
-def count(number: int, thing: str) -> str:
+def count(number: int, source_item: str) -> str:
     """``1 picture``, ``2 pictures``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {source_item}" if number == 1 else f"{number} {source_item}s"

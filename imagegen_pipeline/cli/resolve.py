@@ -63,8 +63,8 @@ def resolve(key: str | None, decision: str | None) -> None:
 
 
 def _list(pipeline: Pipeline, held: list[HeldItem], key: str | None) -> None:
+    from imagegen_pipeline.app.retry_eligibility import failed_items
     from imagegen_pipeline.cli.progress import plain
-    from imagegen_pipeline.due import failed_items
 
     final = [one for one in failed_items(pipeline).final if key in (None, one)]
     for item in held:

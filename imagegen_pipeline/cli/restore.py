@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.upkeep.restore import Restored
+    from imagegen_pipeline.maintenance.restore import RestoreReport
 
 _SHOWN = 20
 
@@ -37,7 +37,7 @@ def restore(
     only_list: bool,
     dry_run: bool,
     elsewhere: bool,
-    tell_dagster: bool,
+    report_to_dagster: bool,
 ) -> None:
     """Put a backup from FOLDER into an empty data folder; FOLDER is IMAGEGEN_BACKUP_DIR if none
     is named. Afterwards the same runs find the same pictures, and nothing is bought anew.
@@ -52,11 +52,11 @@ def restore(
     imagegen restore /mnt/disk/pictures --dry-run
     imagegen restore /mnt/disk/pictures --backup 20260131_020000
     """
-    from imagegen_pipeline.cli.steps import Steps
+    from imagegen_pipeline.cli.file_progress import FileProgress
     from imagegen_pipeline.domain.errors import SetupError
+    from imagegen_pipeline.maintenance.backup_manifest import chosen_backup
+    from imagegen_pipeline.maintenance.restore import restore as put_back
     from imagegen_pipeline.settings import load_settings
-    from imagegen_pipeline.upkeep.restore import restore as put_back
-    from imagegen_pipeline.upkeep.snapshots import chosen_backup
 
     settings = load_settings()
     place = folder or settings.backup_dir
@@ -68,13 +68,13 @@ def restore(
     if only_list:
         _list(place)
         return
-    with Steps("file") as steps:
+    with FileProgress("file") as steps:
         report = put_back(
             settings,
             chosen_backup(place.absolute(), name),
             dry_run=dry_run,
             elsewhere=elsewhere,
-            tell_dagster=tell_dagster,
+            report_to_dagster=report_to_dagster,
             tell=steps.at,
         )
     _say(report, dry_run=dry_run)
@@ -83,10 +83,14 @@ def restore(
 
 
 def _list(folder: Path) -> None:
+    from imagegen_pipeline.cli.file_progress import megabytes
     from imagegen_pipeline.cli.progress import count, plain
-    from imagegen_pipeline.cli.steps import megabytes
     from imagegen_pipeline.domain.errors import SetupError
-    from imagegen_pipeline.upkeep.snapshots import backups_in, read_manifest, unfinished_in
+    from imagegen_pipeline.maintenance.backup_manifest import (
+        backups_in,
+        read_manifest,
+        unfinished_in,
+    )
 
     found = backups_in(folder)
     for backup in found:
@@ -104,7 +108,7 @@ def _list(folder: Path) -> None:
         click.echo(plain(f"There is no whole backup in {folder}."))
 
 
-def _say(report: Restored, *, dry_run: bool) -> None:
+def _say(report: RestoreReport, *, dry_run: bool) -> None:
     from imagegen_pipeline.cli.progress import count, plain
 
     for path in report.damaged[:_SHOWN]:

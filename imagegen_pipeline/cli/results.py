@@ -96,7 +96,7 @@ def _rendered(rows: Iterable[dict[str, Any]], form: str, by: By | None) -> Itera
 
 def _write_whole(path: Path, parts: Iterator[bytes]) -> None:
     from imagegen_pipeline.domain.errors import SetupError
-    from imagegen_pipeline.whole_files import spare_file
+    from imagegen_pipeline.storage.atomic_files import temporary_file
 
     try:
         if path.exists() and not path.is_file():
@@ -104,7 +104,7 @@ def _write_whole(path: Path, parts: Iterator[bytes]) -> None:
                 file.writelines(parts)
         else:
             place = path.resolve()
-            spare_file(place, parts).replace(place)
+            temporary_file(place, parts).replace(place)
     except OSError as error:
         raise SetupError(
             f"{path} cannot be written: {error.strerror}.",

@@ -60,10 +60,10 @@ def serve(host: str, port: int, allowed_hosts: tuple[str, ...], max_waiting: int
     Ctrl-C and SIGTERM: nothing more is sent, answers under way are waited for, and a job at a
     service is left there, where the next start collects it.
     """
-    from imagegen_pipeline.cli.interrupts import interruptible
+    from imagegen_pipeline.cli.signal_messages import interruptible
     from imagegen_pipeline.pipeline import Pipeline
     from imagegen_pipeline.web.options import ServeOptions
-    from imagegen_pipeline.web.serving import GalleryServer
+    from imagegen_pipeline.web.server import GalleryServer
 
     pipeline = Pipeline()
     try:

@@ -20,7 +20,7 @@ def sync() -> None:
     means that something in the sources cannot be read; the rest is registered. A source at
     its default place that never was there is named and fails nothing.
     """
-    from imagegen_pipeline.cli.dagster_records import open_records
+    from imagegen_pipeline.cli.dagster_instance import open_records
     from imagegen_pipeline.pipeline import Pipeline
 
     pipeline = Pipeline()
@@ -41,8 +41,8 @@ def _scan(pipeline: Pipeline) -> bool:
     """Read every source, whatever its stamps, saying what is there; returns whether all could be
     read.
     """
-    from imagegen_pipeline.cli.looking import say_problems
-    from imagegen_pipeline.unused_sources import is_unused
+    from imagegen_pipeline.app.source_problems import is_unused
+    from imagegen_pipeline.cli.source_messages import say_problems
 
     all_read = True
     for kind, look in pipeline.sources.look(afresh=True).items():
@@ -55,10 +55,10 @@ def _scan(pipeline: Pipeline) -> bool:
 
 
 def _tell(instance: Any, pipeline: Pipeline) -> None:  # noqa: ANN401 - a DagsterInstance
-    from imagegen_pipeline.defs.reporting import RunlessReporter
-    from imagegen_pipeline.defs.source_news import tell_all
+    from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
+    from imagegen_pipeline.dagster_ext.source_sync import sync_all
 
-    told = tell_all(instance, pipeline)
+    told = sync_all(instance, pipeline)
     reported = RunlessReporter(instance, pipeline).report_missed()
     click.echo(f"Dagster: {told.registered} partitions added, {reported} pictures reported")
     old = pipeline.out_of_date()

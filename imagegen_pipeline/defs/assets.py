@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from imagegen_pipeline.defs.automation import due
-from imagegen_pipeline.defs.check_specs import APPROVED_CHECKS, BASE_IMAGE_CHECKS, IMAGE_CHECKS
+from imagegen_pipeline.dagster_ext.data_versions import CODE_VERSION, source_event
+from imagegen_pipeline.dagster_ext.table_schema import column_schema
+from imagegen_pipeline.defs.checks import APPROVED_CHECKS, BASE_IMAGE_CHECKS, IMAGE_CHECKS
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
-from imagegen_pipeline.defs.table_schema import column_schema
-from imagegen_pipeline.defs.versions import CODE_VERSION, source_event
+from imagegen_pipeline.defs.sensors.automation import source_changed_condition
 from imagegen_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.actors import Actor
     from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-    from imagegen_pipeline.scanning import Look
+    from imagegen_pipeline.sources.scan_results import ScanSummary
 
 StepResults = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]]
 ONE_RUN = dg.BackfillPolicy.single_run()
@@ -29,7 +29,7 @@ SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "resul
 OWNERS = ["team:pictures"]
 SETTINGS = load_settings()
 """Read once for the whole code location, when it is loaded."""
-DUE = due(backlog=SETTINGS.sensor_backlog == "launch")
+DUE = source_changed_condition(backlog=SETTINGS.sensor_backlog == "launch")
 FREE, PAID = {"cost": "free"}, {"cost": "paid"}
 """Tags by which the UI finds what spends money: ``tag:cost=paid``."""
 TABLE = {"dagster/column_schema": column_schema()}
@@ -43,15 +43,15 @@ def source_scan(
     """Looks at the database, the JSON files and the actors' folders now, and registers what is
     there as partitions. Start here on an empty instance. Buys nothing.
     """
-    from imagegen_pipeline.defs.reporting import RunlessReporter
-    from imagegen_pipeline.defs.results_metadata import listed_keys
-    from imagegen_pipeline.defs.running import typed_failure
-    from imagegen_pipeline.defs.source_news import tell_all
+    from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
+    from imagegen_pipeline.dagster_ext.results_metadata import listed_keys
+    from imagegen_pipeline.dagster_ext.source_sync import sync_all
+    from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
 
     with typed_failure():
         work = pipeline.get()
         looks = work.sources.look(afresh=True)
-    told = tell_all(context.instance, work)
+    told = sync_all(context.instance, work)
     reported = RunlessReporter(context.instance, work).report_missed()
     look = looks["prompt"] + looks["actor"]
     for problem in look.problems:
@@ -86,15 +86,15 @@ def prompts(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """A prompt as its source has it now: a row of the database, a JSON file, or a typed one."""
-    from imagegen_pipeline.defs.making import covered_keys
-    from imagegen_pipeline.defs.running import done, typed_failure
+    from imagegen_pipeline.dagster_ext.step_reporter import output_without_event, typed_failure
+    from imagegen_pipeline.defs.materialize import covered_keys
 
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
         _warn(context, work.sources.look_for(keys))
         _log_things(context, work.prompts(keys))
-        yield done()
+        yield output_without_event()
 
 
 @dg.asset(
@@ -109,18 +109,18 @@ def actors(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """An actor as its ``actor.json`` describes it now."""
-    from imagegen_pipeline.defs.making import covered_keys
-    from imagegen_pipeline.defs.running import done, typed_failure
+    from imagegen_pipeline.dagster_ext.step_reporter import output_without_event, typed_failure
+    from imagegen_pipeline.defs.materialize import covered_keys
 
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
         _warn(context, work.sources.look_for(keys))
         _log_things(context, work.actors(keys))
-        yield done()
+        yield output_without_event()
 
 
-def _warn(context: dg.AssetExecutionContext, look: "Look") -> None:
+def _warn(context: dg.AssetExecutionContext, look: "ScanSummary") -> None:
     for problem in look.problems:
         context.log.warning(problem.line)
 
@@ -130,9 +130,11 @@ def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt |
 
     A key that no source has gets none: what is downstream says so.
     """
-    from imagegen_pipeline.defs.event_log import log_together
+    from imagegen_pipeline.dagster_ext.event_log import log_together
 
-    log_together(context.op_execution_context, [source_event(thing) for thing in known.values()])
+    log_together(
+        context.op_execution_context, [source_event(source_item) for source_item in known.values()]
+    )
 
 
 @dg.asset(
@@ -157,11 +159,11 @@ def generated_images(
     """A picture of each prompt, made by Duomi. What is made already is reused at no cost; a
     prompt that fails is red with its reason, and the others stand.
     """
-    from imagegen_pipeline.defs.making import make_images
-    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
+    from imagegen_pipeline.defs.materialize import materialize_images
 
     with typed_failure():
-        yield from make_images(context, config, pipeline.get(), duomi).finish()
+        yield from materialize_images(context, config, pipeline.get(), duomi).finish()
 
 
 @dg.asset(
@@ -184,11 +186,11 @@ def actor_base_images(
     runpod: RunPodResource,
 ) -> StepResults:
     """A full-body base portrait of each actor, made by FLUX in ComfyUI on RunPod."""
-    from imagegen_pipeline.defs.making import make_base_images
-    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
+    from imagegen_pipeline.defs.materialize import materialize_base_images
 
     with typed_failure():
-        yield from make_base_images(context, config, pipeline.get(), runpod).finish()
+        yield from materialize_base_images(context, config, pipeline.get(), runpod).finish()
 
 
 @dg.asset(
@@ -202,8 +204,8 @@ def actor_base_images(
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
     """The table of what happened: one row an attempt, and what in the sources is unreadable."""
-    from imagegen_pipeline.defs.results_metadata import refresh_results
-    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
+    from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
 
     with typed_failure():
         return dg.MaterializeResult(metadata=refresh_results(pipeline.get()))
@@ -224,9 +226,9 @@ def approved_pictures(pipeline: PipelineResource) -> Iterator[dg.MaterializeResu
     and whatever else comes after goes on with: depend on it, and select it with what follows
     as ``approved_pictures+``. The columns are those of ``generation_results``.
     """
-    from imagegen_pipeline.defs.checks import approved_check
-    from imagegen_pipeline.defs.results_metadata import approved_metadata
-    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.dagster_ext.check_evaluations import approved_check
+    from imagegen_pipeline.dagster_ext.results_metadata import approved_metadata
+    from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
     from imagegen_pipeline.results import approved_rows, write_results
 
     with typed_failure():

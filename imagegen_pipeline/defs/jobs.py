@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from imagegen_pipeline.dagster_ext.names import PROMPT_PARTITIONS
+from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 from imagegen_pipeline.defs.configs import ImagesConfig
-from imagegen_pipeline.defs.partitions import PROMPTS, add_missing
 from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.due import Due
+    from imagegen_pipeline.app.retry_eligibility import RetryEligibility
     from imagegen_pipeline.pipeline import Pipeline
 
 PAID, FREE = {"cost": "paid"}, {"cost": "free"}
@@ -48,7 +49,7 @@ class PromptConfig(ImagesConfig):
 
 
 @dg.op(tags=PAID, pool="duomi", description="Tries what failed once more, as it was asked for.")
-def try_again(
+def retry_failed_op(
     context: dg.OpExecutionContext,
     config: RetryConfig,
     pipeline: PipelineResource,
@@ -56,17 +57,17 @@ def try_again(
     runpod: RunPodResource,
 ) -> None:
     """Try what failed once more: the pictures that come are events of their partitions."""
-    from imagegen_pipeline.defs.making import make_orders
-    from imagegen_pipeline.defs.running import intent_of, typed_failure
-    from imagegen_pipeline.due import failed_items, retrying
+    from imagegen_pipeline.app.retry_eligibility import failed_items, retry_requests
+    from imagegen_pipeline.dagster_ext.step_reporter import intent_of, typed_failure
+    from imagegen_pipeline.defs.materialize import materialize_requests
 
     with typed_failure():
         work = _looked(pipeline)
         due = failed_items(work, among=config.keys, at_once=config.at_once)
         chosen = due.now[: config.limit]
         _say(context, due, chosen)
-        orders = retrying(work, chosen, intent=intent_of(context))
-        make_orders(context, work, orders, {"duomi": duomi, "runpod": runpod})
+        orders = retry_requests(work, chosen, intent=intent_of(context))
+        materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
 
 
 @dg.op(
@@ -74,7 +75,7 @@ def try_again(
     pool="duomi",
     description="Makes the pictures anew whose prompt or actor has changed.",
 )
-def make_up_to_date(
+def refresh_stale_op(
     context: dg.OpExecutionContext,
     config: RefreshConfig,
     pipeline: PipelineResource,
@@ -82,24 +83,24 @@ def make_up_to_date(
     runpod: RunPodResource,
 ) -> None:
     """Make what is out of date, until all is made or the day's budget is reached."""
-    from imagegen_pipeline.defs.making import make_orders
-    from imagegen_pipeline.defs.running import intent_of, typed_failure
-    from imagegen_pipeline.due import refreshing, stale_items
+    from imagegen_pipeline.app.retry_eligibility import refresh_requests, stale_items
+    from imagegen_pipeline.dagster_ext.step_reporter import intent_of, typed_failure
+    from imagegen_pipeline.defs.materialize import materialize_requests
 
     with typed_failure():
         work = _looked(pipeline)
         due = stale_items(work, missing=config.missing)
         chosen = due.now[: config.limit]
         _say(context, due, chosen)
-        orders = refreshing(work, chosen, intent=intent_of(context))
-        make_orders(context, work, orders, {"duomi": duomi, "runpod": runpod})
+        orders = refresh_requests(work, chosen, intent=intent_of(context))
+        materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
 
 
 @dg.op(tags=FREE, description="Brings home what was sent and is done; sends nothing.")
-def bring_home(context: dg.OpExecutionContext, pipeline: PipelineResource) -> None:
+def collect_outstanding_op(context: dg.OpExecutionContext, pipeline: PipelineResource) -> None:
     """Bring home what was sent and is done, and report what Dagster has not heard of."""
-    from imagegen_pipeline.defs.reporting import RunlessReporter
-    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
+    from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
 
     with typed_failure():
         work = pipeline.get()
@@ -116,24 +117,24 @@ def bring_home(context: dg.OpExecutionContext, pipeline: PipelineResource) -> No
 
 
 @dg.op(tags=PAID, description="Registers a typed prompt as a partition and makes its picture.")
-def make_one(
+def generate_one_prompt_op(
     context: dg.OpExecutionContext,
     config: PromptConfig,
     pipeline: PipelineResource,
     duomi: DuomiResource,
 ) -> None:
     """Register a typed prompt as a partition and make its picture; the same text is reused."""
-    from imagegen_pipeline.defs.making import make_images
-    from imagegen_pipeline.defs.running import typed_failure
+    from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
+    from imagegen_pipeline.defs.materialize import materialize_images
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
     with typed_failure():
         work = pipeline.get()
         prompt = typed_prompt(config.prompt)
         work.register(prompt)
-        add_missing(context.instance, PROMPTS, [prompt.key])
+        add_missing(context.instance, PROMPT_PARTITIONS, [prompt.key])
         asked = config.model_copy(update={"keys": [prompt.key]})
-        log = make_images(context, asked, work, duomi)
+        log = materialize_images(context, asked, work, duomi)
         log.refresh_results()
         log.raise_failures()
         context.add_output_metadata(
@@ -152,7 +153,7 @@ def _looked(pipeline: PipelineResource) -> "Pipeline":
     return work
 
 
-def _say(context: dg.OpExecutionContext, due: "Due", chosen: Sequence[str]) -> None:
+def _say(context: dg.OpExecutionContext, due: "RetryEligibility", chosen: Sequence[str]) -> None:
     context.log.info(
         f"{len(chosen)} are due of {len(due.now)}; {len(due.paused)} wait for their next try."
     )
@@ -173,37 +174,39 @@ def _opens_with(op: str, **config: object) -> dict[str, object]:
 @dg.job(
     tags=PAID,
     description="Tries everything once more that failed, within its patience.",
-    config=_opens_with("try_again", at_once=False),
+    config=_opens_with("retry_failed_op", at_once=False),
 )
 def retry_failed() -> None:
     """Tries everything once more that failed."""
-    try_again()
+    retry_failed_op()
 
 
 @dg.job(
     tags=PAID,
     description="Makes anew whatever is out of date, within the day's budget.",
-    config=_opens_with("make_up_to_date", missing=False),
+    config=_opens_with("refresh_stale_op", missing=False),
 )
 def refresh_stale() -> None:
     """Makes anew whatever is out of date."""
-    make_up_to_date()
+    refresh_stale_op()
 
 
 @dg.job(tags=FREE, description="Brings home what was sent and is done. Costs nothing.")
 def collect_outstanding() -> None:
     """Brings home what was sent."""
-    bring_home()
+    collect_outstanding_op()
 
 
 @dg.job(
     tags=PAID,
     description="Makes the picture of a prompt that is typed in the launchpad.",
-    config=_opens_with("make_one", prompt=""),  # a blank one is refused, and buys nothing
+    config=_opens_with(
+        "generate_one_prompt_op", prompt=""
+    ),  # a blank one is refused, and buys nothing
 )
-def picture_of_a_prompt() -> None:
+def generate_one_prompt() -> None:
     """Makes the picture of a typed prompt."""
-    make_one()
+    generate_one_prompt_op()
 
 
 @dg.schedule(
@@ -216,7 +219,7 @@ def picture_of_a_prompt() -> None:
 )
 def hourly_retry(pipeline: PipelineResource) -> dg.RunRequest | dg.SkipReason:
     """Launches ``retry_failed`` when something is due."""
-    from imagegen_pipeline.due import failed_items
+    from imagegen_pipeline.app.retry_eligibility import failed_items
 
     due = failed_items(pipeline.get())
     if due.now:
@@ -236,5 +239,5 @@ nightly_refresh = dg.ScheduleDefinition(
     description="Makes anew what is out of date, within IMAGEGEN_BUDGET_DAY (days are UTC). Off "
     "until it is switched on: it buys pictures.",
 )
-JOBS = [retry_failed, refresh_stale, collect_outstanding, picture_of_a_prompt]
+JOBS = [retry_failed, refresh_stale, collect_outstanding, generate_one_prompt]
 SCHEDULES = [hourly_retry, nightly_refresh]

@@ -13,8 +13,8 @@ from imagegen_pipeline.settings import variable_is_set
 
 if TYPE_CHECKING:
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.services.duomi import DuomiClient
-    from imagegen_pipeline.services.runpod import RunPodClient
+    from imagegen_pipeline.providers.duomi.client import DuomiClient
+    from imagegen_pipeline.providers.runpod.client import RunPodClient
 
     _OfPipeline = dg.ConfigurableResource[Pipeline]
     _OfDuomi = dg.ConfigurableResource[DuomiClient]

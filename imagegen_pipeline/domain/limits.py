@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from imagegen_pipeline.domain.generation import ServiceName
+from imagegen_pipeline.domain.requests import ServiceName
 
 _SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
 _COUNT = re.compile(r"[1-9]\d{0,8}", re.ASCII)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import RequestRefusedError
-from imagegen_pipeline.domain.generation import GenerationRequest
-from imagegen_pipeline.domain.keys import safe_file_stem
+from imagegen_pipeline.domain.partition_keys import safe_file_stem
 from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.domain.requests import GenerationRequest
 
 DEFAULT_MODEL = "stabilityai/stable-diffusion-xl-base-1.0"
 DEFAULT_SIZE = "1080x1920"

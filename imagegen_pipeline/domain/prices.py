@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from imagegen_pipeline.domain.errors import RequestRefusedError
-from imagegen_pipeline.domain.generation import GenerationRequest, ServiceName
 from imagegen_pipeline.domain.parameters import parse_size
+from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
 
 OTHER = "*"
 """In place of a model or a size: each that is not named."""

@@ -5,6 +5,6 @@
 """
 
 from imagegen_pipeline.engine.batch import Batch, generate
-from imagegen_pipeline.engine.workshop import Deadlines, Order, Wanted, Workshop
+from imagegen_pipeline.engine.context import BatchOptions, Deadlines, EngineContext, ImageTask
 
-__all__ = ["Batch", "Deadlines", "Order", "Wanted", "Workshop", "generate"]
+__all__ = ["Batch", "BatchOptions", "Deadlines", "EngineContext", "ImageTask", "generate"]

@@ -26,12 +26,12 @@ from imagegen_pipeline.domain.errors import (
     StoppedError,
     StoreError,
 )
-from imagegen_pipeline.domain.generation import Attempt, Outcome, Status
-from imagegen_pipeline.engine.gate import Gate
-from imagegen_pipeline.engine.item import ItemMaker
-from imagegen_pipeline.engine.workshop import Order, Stops, Wanted, Workshop
+from imagegen_pipeline.domain.requests import Attempt, Outcome, Status
+from imagegen_pipeline.engine.context import BatchOptions, EngineContext, ImageTask, StopSignals
+from imagegen_pipeline.engine.submit_limiter import SubmitLimiter
+from imagegen_pipeline.engine.task_runner import TaskRunner
+from imagegen_pipeline.ledger.lease_owner import new_owner
 from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
-from imagegen_pipeline.ledger.owners import new_owner
 
 _log = logging.getLogger(__name__)
 _MOST_IN_VAIN = {
@@ -43,13 +43,13 @@ _MOST_SPARE = 64
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 
 
-def generate(workshop: Workshop, wanted: Iterable[Wanted], order: Order) -> Batch:
+def generate(context: EngineContext, wanted: Iterable[ImageTask], order: BatchOptions) -> Batch:
     """Get every wanted picture: reuse, collect or make it. Iterate over the batch to run it.
 
     The ledger must know the items. Every item gives exactly one ``Outcome``; nothing is
     raised for a single item's sake.
     """
-    return Batch(workshop, wanted, order)
+    return Batch(context, wanted, order)
 
 
 class Batch(Iterator[Outcome]):
@@ -62,17 +62,19 @@ class Batch(Iterator[Outcome]):
     of what is in flight.
     """
 
-    def __init__(self, workshop: Workshop, wanted: Iterable[Wanted], order: Order) -> None:
-        self._shop = workshop
+    def __init__(
+        self, context: EngineContext, wanted: Iterable[ImageTask], order: BatchOptions
+    ) -> None:
+        self._ctx = context
         self._order = order
-        self._feed = iter(_sent_ones_first(workshop, wanted))
-        self._stops = Stops()
+        self._feed = iter(_sent_ones_first(context, wanted))
+        self._stops = StopSignals()
         if order.collect_only:
             self._stops.submits.set()
             self._stops.waits.set()
         self._reason: ImagegenError | None = None
         self._owner = new_owner()
-        self._gate = Gate(workshop, order, self._stops)
+        self._limiter = SubmitLimiter(context, order, self._stops)
         self._watching = threading.Lock()
         self._in_vain: Counter[tuple[str, ...]] = Counter()
         self._workers = _workers(order.concurrency)
@@ -155,12 +157,12 @@ class Batch(Iterator[Outcome]):
         reused, self._reused = self._reused, 0
         if reused:
             try:
-                self._shop.ledger.reviews.count_reuse(reused)
+                self._ctx.ledger.reviews.count_reuse(reused)
             except LedgerError as error:  # a number in a report, no picture
                 _log.warning("imagegen: %d reused pictures were not counted: %s", reused, error)
 
-    def _one(self, wanted: Wanted) -> Outcome:
-        self._shop.traffic.let_pass()
+    def _one(self, wanted: ImageTask) -> Outcome:
+        self._ctx.traffic.let_pass()
         maker = self._maker(wanted)
         outcome = self._outcome(wanted, maker)
         if maker.has_sent:
@@ -186,7 +188,7 @@ class Batch(Iterator[Outcome]):
                             )
                         )
 
-    def _outcome(self, wanted: Wanted, maker: ItemMaker) -> Outcome:
+    def _outcome(self, wanted: ImageTask, maker: TaskRunner) -> Outcome:
         if self._reason is not None:
             return _without_picture(wanted, Status.SKIPPED, self._reason)
         try:
@@ -216,7 +218,7 @@ class Batch(Iterator[Outcome]):
             return isinstance(error, StoreError | LedgerError) and error.stops_batch
         return error.stops_batch
 
-    def _settle(self, maker: ItemMaker) -> Outcome:
+    def _settle(self, maker: TaskRunner) -> Outcome:
         if self._order.collect_only:
             with self._leased(maker.lease_names) as lease:
                 return maker.collect(lease)
@@ -225,23 +227,25 @@ class Batch(Iterator[Outcome]):
             return reused
         while True:
             with self._leased(maker.lease_names) as lease:
-                twins = maker.twins()
-                if not twins:
+                identical_in_flight = maker.identical_in_flight()
+                if not identical_in_flight:
                     try:
                         return maker.settle(lease)
                     except LeaseLostError as error:  # nothing was sent: see what others made of it
                         _log.warning("imagegen: %s", error)
-            for twin in twins:
-                self._bring_home(twin)
+            for identical in identical_in_flight:
+                self._collect(identical)
 
-    def _maker(self, wanted: Wanted) -> ItemMaker:
-        return ItemMaker(self._shop, self._order, wanted, self._gate, self._stops)
+    def _maker(self, wanted: ImageTask) -> TaskRunner:
+        return TaskRunner(self._ctx, self._order, wanted, self._limiter, self._stops)
 
-    def _bring_home(self, twin: Attempt) -> None:
+    def _collect(self, identical: Attempt) -> None:
         """Collect what a dead process sent for another item and an identical request."""
-        wanted = self._shop.as_sent(twin)
+        wanted = self._ctx.as_sent(identical)
         if wanted is None:
-            raise JobElsewhereError(f"Attempt {twin.id} of {twin.item_key} is of no known item.")
+            raise JobElsewhereError(
+                f"Attempt {identical.id} of {identical.item_key} is of no known item."
+            )
         maker = self._maker(wanted)
         with self._leased(maker.lease_names) as lease:
             maker.collect(lease)
@@ -250,9 +254,9 @@ class Batch(Iterator[Outcome]):
     def _leased(self, names: list[str]) -> Iterator[Lease]:
         """Be the only one at work on these names, in this process and all others."""
         owner = f"{self._owner}/{uuid.uuid4().hex[:12]}"
-        book, pause = self._shop.ledger.leases, _FIRST_LOOK
+        book, pause = self._ctx.ledger.leases, _FIRST_LOOK
         while (lease := book.acquire(names, owner)) is None:
-            if self._shop.clock.wait(self._stops.submits, pause):
+            if self._ctx.clock.wait(self._stops.submits, pause):
                 raise StoppedError("Another process is at this item; it was not waited for.")
             pause = min(pause * 2, _LONGEST_LOOK)
         try:
@@ -266,7 +270,7 @@ class Batch(Iterator[Outcome]):
     def _beat(self) -> None:
         while not self._ended.wait(LEASE_SECONDS / 4):
             try:
-                self._shop.ledger.leases.renew(self._owner)
+                self._ctx.ledger.leases.renew(self._owner)
             except Exception as error:  # noqa: BLE001 - the heart beats on, whatever ails it
                 _log.warning("imagegen: the leases could not be renewed: %s", error)
 
@@ -279,16 +283,16 @@ def _workers(concurrency: int) -> int:
     return concurrency + min(concurrency, _MOST_SPARE) if concurrency > 1 else 1
 
 
-def _sent_ones_first(workshop: Workshop, wanted: Iterable[Wanted]) -> Iterable[Wanted]:
+def _sent_ones_first(context: EngineContext, wanted: Iterable[ImageTask]) -> Iterable[ImageTask]:
     """What was sent before comes home before anything new is sent."""
-    unfinished = workshop.ledger.attempts.unfinished_keys()
+    unfinished = context.ledger.attempts.unfinished_keys()
     if not unfinished:
         return wanted
     return sorted(wanted, key=lambda item: item.key not in unfinished)
 
 
 def _without_picture(
-    wanted: Wanted, status: Status, error: ImagegenError | None, *, cost: float | None = 0.0
+    wanted: ImageTask, status: Status, error: ImagegenError | None, *, cost: float | None = 0.0
 ) -> Outcome:
     return Outcome(
         wanted.key,

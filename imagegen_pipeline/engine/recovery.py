@@ -17,11 +17,11 @@ from imagegen_pipeline.domain.errors import (
     UnreachableError,
     UnreadableError,
 )
-from imagegen_pipeline.domain.generation import Attempt, State
-from imagegen_pipeline.engine.keeping import RESULT_URL_SECONDS, Keeper
-from imagegen_pipeline.engine.sending import Conversation
-from imagegen_pipeline.engine.workshop import Stops, Workshop
-from imagegen_pipeline.services.base import RemoteImage
+from imagegen_pipeline.domain.requests import Attempt, State
+from imagegen_pipeline.engine.context import EngineContext, StopSignals
+from imagegen_pipeline.engine.job_session import JobSession
+from imagegen_pipeline.engine.result_writer import RESULT_URL_SECONDS, ResultWriter
+from imagegen_pipeline.providers.base import RemoteImage
 
 JOB_SECONDS = 24 * 3600
 """How long a job at an endpoint that is not ours any more is waited for."""
@@ -40,12 +40,12 @@ class Recovery:
     """Goes on with one item's attempts. Called with the item's lease in hand."""
 
     def __init__(
-        self, workshop: Workshop, keeper: Keeper, talk: Conversation, stops: Stops
+        self, context: EngineContext, writer: ResultWriter, session: JobSession, stops: StopSignals
     ) -> None:
-        self._shop = workshop
-        self._book = workshop.ledger.attempts
-        self._keeper = keeper
-        self._talk = talk
+        self._ctx = context
+        self._attempts = context.ledger.attempts
+        self._writer = writer
+        self._session = session
         self._stops = stops
 
     def recover(self, attempt: Attempt, *, seized: bool) -> Attempt | None:
@@ -61,68 +61,68 @@ class Recovery:
                 raise StoppedError("The process ended before anything was sent: nothing is billed.")
             return self._finish(attempt)
         except OutcomeUnknownError as error:
-            self._book.unknown(attempt, error)
+            self._attempts.unknown(attempt, error)
         except LEFT_OPEN as error:
             if attempt.state is not State.PLANNED:
                 raise
-            self._book.failed(attempt, error)
+            self._attempts.failed(attempt, error)
         except JobExpiredError as error:
-            self._book.expired(attempt, error)
+            self._attempts.expired(attempt, error)
         except ImagegenError as error:
-            if not self._keeper.fail(attempt, error):
+            if not self._writer.fail(attempt, error):
                 raise  # it may still be collected: buying it again now would pay twice
         return None
 
     def _finish(self, attempt: Attempt) -> Attempt:
         """From wherever a sent attempt stands to its picture on disk."""
-        adopted = self._keeper.adopt(attempt)
+        adopted = self._writer.adopt(attempt)
         if adopted is not None:
-            return self._keeper.record(self._with_costs(attempt), adopted, [])
+            return self._writer.record(self._with_costs(attempt), adopted, [])
         if attempt.state is State.PLANNED:
             raise StoppedError("The process ended before the shared picture was written.")
         if attempt.state is State.SUBMITTING:
             attempt = self._with_noted_job(attempt)
-        talk = self._talk
+        session = self._session
         if attempt.state is State.COMPLETED and attempt.result_url:
             image = RemoteImage(url=attempt.result_url)
             try:
-                return self._keeper.store(attempt, (image,), talk, [])
+                return self._writer.store(attempt, (image,), session, [])
             except DownloadError as error:
-                is_old = self._keeper.age(attempt) > RESULT_URL_SECONDS
+                is_old = self._writer.age(attempt) > RESULT_URL_SECONDS
                 # A job may name another URL, and is kept for less long than its URL lives.
                 if not (error.is_gone and (is_old or attempt.job_id)):
                     raise
         if attempt.job_id is None:
             raise JobExpiredError(_lost(attempt), job_id="")
         try:
-            report = talk.await_job(
+            report = session.await_job(
                 attempt.job_id,
                 attempt.endpoint or "",
-                self._shop.deadlines,
-                age=self._keeper.age(attempt),
+                self._ctx.deadlines,
+                age=self._writer.age(attempt),
             )
         except (AccountRefusedError, UnreachableError) as error:
             raise self._of_another_endpoint(attempt, error) from error
-        return self._keeper.complete(attempt, report, talk)
+        return self._writer.complete(attempt, report, session)
 
     def _with_noted_job(self, attempt: Attempt) -> Attempt:
         """The attempt with the job that could not be written down when the service named it."""
-        noted = self._shop.store.noted_job(attempt)
+        noted = self._ctx.store.noted_job(attempt)
         if noted is None:
             raise OutcomeUnknownError("The process ended before the service's answer came.")
         job_id, endpoint = noted
-        return self._book.submitted(attempt, job_id=job_id, endpoint=endpoint)
+        return self._attempts.submitted(attempt, job_id=job_id, endpoint=endpoint)
 
     def _after_its_answer(self, attempt: Attempt) -> Attempt:
         """The attempt once its own process, which may live, cannot get an answer any more."""
-        left = self._shop.deadlines.answer - self._keeper.age(attempt)
-        if left > 0 and self._shop.clock.wait(self._stops.submits, left):
+        left = self._ctx.deadlines.answer - self._writer.age(attempt)
+        if left > 0 and self._ctx.clock.wait(self._stops.submits, left):
             raise StoppedError(
                 "A process that has not been heard of lately may still be waiting for the answer "
                 f"to its request; in {left:.0f} s it is looked at again.",
                 sent=True,
             )
-        (now,) = self._book.get([attempt.id])
+        (now,) = self._attempts.get([attempt.id])
         return now
 
     def _with_costs(self, attempt: Attempt) -> Attempt:
@@ -130,11 +130,11 @@ class Recovery:
         if attempt.state is not State.SUBMITTED or attempt.job_id is None:
             return attempt
         try:
-            service = self._shop.service(attempt.service)
+            service = self._ctx.service(attempt.service)
             report = service.poll(attempt.job_id, attempt.endpoint or "")
         except ImagegenError:  # the picture is there; only its price stays unknown
             return attempt
-        return self._keeper.completed(attempt, report) if report.images else attempt
+        return self._writer.completed(attempt, report) if report.images else attempt
 
     def _of_another_endpoint(
         self, attempt: Attempt, error: AccountRefusedError | UnreachableError
@@ -145,13 +145,13 @@ class Recovery:
         job is given up when no service would have it any more, and until then only its item
         fails.
         """
-        is_ours = attempt.endpoint == self._shop.service(attempt.service).endpoint
+        is_ours = attempt.endpoint == self._ctx.service(attempt.service).endpoint
         if is_ours and isinstance(error, UnreachableError):
             return error
         reason = "which refuses it to this key" if is_ours else "which is not set now"
         job = f"Job {attempt.job_id} was sent to {attempt.endpoint}, {reason}"
         is_simulated_elsewhere = attempt.simulated and not is_ours
-        if is_simulated_elsewhere or self._keeper.age(attempt) > JOB_SECONDS:
+        if is_simulated_elsewhere or self._writer.age(attempt) > JOB_SECONDS:
             return JobExpiredError(f"{job}: {error}", job_id=attempt.job_id or "")
         return JobElsewhereError(f"{job}: {error}")
 

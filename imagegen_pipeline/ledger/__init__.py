@@ -6,43 +6,43 @@ it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at wo
 ``reuses`` (how many pictures a day were there already).
 """
 
-from imagegen_pipeline.ledger.archiving import ArchiveBook
-from imagegen_pipeline.ledger.attempts import AttemptBook
+from imagegen_pipeline.ledger.archived_pictures import ArchivedPictureRepository
+from imagegen_pipeline.ledger.attempts import AttemptRepository
 from imagegen_pipeline.ledger.database import Database
-from imagegen_pipeline.ledger.decisions import Decision, DecisionBook, HeldItem
-from imagegen_pipeline.ledger.failures import FailureBook
-from imagegen_pipeline.ledger.gallery import Card, Filter, GalleryBook, PictureState
-from imagegen_pipeline.ledger.items import Item, ItemBook, Part, ScanChange, SourceChange
-from imagegen_pipeline.ledger.leases import LeaseBook
-from imagegen_pipeline.ledger.reads import ReadBook, SourceRead
-from imagegen_pipeline.ledger.result_rows import ResultRows, Standing
-from imagegen_pipeline.ledger.reviews import ReviewBook, Verdict
-from imagegen_pipeline.ledger.totals import Totals
+from imagegen_pipeline.ledger.decisions import Decision, DecisionRepository, HeldItem
+from imagegen_pipeline.ledger.failure_counts import FailureCountRepository
+from imagegen_pipeline.ledger.gallery_queries import Card, Filter, GalleryQueries, PictureState
+from imagegen_pipeline.ledger.gallery_stats import GalleryStats
+from imagegen_pipeline.ledger.items import Item, ItemRepository, ScanChange, ScanPart, SourceChange
+from imagegen_pipeline.ledger.leases import LeaseRepository
+from imagegen_pipeline.ledger.result_rows import ResultRows, ResultsCursor
+from imagegen_pipeline.ledger.reviews import ReviewRepository, Verdict
+from imagegen_pipeline.ledger.source_state import SourceState, SourceStateRepository
 
 __all__ = [
-    "ArchiveBook",
-    "AttemptBook",
+    "ArchivedPictureRepository",
+    "AttemptRepository",
     "Card",
     "Decision",
-    "DecisionBook",
-    "FailureBook",
+    "DecisionRepository",
+    "FailureCountRepository",
     "Filter",
-    "GalleryBook",
+    "GalleryQueries",
+    "GalleryStats",
     "HeldItem",
     "Item",
-    "ItemBook",
-    "LeaseBook",
+    "ItemRepository",
+    "LeaseRepository",
     "Ledger",
-    "Part",
     "PictureState",
-    "ReadBook",
     "ResultRows",
-    "ReviewBook",
+    "ResultsCursor",
+    "ReviewRepository",
     "ScanChange",
+    "ScanPart",
     "SourceChange",
-    "SourceRead",
-    "Standing",
-    "Totals",
+    "SourceState",
+    "SourceStateRepository",
     "Verdict",
 ]
 
@@ -53,15 +53,15 @@ class Ledger:
     def __init__(self, url: str) -> None:
         """Open the ledger at ``url``, creating its tables; raises LedgerError if that fails."""
         self._database = Database(url)
-        self.items = ItemBook(self._database)
-        self.reads = ReadBook(self._database)
-        self.leases = LeaseBook(self._database)
-        self.attempts = AttemptBook(self._database, self.leases)
-        self.archiving = ArchiveBook(self._database)
-        self.decisions = DecisionBook(self._database)
-        self.failures = FailureBook(self._database)
-        self.reviews = ReviewBook(self._database)
-        self.gallery = GalleryBook(self._database)
+        self.items = ItemRepository(self._database)
+        self.reads = SourceStateRepository(self._database)
+        self.leases = LeaseRepository(self._database)
+        self.attempts = AttemptRepository(self._database, self.leases)
+        self.archiving = ArchivedPictureRepository(self._database)
+        self.decisions = DecisionRepository(self._database)
+        self.failures = FailureCountRepository(self._database)
+        self.reviews = ReviewRepository(self._database)
+        self.gallery = GalleryQueries(self._database)
         self.results = ResultRows(self._database)
 
     def close(self) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, UnknownPriceError
-from imagegen_pipeline.domain.generation import ServiceName, State
 from imagegen_pipeline.domain.limits import Budget, Limits
+from imagegen_pipeline.domain.requests import ServiceName, State
 from imagegen_pipeline.ledger.leases import Lease
 from imagegen_pipeline.ledger.schema import attempts
 
@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AdmissionRules:
     """What must hold when a request leaves.
 
     ``reserve`` is the money to set aside for it, None when no price is known.
@@ -41,7 +41,7 @@ class Terms:
     job_seconds: float = 1800.0
 
 
-class Asking(Protocol):
+class SubmitCandidate(Protocol):
     """Who is to leave: an attempt, or the plan of one."""
 
     @property
@@ -58,14 +58,16 @@ class Asking(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NotYet:
+class Deferred:
     """A limit that time will lift: why, and after how many seconds to ask again."""
 
     seconds: float
     reason: str
 
 
-def admit(connection: Connection, now: float, asking: Asking, terms: Terms) -> NotYet | None:
+def admit(
+    connection: Connection, now: float, asking: SubmitCandidate, terms: AdmissionRules
+) -> Deferred | None:
     """None if ``asking`` may be sent; raises SpendingError when time would not help.
 
     ``now`` is the database's own clock, in seconds since the epoch.
@@ -77,7 +79,7 @@ def admit(connection: Connection, now: float, asking: Asking, terms: Terms) -> N
     )
 
 
-def _in_flight(now: float, terms: Terms) -> ColumnElement[bool]:
+def _in_flight(now: float, terms: AdmissionRules) -> ColumnElement[bool]:
     """Sent and not made yet; after a while, what a dead process left counts no longer."""
     asked = and_(
         attempts.c.state == State.SUBMITTING,
@@ -99,8 +101,8 @@ def _of_today(now: float) -> ColumnElement[bool]:
 
 
 def _within_budget(
-    connection: Connection, now: float, asking: Asking, terms: Terms
-) -> NotYet | None:
+    connection: Connection, now: float, asking: SubmitCandidate, terms: AdmissionRules
+) -> Deferred | None:
     budget = terms.budget
     if not budget.is_set:
         return None
@@ -123,7 +125,7 @@ def _within_budget(
                 f"picture may cost {terms.reserve:g}."
             )
         if spent + aside + terms.reserve > limit + _ROUNDING:
-            later = NotYet(
+            later = Deferred(
                 _LOOK_SECONDS,
                 f"{aside:g} of the {scope}'s budget of {limit:g} is set aside for what is in "
                 "flight",
@@ -151,15 +153,15 @@ def _money(
     return float(spent), float(aside)
 
 
-def money_of_today(connection: Connection, now: float) -> tuple[float, float]:
+def money_today(connection: Connection, now: float) -> tuple[float, float]:
     """What today's (UTC) requests have cost, and what is set aside for those in flight."""
     in_flight = attempts.c.state.in_((State.SUBMITTING, State.SUBMITTED))
     return _money(connection, _of_today(now), in_flight, 0.0)
 
 
 def _within_rates(
-    connection: Connection, now: float, asking: Asking, limits: Limits
-) -> NotYet | None:
+    connection: Connection, now: float, asking: SubmitCandidate, limits: Limits
+) -> Deferred | None:
     sent = attempts.c.service == asking.service
     if limits.per_day is not None:
         today = and_(sent, attempts.c.submitted_at >= now - now % _DAY)
@@ -181,19 +183,21 @@ def _within_rates(
     blocking = connection.scalar(newest)
     if blocking is None:
         return None
-    return NotYet(max(blocking + _MINUTE - now, 0.01), f"{limits.per_minute} a minute are allowed")
+    return Deferred(
+        max(blocking + _MINUTE - now, 0.01), f"{limits.per_minute} a minute are allowed"
+    )
 
 
 def _within_flight(
-    connection: Connection, now: float, asking: Asking, terms: Terms
-) -> NotYet | None:
+    connection: Connection, now: float, asking: SubmitCandidate, terms: AdmissionRules
+) -> Deferred | None:
     most = terms.limits.in_flight
     if most is None:
         return None
     rows = and_(attempts.c.service == asking.service, _in_flight(now, terms))
     if _count(connection, rows) < most:
         return None
-    return NotYet(_LOOK_SECONDS, f"{most} in flight are allowed")
+    return Deferred(_LOOK_SECONDS, f"{most} in flight are allowed")
 
 
 def _count(connection: Connection, rows: ColumnElement[bool]) -> int:

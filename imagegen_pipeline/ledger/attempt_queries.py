@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Select, String, bindparam, func, or_, select
 
 from imagegen_pipeline.domain.errors import OutcomeUnknownError
-from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, State
-from imagegen_pipeline.domain.lookalikes import Likeness
-from imagegen_pipeline.ledger.admission import money_of_today
+from imagegen_pipeline.domain.image.duplicate_detection import Likeness
+from imagegen_pipeline.domain.requests import OPEN_STATES, Attempt, State
+from imagegen_pipeline.ledger.admission import money_today
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts, items
 
@@ -150,7 +150,7 @@ class AttemptQueries:
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]
 
-    def unfinished_twins(self, item_key: str, sent_fingerprint: str) -> list[Attempt]:
+    def unfinished_identical(self, item_key: str, sent_fingerprint: str) -> list[Attempt]:
         """Attempts of other items at the same picture, seed and all, that have not ended."""
         return self._all(_TWINS, the_key=item_key, the_fingerprint=sent_fingerprint)
 
@@ -178,7 +178,7 @@ class AttemptQueries:
         """Money of the day (UTC): costs, and what is set aside where they are not known yet."""
         with self._database.read() as connection:
             now = float(connection.scalar(select(self._database.now())) or 0.0)
-            return sum(money_of_today(connection, now))
+            return sum(money_today(connection, now))
 
     def of_intent(self, item_key: str, intent: str) -> Attempt | None:
         """The newest picture that was made for this item by a *regenerate* of this intent."""

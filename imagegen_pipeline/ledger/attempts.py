@@ -23,19 +23,19 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import AttemptMovedError, ImagegenError, OutcomeUnknownError
-from imagegen_pipeline.domain.generation import (
+from imagegen_pipeline.domain.requests import (
     OPEN_STATES,
     Attempt,
     GenerationRequest,
     ServiceName,
     State,
 )
-from imagegen_pipeline.ledger.admission import Asking, NotYet, Terms, admit
+from imagegen_pipeline.ledger.admission import AdmissionRules, Deferred, SubmitCandidate, admit
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, AttemptQueries, to_attempt
+from imagegen_pipeline.ledger.change_log import record_change
 from imagegen_pipeline.ledger.database import Database
-from imagegen_pipeline.ledger.leases import LeaseBook
+from imagegen_pipeline.ledger.leases import LeaseRepository
 from imagegen_pipeline.ledger.schema import attempts, items
-from imagegen_pipeline.ledger.touching import touch
 
 _BEFORE: dict[State, tuple[State, ...]] = {
     State.SUBMITTING: (State.PLANNED,),
@@ -66,7 +66,7 @@ _MAKE_CURRENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class NewAttempt:
     """What an attempt begins with; ``file_stem`` is a wish: a taken one gets ``_2``, ``_3``.
 
     ``created_at`` is when its item's turn came, in seconds since the epoch.
@@ -100,17 +100,17 @@ class Plan:
         return self.request.with_seed(self.seed)
 
 
-class AttemptBook(AttemptQueries):
+class AttemptRepository(AttemptQueries):
     """The ``attempts`` table, and each item's current picture."""
 
-    def __init__(self, database: Database, leases: LeaseBook) -> None:
+    def __init__(self, database: Database, leases: LeaseRepository) -> None:
         super().__init__(database)
         self._leases = leases
         self._now = select(database.now())
 
     def plan(
         self,
-        plan: Plan,
+        plan: NewAttempt,
         *,
         on_disk: Callable[[str, str], bool],
         shared_from: int | None = None,
@@ -124,15 +124,15 @@ class AttemptBook(AttemptQueries):
             return self._begin(connection, plan, on_disk, State.PLANNED, shared_from=shared_from)
 
     def sending(
-        self, plan: Plan, terms: Terms, *, on_disk: Callable[[str, str], bool]
-    ) -> Attempt | NotYet:
+        self, plan: NewAttempt, terms: AdmissionRules, *, on_disk: Callable[[str, str], bool]
+    ) -> Attempt | Deferred:
         """``plan`` and ``submitting`` in one transaction: for a request that may leave at once.
 
         Raises and returns what ``submitting`` does; then nothing is written of the attempt.
         """
         with self._database.write() as connection:
             now = self._checked(connection, plan, terms)
-            if isinstance(now, NotYet):
+            if isinstance(now, Deferred):
                 return now
             facts = {"submitted_at": now, "reserved": terms.reserve}
             return self._begin(connection, plan, on_disk, State.SUBMITTING, **facts)
@@ -140,7 +140,7 @@ class AttemptBook(AttemptQueries):
     def _begin(
         self,
         connection: Connection,
-        plan: Plan,
+        plan: NewAttempt,
         on_disk: Callable[[str, str], bool],
         state: State,
         **facts: float | None,
@@ -169,24 +169,26 @@ class AttemptBook(AttemptQueries):
             },
         ).one()
         attempt = to_attempt(row)
-        touch(connection, [plan.item_key], last_attempt=attempt.id)
+        record_change(connection, [plan.item_key], last_attempt=attempt.id)
         return attempt
 
-    def submitting(self, attempt: Attempt, terms: Terms) -> Attempt | NotYet:
+    def submitting(self, attempt: Attempt, terms: AdmissionRules) -> Attempt | Deferred:
         """The request is about to leave: from here on a picture may be billed.
 
         In one transaction: the lease is still held, the limits allow it, its money is set
         aside. Raises LeaseLostError and SpendingError; nothing is written then, nor for a
-        ``NotYet``.
+        ``Deferred``.
         """
         with self._database.write() as connection:
             now = self._checked(connection, attempt, terms)
-            if isinstance(now, NotYet):
+            if isinstance(now, Deferred):
                 return now
             facts = {"submitted_at": now, "reserved": terms.reserve}
             return self._moved(connection, attempt, State.SUBMITTING, facts)
 
-    def _checked(self, connection: Connection, asking: Asking, terms: Terms) -> float | NotYet:
+    def _checked(
+        self, connection: Connection, asking: SubmitCandidate, terms: AdmissionRules
+    ) -> float | Deferred:
         """The database's time at which the request may leave."""
         self._leases.check(connection, terms.lease)
         now = float(connection.scalar(self._now) or 0.0)
@@ -234,7 +236,7 @@ class AttemptBook(AttemptQueries):
                 .where(attempts.c.item_key == item_key, attempts.c.state.in_(OPEN_STATES))
                 .values(error_kind=error.kind, error=str(error), remedy=error.remedy)
             )
-            touch(connection, [item_key])
+            record_change(connection, [item_key])
 
     def _end(
         self,
@@ -281,7 +283,7 @@ class AttemptBook(AttemptQueries):
             raise AttemptMovedError(
                 f"Attempt {attempt.id} of {attempt.item_key} cannot go from {now} to {state}."
             )
-        touch(connection, [attempt.item_key])
+        record_change(connection, [attempt.item_key])
         return to_attempt(moved)
 
     def measured(self, attempt_id: int, measures: Mapping[str, Any]) -> None:
@@ -320,10 +322,10 @@ def _may_go_to(state: State) -> ColumnElement[bool]:
 
 
 def _free_stem(
-    connection: Connection, folder: str, wish: str, on_disk: Callable[[str, str], bool]
+    connection: Connection, folder: str, params: str, on_disk: Callable[[str, str], bool]
 ) -> str:
-    stem, number = wish, 1
+    stem, number = params, 1
     while on_disk(folder, stem) or connection.scalar(_NAMED, {"folder": folder, "stem": stem}):
         number += 1
-        stem = f"{wish}_{number}"
+        stem = f"{params}_{number}"
     return stem

@@ -14,8 +14,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.ledger.group_commit import GroupCommit
-from imagegen_pipeline.ledger.network_disks import network_file_system
-from imagegen_pipeline.ledger.versions import create_or_upgrade
+from imagegen_pipeline.ledger.migrations import create_or_migrate
+from imagegen_pipeline.ledger.network_fs import network_file_system
 
 BUSY_SECONDS = 60
 """How long a process waits for another that writes; SQLite has one writer at a time."""
@@ -43,7 +43,7 @@ class Database:
         self._group = GroupCommit(self._engine) if self._is_sqlite else None
         try:
             with self.write() as connection:
-                create_or_upgrade(connection, self.shown)
+                create_or_migrate(connection, self.shown)
         except LedgerError:
             self.close()
             raise

@@ -8,10 +8,10 @@ from enum import StrEnum
 from sqlalchemy import select, update
 
 from imagegen_pipeline.domain.errors import DecisionError
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
+from imagegen_pipeline.ledger.change_log import record_change
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts
-from imagegen_pipeline.ledger.touching import touch
 
 GIVEN_UP = "given_up"
 """The kind of an attempt that a person has given up: it stays held until it is lifted."""
@@ -19,12 +19,12 @@ GIVEN_UP = "given_up"
 
 class Decision(StrEnum):
     """``resubmit``: buy it again, although it may have been billed. ``give-up``: never again
-    by itself. ``lift``: what was given up may be made again.
+    by itself. ``allow_retry``: what was given up may be made again.
     """
 
     RESUBMIT = "resubmit"
     GIVE_UP = "give-up"
-    LIFT = "lift"
+    ALLOW_RETRY = "lift"
 
 
 _DECIDABLE = (State.HELD, State.UNKNOWN, State.SUBMITTED, State.COMPLETED)
@@ -32,7 +32,7 @@ _DECIDABLE = (State.HELD, State.UNKNOWN, State.SUBMITTED, State.COMPLETED)
 _WORDS = {
     Decision.RESUBMIT: "A person had it sent again.",
     Decision.GIVE_UP: "A person gave it up.",
-    Decision.LIFT: "A person lifted it.",
+    Decision.ALLOW_RETRY: "A person lifted it.",
 }
 
 
@@ -46,7 +46,7 @@ class HeldItem:
     remedy: str
 
 
-class DecisionBook:
+class DecisionRepository:
     """Writes decisions to the ``attempts`` table."""
 
     def __init__(self, database: Database) -> None:
@@ -72,7 +72,7 @@ class DecisionBook:
         Raises DecisionError when the item has nothing that it could apply to. Nothing is
         sent: what may be made again is made by the next run that asks for it.
         """
-        is_final = decision is Decision.LIFT
+        is_final = decision is Decision.ALLOW_RETRY
         with self._database.write() as connection:
             rows = connection.execute(
                 select(attempts.c.id, attempts.c.error_kind, attempts.c.error).where(
@@ -86,7 +86,7 @@ class DecisionBook:
                 facts = {"error": f"{row.error or ''} {_WORDS[decision]}".strip()}
                 facts |= _outcome(key, decision)
                 connection.execute(update(attempts).where(attempts.c.id == row.id).values(**facts))
-            touch(connection, [key])
+            record_change(connection, [key])
         return len(meant)
 
 
@@ -100,7 +100,7 @@ def _outcome(key: str, decision: Decision) -> dict[str, str]:
 
 
 def _nothing(key: str, kinds: list[str | None], decision: Decision) -> str:
-    if decision is Decision.LIFT:
+    if decision is Decision.ALLOW_RETRY:
         return f"{key} is not given up: there is nothing to lift."
     if GIVEN_UP in kinds:
         return f"{key} is given up already; --lift has it made again."

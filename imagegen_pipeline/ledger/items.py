@@ -12,11 +12,17 @@ from sqlalchemy import Connection, func, select
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
 from imagegen_pipeline.ledger.database import Database
-from imagegen_pipeline.ledger.reads import SourceRead, write_read
-from imagegen_pipeline.ledger.recording import Kind, Part, Recorder, ScanChange, last_sequence
+from imagegen_pipeline.ledger.item_upsert import (
+    ItemUpsert,
+    Kind,
+    ScanChange,
+    ScanPart,
+    last_sequence,
+)
 from imagegen_pipeline.ledger.schema import items, problems
+from imagegen_pipeline.ledger.source_state import SourceState, write_source_state
 
-__all__ = ["Item", "ItemBook", "Kind", "Part", "ScanChange", "SourceChange"]
+__all__ = ["Item", "ItemRepository", "Kind", "ScanChange", "ScanPart", "SourceChange"]
 
 _CHUNK = 500
 
@@ -29,7 +35,7 @@ class Item:
     when it was last read; of one that is gone, when that was noticed.
     """
 
-    thing: Prompt | Actor
+    source_item: Prompt | Actor
     revision: int
     gone: bool
     first_seen: float
@@ -38,7 +44,7 @@ class Item:
     @property
     def key(self) -> str:
         """The partition key."""
-        return self.thing.key
+        return self.source_item.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class SourceChange:
     gone: bool
 
 
-class ItemBook:
+class ItemRepository:
     """The ``items`` and ``problems`` tables."""
 
     def __init__(self, database: Database) -> None:
@@ -62,33 +68,39 @@ class ItemBook:
         The same text found again changes nothing but ``last_seen``. A scan that could not
         read its container marks nothing gone.
         """
-        things: Sequence[Prompt | Actor] = (
+        source_items: Sequence[Prompt | Actor] = (
             scan.prompts if isinstance(scan, PromptScan) else scan.actors
         )
         kind: Kind = "prompt" if isinstance(scan, PromptScan) else "actor"
         with self._database.write() as connection:
-            recorder = Recorder(connection, time.time())
-            change = recorder.things(kind, [(thing, None) for thing in things], keep_stamps=True)
-            recorder.seen([thing.key for thing in things])
-            gone = _missing(connection, kind, scan, things) if scan.complete else ()
+            recorder = ItemUpsert(connection, time.time())
+            change = recorder.source_items(
+                kind, [(source_item, None) for source_item in source_items], keep_stamps=True
+            )
+            recorder.seen([source_item.key for source_item in source_items])
+            gone = _missing(connection, kind, scan, source_items) if scan.complete else ()
             recorder.gone(gone)
             if scan.complete or scan.problems:  # a single item written down is no scan
                 recorder.all_problems(scan.container, scan.problems)
         return ScanChange(change.new, change.changed, gone, change.unchanged)
 
     def record_part(
-        self, part: Part, read: SourceRead | None = None, *, instead_of: SourceRead | None = None
+        self,
+        part: ScanPart,
+        read: SourceState | None = None,
+        *,
+        instead_of: SourceState | None = None,
     ) -> ScanChange:
         """Write down what was read of a part of a source, and with it, if given, how far it has
-        been read; see ``write_read``.
+        been read; see ``write_source_state``.
         """
         with self._database.write() as connection:
-            recorder = Recorder(connection, time.time())
-            change = recorder.things(part.kind, part.things)
+            recorder = ItemUpsert(connection, time.time())
+            change = recorder.source_items(part.kind, part.source_items)
             recorder.gone(part.gone)
             recorder.some_problems(part.container, part.problems, part.readable)
             if read is not None:
-                write_read(connection, part.container, read, instead_of=instead_of)
+                write_source_state(connection, part.container, read, instead_of=instead_of)
         return ScanChange(change.new, change.changed, tuple(part.gone), change.unchanged)
 
     def drop_problems(self, container: str, *, before: float) -> None:
@@ -96,7 +108,7 @@ class ItemBook:
         of it, which began then, has not met them.
         """
         with self._database.write() as connection:
-            Recorder(connection, time.time()).old_problems(container, before)
+            ItemUpsert(connection, time.time()).old_problems(container, before)
 
     def get(self, keys: Iterable[str]) -> dict[str, Item]:
         """The items of these keys; a key that the ledger does not know is left out."""
@@ -169,9 +181,9 @@ def _missing(
     connection: Connection,
     kind: Kind,
     scan: PromptScan | ActorScan,
-    things: Sequence[Prompt | Actor],
+    source_items: Sequence[Prompt | Actor],
 ) -> tuple[str, ...]:
-    present = {thing.key for thing in things}
+    present = {source_item.key for source_item in source_items}
     # A file that is half written, or a row that is broken now, has not left its source.
     unreadable = {problem.location for problem in scan.problems}
     here = select(items.c.key, items.c.location).where(
@@ -186,9 +198,9 @@ def _missing(
 
 def _to_item(row: Any) -> Item:  # noqa: ANN401 - SQLAlchemy rows have no static columns
     place = {"container": row.container, "location": row.location}
-    thing: Prompt | Actor
+    source_item: Prompt | Actor
     if row.kind == "prompt":
-        thing = Prompt(key=row.key, text=row.text, source=row.source, **place, **row.detail)
+        source_item = Prompt(key=row.key, text=row.text, source=row.source, **place, **row.detail)
     else:
-        thing = Actor(name=row.key, description=row.text, **place, **row.detail)
-    return Item(thing, row.revision, row.gone, row.first_seen, row.last_seen)
+        source_item = Actor(name=row.key, description=row.text, **place, **row.detail)
+    return Item(source_item, row.revision, row.gone, row.first_seen, row.last_seen)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from imagegen_pipeline.domain.errors import LeaseLostError
 from imagegen_pipeline.ledger.database import Database
-from imagegen_pipeline.ledger.owners import is_dead
+from imagegen_pipeline.ledger.lease_owner import is_dead
 from imagegen_pipeline.ledger.schema import EPOCH_ROW, about, leases
 
 LEASE_SECONDS = 90.0
@@ -50,7 +50,7 @@ class Lease:
     seized: bool = False
 
 
-class LeaseBook:
+class LeaseRepository:
     """The ``leases`` table."""
 
     def __init__(self, database: Database) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
+from imagegen_pipeline.ledger.change_log import last_change_seq
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.reviews import Verdict
 from imagegen_pipeline.ledger.schema import attempts, items
-from imagegen_pipeline.ledger.touching import last_touched
 
 _CHUNK = 500
 _LATE = 200
@@ -34,12 +34,12 @@ _ROWS = select(
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ResultsCursor:
     """How far a ledger has come: the number of its newest change, its newest attempt (0 when it
     has none) and when that was planned.
     """
 
-    touched: int
+    change_seq: int
     last_attempt: int
     planned_at: float | None
 
@@ -52,13 +52,13 @@ class ResultRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def standing(self) -> Standing:
+    def standing(self) -> ResultsCursor:
         """How far the ledger has come."""
         newest = select(attempts.c.id, attempts.c.created_at).order_by(attempts.c.id.desc())
         with self._database.read() as connection:
-            touched = last_touched(connection)
+            change_seq = last_change_seq(connection)
             row = connection.execute(newest.limit(1)).one_or_none()
-        return Standing(touched, row.id if row else 0, row.created_at if row else None)
+        return ResultsCursor(change_seq, row.id if row else 0, row.created_at if row else None)
 
     def planned_at(self, attempt_id: int) -> float | None:
         """When an attempt was planned (seconds since the epoch); None when there is none."""
@@ -88,7 +88,7 @@ class ResultRows:
         query = select(attempts.c.id).join(items, items.c.key == attempts.c.item_key)
         with self._database.read() as connection:
             late = 0 if connection.dialect.name == "sqlite" else _LATE
-            return sorted(connection.scalars(query.where(items.c.touched > after - late)))
+            return sorted(connection.scalars(query.where(items.c.change_seq > after - late)))
 
     def approved(self) -> Iterator[Any]:
         """The current pictures that a person has approved, oldest first."""

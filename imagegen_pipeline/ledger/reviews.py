@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from imagegen_pipeline.domain.errors import DecisionError
-from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, to_attempt
+from imagegen_pipeline.ledger.change_log import record_change
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts, reuses
-from imagegen_pipeline.ledger.touching import touch
 
 _CHUNK = 500
 
@@ -29,7 +29,7 @@ class Verdict(StrEnum):
     NONE = "none"
 
 
-class ReviewBook:
+class ReviewRepository:
     """The verdicts in the ``attempts`` table, and the count of what was reused."""
 
     def __init__(self, database: Database) -> None:
@@ -52,7 +52,7 @@ class ReviewBook:
                     .where(attempts.c.id.in_(ids))
                     .values(verdict=said, verdict_at=moment)
                 )
-            touch(connection, dict.fromkeys(one.item_key for one in news))
+            record_change(connection, dict.fromkeys(one.item_key for one in news))
         return len(news)
 
     def make_current(self, attempt_id: int) -> Attempt:
@@ -64,7 +64,7 @@ class ReviewBook:
             (picture,) = self._pictures(connection, [attempt_id])
             here = attempts.c.id == attempt_id
             connection.execute(update(attempts).where(here).values(reported=False))
-            touch(connection, [picture.item_key], current_attempt=attempt_id)
+            record_change(connection, [picture.item_key], current_attempt=attempt_id)
             return to_attempt(connection.execute(select(*COLUMNS).where(here)).one())
 
     def _pictures(self, connection: Connection, attempt_ids: Sequence[int]) -> list[Any]:

@@ -52,13 +52,15 @@ items = Table(
     Column("gone", Boolean, nullable=False),
     Column("current_attempt", _Id, nullable=True),
     Column("last_attempt", _Id, nullable=False, server_default="0"),  # 0: never tried
-    Column("touched", _Id, nullable=False, server_default="0"),  # grows with whatever happens to it
+    Column(
+        "change_seq", _Id, nullable=False, server_default="0"
+    ),  # grows with whatever happens to it
     Column("stamp", Text),  # of the file or row that it was read from: unchanged, it is not news
     Column("lifted", _Id, nullable=False, server_default="0"),  # attempts to here are forgiven
     Index("items_by_container", "kind", "container", "stamp"),
     Index("items_by_sequence", "kind", "sequence"),
     Index("items_by_last_attempt", "last_attempt", "position"),
-    Index("items_by_touched", "touched"),
+    Index("items_by_change_seq", "change_seq"),
 )
 
 attempts = Table(

@@ -5,7 +5,7 @@ parts. pandas, pyarrow and matplotlib are imported only where something is made 
 """
 
 from imagegen_pipeline.domain.result_columns import COLUMNS, NEVER_EMPTY, Columns
-from imagegen_pipeline.results.attempts import (
+from imagegen_pipeline.results.attempt_rows import (
     approved_rows,
     attempts_for_reading,
     each_result,
@@ -13,7 +13,7 @@ from imagegen_pipeline.results.attempts import (
 )
 from imagegen_pipeline.results.json_log import write_json_log
 from imagegen_pipeline.results.parquet import write_results
-from imagegen_pipeline.results.refreshing import refresh_results
+from imagegen_pipeline.results.refresh import refresh_results
 from imagegen_pipeline.results.spending import (
     By,
     spending_columns,
@@ -21,7 +21,7 @@ from imagegen_pipeline.results.spending import (
     spending_rows,
 )
 from imagegen_pipeline.results.statistics import Statistics
-from imagegen_pipeline.results.tables import rendered, results_table
+from imagegen_pipeline.results.table import rendered, results_table
 
 __all__ = [
     "COLUMNS",

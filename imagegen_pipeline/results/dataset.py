@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagegen_pipeline.domain.errors import StoreError
-from imagegen_pipeline.ledger import Ledger, Standing
-from imagegen_pipeline.results.attempts import unreadable_rows, values_of
+from imagegen_pipeline.ledger import Ledger, ResultsCursor
+from imagegen_pipeline.results.attempt_rows import unreadable_rows, values_of
 from imagegen_pipeline.results.dataset_state import (
     STATE_NAME,
     DatasetState,
@@ -118,11 +118,11 @@ class _Refresh:
             self._bring_up(known)
         return self._sums
 
-    def _goes_on_from(self, before: Standing) -> bool:
+    def _goes_on_from(self, before: ResultsCursor) -> bool:
         """Whether the folder was made of this ledger, as it once was: not of another one, and
         not of one that a backup has replaced.
         """
-        if before.touched > self._standing.touched:
+        if before.change_seq > self._standing.change_seq:
             return False
         if before.last_attempt == 0:
             return True
@@ -145,7 +145,7 @@ class _Refresh:
         _move_into(draft, self._folder)
 
     def _bring_up(self, state: DatasetState) -> None:
-        changed = _by_part(self._ledger.results.changed(state.standing.touched))
+        changed = _by_part(self._ledger.results.changed(state.standing.change_seq))
         looked_at = self._whose_turn_it_is(state)
         for number in range(self._parts):
             file = self._folder / part_name(number)

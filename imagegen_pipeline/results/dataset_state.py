@@ -13,8 +13,8 @@ from pathlib import Path
 
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.result_columns import COLUMNS
-from imagegen_pipeline.ledger import Standing
-from imagegen_pipeline.whole_files import spare_file
+from imagegen_pipeline.ledger import ResultsCursor
+from imagegen_pipeline.storage.atomic_files import temporary_file
 
 STATE_NAME = "_refreshed.json"
 """Readers of Parquet folders skip what begins with an underscore."""
@@ -34,7 +34,7 @@ class DatasetState:
     number of the part that the next refresh begins to look at.
     """
 
-    standing: Standing
+    standing: ResultsCursor
     stamps: dict[str, Stamp] = field(default_factory=dict)
     next_look: int = 0
 
@@ -47,14 +47,14 @@ class DatasetState:
         """Write it down, last of all; raises OSError."""
         facts = {
             "columns": _columns_digest(),
-            "touched": self.standing.touched,
+            "change_seq": self.standing.change_seq,
             "last_attempt": self.standing.last_attempt,
             "planned_at": self.standing.planned_at,
             "next_look": self.next_look,
             "files": dict(sorted(self.stamps.items())),
         }
         target = folder / STATE_NAME
-        spare = spare_file(target, (json.dumps(facts, indent=1) + "\n").encode())
+        spare = temporary_file(target, (json.dumps(facts, indent=1) + "\n").encode())
         spare.replace(target)
 
 
@@ -64,8 +64,8 @@ def read_state(folder: Path) -> DatasetState | None:
         facts = json.loads((folder / STATE_NAME).read_text("utf-8"))
         if facts["columns"] != _columns_digest():
             return None
-        standing = Standing(
-            int(facts["touched"]), int(facts["last_attempt"]), _number(facts["planned_at"])
+        standing = ResultsCursor(
+            int(facts["change_seq"]), int(facts["last_attempt"]), _number(facts["planned_at"])
         )
         return DatasetState(standing, _stamps(facts["files"]), int(facts.get("next_look", 0)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imagegen_pipeline.domain.errors import StoreError
-from imagegen_pipeline.whole_files import spare_file
+from imagegen_pipeline.storage.atomic_files import temporary_file
 
 
 def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
@@ -22,7 +22,7 @@ def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Half a character can only come from a folder's name; JSON has an escape for it.
         encoded = (part.encode("utf-8", "backslashreplace") for part in chain(parts, "\n"))
-        spare = spare_file(path, encoded)
+        spare = temporary_file(path, encoded)
         try:
             return _move_to_free_name(spare, path)
         finally:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.result_columns import COLUMNS, Columns
-from imagegen_pipeline.results.attempts import Values
-from imagegen_pipeline.whole_files import spare_file
+from imagegen_pipeline.results.attempt_rows import Values
+from imagegen_pipeline.storage.atomic_files import temporary_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,7 +108,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a file whole or not at all; raises StoreError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        spare = spare_file(path, parquet_bytes([table]))
+        spare = temporary_file(path, parquet_bytes([table]))
         try:
             spare.replace(path)
         finally:

@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.results.dataset_state import Stamp, stamp_of
 
 if TYPE_CHECKING:

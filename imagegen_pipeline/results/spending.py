@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from imagegen_pipeline.domain.errors import DownloadError, NotAPictureError
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
 
 By = Literal["run", "day"]
 Row = Mapping[str, Any]

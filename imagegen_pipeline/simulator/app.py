@@ -9,11 +9,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from imagegen_pipeline.simulator.connections import Connections
+from imagegen_pipeline.simulator.broken_connections import Connections
 from imagegen_pipeline.simulator.control import Control
 from imagegen_pipeline.simulator.duomi import Duomi
-from imagegen_pipeline.simulator.files import Files
 from imagegen_pipeline.simulator.options import SimulatorOptions
+from imagegen_pipeline.simulator.result_urls import Files
 from imagegen_pipeline.simulator.runpod import RunPod
 from imagegen_pipeline.simulator.simulation import Simulation
 
@@ -56,7 +56,7 @@ def _routes(sim: Simulation) -> list[Route]:
         template = f"{method} {path}"
 
         async def count_and_answer(request: Request) -> Response:
-            sim.tally.requests[template] += 1
+            sim.billing.requests[template] += 1
             return await handler(request)
 
         return Route(path, count_and_answer, methods=[method])

@@ -5,12 +5,12 @@ import json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from imagegen_pipeline.simulator.billing import Billing
 from imagegen_pipeline.simulator.duomi import Duomi
-from imagegen_pipeline.simulator.files import Files
 from imagegen_pipeline.simulator.posted_faults import read_fault
+from imagegen_pipeline.simulator.result_urls import Files
 from imagegen_pipeline.simulator.runpod import RunPod
 from imagegen_pipeline.simulator.simulation import Simulation
-from imagegen_pipeline.simulator.tally import Tally
 
 
 class Control:
@@ -24,7 +24,7 @@ class Control:
     async def stats(self, request: Request) -> Response:
         """``GET /_sim/stats``, with ``?prompts=0`` without the list by prompt."""
         prompts = request.query_params.get("prompts", "1") != "0"
-        return JSONResponse(self._sim.tally.as_json(prompts=prompts))
+        return JSONResponse(self._sim.billing.as_json(prompts=prompts))
 
     async def list_faults(self, _request: Request) -> Response:
         """``GET /_sim/faults``: those that still wait."""
@@ -51,5 +51,5 @@ class Control:
         self._sim.faults.clear()
         for part in self._parts:
             part.clear()
-        self._sim.tally = Tally()
+        self._sim.billing = Billing()
         return JSONResponse({"reset": True})

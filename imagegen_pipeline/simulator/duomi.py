@@ -24,9 +24,9 @@ from imagegen_pipeline.simulator.faults import (
     TRANSPORT_FAULTS,
     Fault,
 )
-from imagegen_pipeline.simulator.files import Files, encoding_under
+from imagegen_pipeline.simulator.result_urls import Files, encoding_under
 from imagegen_pipeline.simulator.simulation import RateWindow, Simulation
-from imagegen_pipeline.simulator.workshop import Job, Workshop
+from imagegen_pipeline.simulator.worker_pool import Job, WorkerPool
 
 SYNC_FAULTS = TRANSPORT_FAULTS | OUTPUT_FAULTS | PICTURE_FAULTS | {"job_failed"}
 ASYNC_FAULTS = TRANSPORT_FAULTS | OUTCOME_FAULTS
@@ -41,12 +41,12 @@ class Duomi:
         """Open with no tasks."""
         self._sim = sim
         self._files = files
-        self.workshop = Workshop(sim, "duomi")
+        self.worker_pool = WorkerPool(sim, "duomi")
         self._rate = RateWindow(sim.options.rate_limit, 60)
 
     def clear(self) -> None:
         """Forget all tasks and the rate so far."""
-        self.workshop.clear()
+        self.worker_pool.clear()
         self._rate = RateWindow(self._sim.options.rate_limit, 60)
 
     async def generate(self, request: Request) -> Response:
@@ -82,7 +82,7 @@ class Duomi:
         """``GET /v1/tasks/{id}``."""
         if (refusal := self._refuse_key(request)) is not None:
             return refusal
-        job = self.workshop.jobs.get(request.path_params["id"])
+        job = self.worker_pool.jobs.get(request.path_params["id"])
         applicable = TRANSPORT_FAULTS
         if job is not None:
             applicable = applicable | JOB_FAULTS
@@ -112,7 +112,7 @@ class Duomi:
             retention=self._sim.options.retention,
             fault=fault,
         )
-        self.workshop.submit(job)
+        self.worker_pool.submit(job)
         return JSONResponse({"id": job.id})
 
     async def _generate_now(self, request: Request, body: Fields, fault: Fault | None) -> Response:
@@ -120,8 +120,8 @@ class Duomi:
         job = Job(
             id=uuid4().hex, prompt=recipes[0].prompt, recipes=recipes, retention=0, fault=fault
         )
-        self.workshop.submit(job)
-        await self.workshop.wait(job)
+        self.worker_pool.submit(job)
+        await self.worker_pool.wait(job)
         if job.state != "completed":
             error = {"code": "task_failed", "message": "The image could not be generated."}
             return JSONResponse({"error": error})

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from imagegen_pipeline.simulator.pictures import Recipe
-from imagegen_pipeline.simulator.workshop import State
+from imagegen_pipeline.simulator.worker_pool import State
 
 SYNC_MODELS = frozenset(
     {

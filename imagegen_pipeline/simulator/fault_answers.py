@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from imagegen_pipeline.simulator.connections import Connections
+from imagegen_pipeline.simulator.broken_connections import Connections
 from imagegen_pipeline.simulator.faults import Fault
 
 HTML_PAGE = (

@@ -16,9 +16,9 @@ from imagegen_pipeline.simulator.faults import (
     TRANSPORT_FAULTS,
     Fault,
 )
-from imagegen_pipeline.simulator.files import Files, encoding_under
 from imagegen_pipeline.simulator.options import ANY_ENDPOINT
 from imagegen_pipeline.simulator.pictures import Recipe
+from imagegen_pipeline.simulator.result_urls import Files, encoding_under
 from imagegen_pipeline.simulator.runpod_wire import (
     OUTPUT_ERRORS,
     error_as_json,
@@ -26,7 +26,7 @@ from imagegen_pipeline.simulator.runpod_wire import (
     shaped_output,
 )
 from imagegen_pipeline.simulator.simulation import RateWindow, Simulation
-from imagegen_pipeline.simulator.workshop import Job, Workshop
+from imagegen_pipeline.simulator.worker_pool import Job, WorkerPool
 
 RUN_BODY_LIMIT = 10 * 1000 * 1000
 RUNSYNC_BODY_LIMIT = 20 * 1000 * 1000
@@ -47,12 +47,12 @@ class RunPod:
         """Open with no jobs, cold."""
         self._sim = sim
         self._files = files
-        self.workshop = Workshop(sim, "runpod", cold_start=sim.options.cold_start)
+        self.worker_pool = WorkerPool(sim, "runpod", cold_start=sim.options.cold_start)
         self._set_rates()
 
     def clear(self) -> None:
         """Forget all jobs and the rates so far."""
-        self.workshop.clear()
+        self.worker_pool.clear()
         self._set_rates()
 
     def _set_rates(self) -> None:
@@ -101,7 +101,7 @@ class RunPod:
         async def work() -> Response:
             if job is None or (fault is not None and fault.name == "expired"):
                 return _no_such_job()
-            self.workshop.cancel(job)
+            self.worker_pool.cancel(job)
             return JSONResponse({"id": job.id, "status": job_body(job, None)["status"]})
 
         return await answer_through(fault, request, self._sim.connections, work)
@@ -115,7 +115,7 @@ class RunPod:
             return _no_such_job()
         if job.state not in ("failed", "timed_out"):
             return PlainTextResponse("only failed or timed out jobs are retried", status_code=400)
-        self.workshop.retry(job)
+        self.worker_pool.retry(job)
         return JSONResponse({"id": job.id, "status": "IN_QUEUE"})
 
     async def health(self, request: Request) -> Response:
@@ -133,9 +133,9 @@ class RunPod:
         """``POST /purge-queue``: drop the jobs that wait."""
         if (refusal := self._refuse(request, "purge")) is not None:
             return refusal
-        waiting = [job for job in self.workshop.jobs.values() if job.state == "queued"]
+        waiting = [job for job in self.worker_pool.jobs.values() if job.state == "queued"]
         for job in waiting:
-            self.workshop.cancel(job)
+            self.worker_pool.cancel(job)
         return JSONResponse({"removed": len(waiting), "status": "completed"})
 
     def _refuse(self, request: Request, operation: str | None = None) -> Response | None:
@@ -150,7 +150,7 @@ class RunPod:
         return None
 
     def _job(self, request: Request) -> Job | None:
-        return self.workshop.jobs.get(request.path_params["id"])
+        return self.worker_pool.jobs.get(request.path_params["id"])
 
     def _take(self, operation: str, job: Job | None, applicable: frozenset[str]) -> Fault | None:
         prompt = job.prompt if job is not None else None
@@ -197,14 +197,14 @@ class RunPod:
             fault=fault,
             execution_timeout=policy.get("executionTimeout", 600_000) / 1000,
         )
-        self.workshop.submit(job, ttl=policy.get("ttl", 24 * 3600 * 1000) / 1000)
+        self.worker_pool.submit(job, ttl=policy.get("ttl", 24 * 3600 * 1000) / 1000)
         return job
 
     async def _sync_answer(self, request: Request, job: Job) -> Response:
         wait = request.query_params.get("wait", "90000")
         if not wait.isdigit() or not 1000 <= int(wait) <= 300_000:
             wait = "90000"
-        await self.workshop.wait(job, int(wait) / 1000)
+        await self.worker_pool.wait(job, int(wait) / 1000)
         return JSONResponse(await self._whole_body(request, job, None))
 
     async def _whole_body(
@@ -231,10 +231,10 @@ class RunPod:
         return body | {"output": shaped_output(shape, pictures, encoding)}
 
     def _health(self) -> dict[str, dict[str, int]]:
-        jobs = list(self.workshop.jobs.values())
+        jobs = list(self.worker_pool.jobs.values())
         states = Counter(job.state for job in jobs)
         running = states["running"]
-        warm = self.workshop.warm
+        warm = self.worker_pool.warm
         idle = max(0, self._sim.options.capacity - running) if warm else 0
         return {
             "jobs": {

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from imagegen_pipeline.simulator.faults import Fault
-from imagegen_pipeline.simulator.workshop import Job, State
+from imagegen_pipeline.simulator.worker_pool import Job, State
 
 STATUSES: dict[State, str] = {
     "queued": "IN_QUEUE",

@@ -6,13 +6,13 @@ from collections import deque
 
 from starlette.concurrency import run_in_threadpool
 
-from imagegen_pipeline.simulator.connections import Connections
+from imagegen_pipeline.simulator.billing import Billing
+from imagegen_pipeline.simulator.broken_connections import Connections
 from imagegen_pipeline.simulator.damaged_pictures import render
 from imagegen_pipeline.simulator.faults import Fault, FaultScript
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.pictures import Recipe
 from imagegen_pipeline.simulator.prepared import PreparedPictures
-from imagegen_pipeline.simulator.tally import Tally
 
 
 class RateWindow:
@@ -43,7 +43,7 @@ class Simulation:
     def __init__(self, options: SimulatorOptions) -> None:
         """Start with clean books and no faults; NoPicturesError for a folder without any."""
         self.options = options
-        self.tally = Tally()
+        self.billing = Billing()
         self.faults = FaultScript()
         self.connections = Connections()
         folder = options.pictures

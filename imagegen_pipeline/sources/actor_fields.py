@@ -11,9 +11,9 @@ from imagegen_pipeline.domain.actors import (
     RANDOM_SEED,
     Actor,
 )
+from imagegen_pipeline.domain.comfy.workflow import LARGEST_SEED, MOST_STEPS, check_size
 from imagegen_pipeline.domain.errors import RequestRefusedError, SourceError
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
-from imagegen_pipeline.domain.workflow import LARGEST_SEED, MOST_STEPS, check_size
 from imagegen_pipeline.sources.json_object import json_type
 
 EXAMPLE = '{"description": "european 25 year old male with short brown hair and blue eyes"}'

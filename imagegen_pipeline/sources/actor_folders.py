@@ -10,13 +10,13 @@ from pathlib import Path
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.domain.keys import is_key
+from imagegen_pipeline.domain.partition_keys import is_key
 from imagegen_pipeline.domain.prompts import SourceProblem
 from imagegen_pipeline.sources.actor_fields import EXAMPLE, actor_of
+from imagegen_pipeline.sources.change_tokens import NO_STAMP, change_token
 from imagegen_pipeline.sources.folder_listing import list_folder
 from imagegen_pipeline.sources.json_object import read_json_object
-from imagegen_pipeline.sources.places import absolute, problem, reason, shown
-from imagegen_pipeline.sources.stamps import NO_STAMP, stamp_of
+from imagegen_pipeline.sources.source_paths import absolute, problem, reason, shown
 
 LARGEST_FILE = 1024 * 1024
 """In bytes. An ``actor.json`` has a few hundred."""
@@ -116,7 +116,7 @@ def _stamp(entry: os.DirEntry[str]) -> str:
     """What changes when the actor does, or when its folders become links."""
     path = Path(entry.path)
     try:
-        about = stamp_of((path / ACTOR_FILE).stat())
+        about = change_token((path / ACTOR_FILE).stat())
     except OSError:
         return NO_STAMP
     folders = (path, path / "base_image", path / "base_image" / "history")

@@ -10,7 +10,7 @@ from typing import Protocol
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import SourceError
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.sources.places import reason
+from imagegen_pipeline.sources.source_paths import reason
 
 
 class SourceFolder(Protocol):
@@ -61,7 +61,7 @@ def list_folder(folder: Path, *, setting: str) -> list[os.DirEntry[str]]:
     return sorted(found, key=lambda entry: entry.name)
 
 
-def claimed(
+def assign_keys(
     folder: SourceFolder, names: Iterable[str]
 ) -> tuple[dict[str, str], list[SourceProblem]]:
     """The names with their keys, and those that can have none: of two with one key the first

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.sources.places import reason
+from imagegen_pipeline.sources.source_paths import reason
 
 _WRITE_AGAIN = "Save it again as a JSON object in UTF-8."
 _JSON_TYPES = {

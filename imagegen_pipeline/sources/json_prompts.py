@@ -8,13 +8,13 @@ from os import DirEntry
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.domain.keys import json_key
+from imagegen_pipeline.domain.partition_keys import json_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault, text_or_none
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
-from imagegen_pipeline.sources.folder_listing import claimed, list_folder
+from imagegen_pipeline.sources.change_tokens import NO_STAMP, change_token
+from imagegen_pipeline.sources.folder_listing import assign_keys, list_folder
 from imagegen_pipeline.sources.json_object import json_type, read_json_object
-from imagegen_pipeline.sources.places import absolute, problem, shown
-from imagegen_pipeline.sources.stamps import NO_STAMP, stamp_of
+from imagegen_pipeline.sources.source_paths import absolute, problem, shown
 
 LARGEST_FILE = 10 * 1024 * 1024
 """In bytes. A prompt file has a few kilobytes."""
@@ -116,7 +116,7 @@ def scan_json_folder(folder: Path, *, max_bytes: int = LARGEST_FILE) -> PromptSc
         names = source.stamps()
     except SourceError as error:
         return PromptScan(container, (), (problem(container, container, error),), complete=False)
-    keys, problems = claimed(source, names)
+    keys, problems = assign_keys(source, names)
     read = [source.read(name, key) for name, key in keys.items()]
     problems += [one for one in read if isinstance(one, SourceProblem)]
     return PromptScan(
@@ -128,6 +128,6 @@ def scan_json_folder(folder: Path, *, max_bytes: int = LARGEST_FILE) -> PromptSc
 
 def _stamp(entry: DirEntry[str]) -> str:
     try:
-        return stamp_of(entry.stat())
+        return change_token(entry.stat())
     except OSError:  # a link that leads nowhere, a folder that may not be entered
         return NO_STAMP

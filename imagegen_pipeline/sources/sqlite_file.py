@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.sources.places import reason, shown
-from imagegen_pipeline.sources.stamps import NO_STAMP, joint_stamp, stamp_of
+from imagegen_pipeline.sources.change_tokens import NO_STAMP, change_token, joint_change_token
+from imagegen_pipeline.sources.source_paths import reason, shown
 
 _HEADER_LENGTH = 100
 _CHANGES_AT = slice(24, 28)
@@ -37,11 +37,11 @@ def database_stamp(path: Path) -> str:
     log = _log_stamp(path)
     try:
         with path.open("rb") as file:
-            about = stamp_of(os.fstat(file.fileno()))
+            about = change_token(os.fstat(file.fileno()))
             header = file.read(_HEADER_LENGTH)
     except OSError as error:
         raise _failure(path, reason(error), _access_remedy(path)) from error
-    return f"{joint_stamp(about, log)} {header[_CHANGES_AT].hex()}"
+    return f"{joint_change_token(about, log)} {header[_CHANGES_AT].hex()}"
 
 
 def _log_stamp(path: Path) -> str:

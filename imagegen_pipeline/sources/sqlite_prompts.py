@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imagegen_pipeline.domain.errors import SourceError
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
-from imagegen_pipeline.sources.places import absolute, problem, shown
+from imagegen_pipeline.sources.source_paths import absolute, problem, shown
 from imagegen_pipeline.sources.sqlite_file import open_read_only
 from imagegen_pipeline.sources.sqlite_rows import (
     Row,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.domain.keys import database_key, is_key
+from imagegen_pipeline.domain.partition_keys import database_key, is_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault, text_or_none
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.sources.places import problem, shown
+from imagegen_pipeline.sources.source_paths import problem, shown
 from imagegen_pipeline.sources.sqlite_file import StoredText, missing
 
 USERS_QUERY = """\

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from imagegen_pipeline.domain.errors import SourceError
 from imagegen_pipeline.domain.prompts import SourceProblem
-from imagegen_pipeline.sources.places import shown
+from imagegen_pipeline.sources.change_tokens import content_token
 from imagegen_pipeline.sources.row_order import NONE, bound_of, parameter, row_stamp
+from imagegen_pipeline.sources.source_paths import shown
 from imagegen_pipeline.sources.sqlite_file import StoredText, open_read_only
 from imagegen_pipeline.sources.sqlite_rows import Row, lacking, note, users_query
-from imagegen_pipeline.sources.stamps import content_stamp
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of the prompts in one window, so that long ones take no more memory than many."""
@@ -126,7 +126,7 @@ def _stamped(rows: Iterable[Row], twins: _Twins) -> Iterator[StampedRow]:
     for row in rows:
         bound = bound_of(row[0])
         has_twin = bound[0] == "t" and twins.has(row[0])
-        yield StampedRow(bound, row_stamp(bound, content_stamp(row)), row, has_twin)
+        yield StampedRow(bound, row_stamp(bound, content_token(row)), row, has_twin)
 
 
 class _Twins:

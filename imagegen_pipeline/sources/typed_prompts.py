@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.domain.keys import typed_key
+from imagegen_pipeline.domain.partition_keys import typed_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.prompts import Prompt
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagegen_pipeline.domain.comfy.workflow import Workflow, parse_workflow
 from imagegen_pipeline.domain.errors import WorkflowError
-from imagegen_pipeline.domain.workflow import Workflow, parse_workflow
 
 LARGEST_FILE = 5 * 1024 * 1024
 """In bytes. A large graph has a few hundred kilobytes; RunPod takes bodies to 10 MB."""

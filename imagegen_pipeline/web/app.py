@@ -12,24 +12,22 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.web import (
-    access,
-    answers,
-    base_image_api,
+from imagegen_pipeline.web.api import (
+    base_image_routes,
+    change_events,
     docs_page,
-    gallery_api,
-    job_api,
-    live,
+    gallery_routes,
+    job_routes,
     openapi,
-    pages,
+    responses,
 )
-from imagegen_pipeline.web import (
-    files as picture_files,
-)
-from imagegen_pipeline.web.guard import Bodies, Guard, Headed
-from imagegen_pipeline.web.hosts import OwnNames
+from imagegen_pipeline.web.app_state import AppState
+from imagegen_pipeline.web.gallery import file_routes as picture_files
+from imagegen_pipeline.web.gallery import pages
 from imagegen_pipeline.web.options import ServeOptions
-from imagegen_pipeline.web.studio import Studio
+from imagegen_pipeline.web.security import access
+from imagegen_pipeline.web.security.allowed_hosts import AllowedHosts
+from imagegen_pipeline.web.security.middleware import BodyLimit, CrossOriginGuard, SecurityHeaders
 
 
 def create_app(pipeline: Pipeline, options: ServeOptions) -> FastAPI:
@@ -42,15 +40,15 @@ def create_app(pipeline: Pipeline, options: ServeOptions) -> FastAPI:
         middleware=_middleware(options, keys),
         redirect_slashes=False,
     )
-    app.state.gallery = Studio(pipeline, options)
+    app.state.gallery = AppState(pipeline, options)
     app.state.access = keys
-    answers.install(app)
+    responses.install(app)
     for part in (
-        base_image_api,
-        job_api,
-        gallery_api,
+        base_image_routes,
+        job_routes,
+        gallery_routes,
         picture_files,
-        live,
+        change_events,
         access,
         docs_page,
         pages,
@@ -71,9 +69,9 @@ def create_app(pipeline: Pipeline, options: ServeOptions) -> FastAPI:
 def _middleware(options: ServeOptions, keys: access.Access) -> list[Middleware]:
     """From outside in."""
     found = [
-        Middleware(Headed, cors=options.cors),
-        Middleware(answers.Faults),
-        Middleware(Guard, OwnNames(options), cors=options.cors),
+        Middleware(SecurityHeaders, cors=options.cors),
+        Middleware(responses.Faults),
+        Middleware(CrossOriginGuard, AllowedHosts(options), cors=options.cors),
     ]
     if options.cors:
         found.append(
@@ -87,6 +85,6 @@ def _middleware(options: ServeOptions, keys: access.Access) -> list[Middleware]:
         )
     return [
         *found,
-        Middleware(access.TokenWanted, keys),
-        Middleware(Bodies, seconds=options.body_seconds),
+        Middleware(access.AuthMiddleware, keys),
+        Middleware(BodyLimit, seconds=options.body_seconds),
     ]

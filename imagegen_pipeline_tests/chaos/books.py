@@ -26,7 +26,7 @@ class Finish:
     fell, which pictures were not whole after it, and which lives ended in an error of their own.
     """
 
-    things: tuple[Thing, ...]
+    source_items: tuple[Thing, ...]
     in_flight: frozenset[int]
     torn: tuple[str, ...]
     falls: tuple[str, ...]

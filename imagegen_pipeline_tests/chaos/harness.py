@@ -116,7 +116,7 @@ class _Chaos:
     say: Callable[[str], None]
     rounds: int = 0
     kills: int = 0
-    things: list[Thing] = field(default_factory=list)
+    source_items: list[Thing] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
     falls: list[str] = field(default_factory=list)
     fell_on: Counter[str] = field(default_factory=Counter)
@@ -133,7 +133,7 @@ class _Chaos:
     def finish(self) -> Finish:
         """What only the killer knows."""
         return Finish(
-            things=tuple(self.things),
+            source_items=tuple(self.source_items),
             in_flight=frozenset(self.in_flight),
             torn=tuple(self._whole.torn),
             falls=tuple(self.falls),
@@ -145,7 +145,7 @@ class _Chaos:
         while is_settled and (self.rounds == 0 or self.kills < self.plan.kills):
             self.rounds += 1
             wanted = self.scratch.write_round(self.rounds, self.plan.items)
-            self.things += wanted.things
+            self.source_items += wanted.source_items
             is_settled = self._round(wanted)
             self.say(f"{self.plan.variant.name}: round {self.rounds}, {self.kills} kills")
 
@@ -159,11 +159,11 @@ class _Chaos:
             self._replace_the_killed(wanted)
         for _ in range(MOST_REPEATS):
             self._await_ends()
-            if not unsettled(self.scratch, wanted.things):
+            if not unsettled(self.scratch, wanted.source_items):
                 return True
             self._workers = [self._begin(wanted)]
         self._await_ends()
-        return not unsettled(self.scratch, wanted.things)
+        return not unsettled(self.scratch, wanted.source_items)
 
     def _begin(self, wanted: Round) -> _Worker:
         log = self.logs / f"{next(self._numbers):04}.log"

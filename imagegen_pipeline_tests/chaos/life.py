@@ -27,12 +27,12 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "imagegen_pipeline.cli",
-        "imagegen_pipeline.telling",
+        "imagegen_pipeline.dagster_ext.reporter",
         "imagegen_pipeline.cli.progress",
-        "imagegen_pipeline.generation_log",
+        "imagegen_pipeline.legacy.logs",
         "imagegen_pipeline.pipeline",
-        "imagegen_pipeline.defs.instance",
-        "imagegen_pipeline.defs.reporting",
+        "imagegen_pipeline.dagster_ext.instance",
+        "imagegen_pipeline.dagster_ext.asset_events",
         "PIL.PngImagePlugin",
         "PIL.WebPImagePlugin",
         "psutil",
@@ -112,8 +112,8 @@ def _make_images(scratch: Scratch, folder: Path) -> int:
 
 
 def _make_base_images(_scratch: Scratch, folder: Path) -> int:
-    from imagegen_pipeline.defs.instance import open_instance
-    from imagegen_pipeline.defs.reporting import RunlessReporter
+    from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
+    from imagegen_pipeline.dagster_ext.instance import open_instance
     from imagegen_pipeline.pipeline import Pipeline
 
     os.environ["IMAGEGEN_ACTORS_DIR"] = str(folder)
@@ -133,7 +133,7 @@ def _make_base_images(_scratch: Scratch, folder: Path) -> int:
 def _write_events(scratch: Scratch, answer: Path) -> int:
     import dagster as dg
 
-    from imagegen_pipeline.defs.instance import open_instance
+    from imagegen_pipeline.dagster_ext.instance import open_instance
 
     asset = dg.AssetKey(scratch.variant.asset)
     events, cursor = [], None

@@ -15,11 +15,15 @@ from imagegen_pipeline_tests.chaos.scratch import Scratch, Thing
 OPEN = ("planned", "submitting", "submitted", "completed")
 
 
-def unsettled(scratch: Scratch, things: Iterable[Thing]) -> list[str]:
+def unsettled(scratch: Scratch, source_items: Iterable[Thing]) -> list[str]:
     """Things that have no picture yet and are not held, as the ledger has it now."""
     items = {item.location: item for item in read_items(scratch.ledger)}
     rows = read_rows(scratch.ledger)
-    return [thing.mark for thing in things if not _is_settled(items.get(thing.location), rows)]
+    return [
+        source_item.mark
+        for source_item in source_items
+        if not _is_settled(items.get(source_item.location), rows)
+    ]
 
 
 def _is_settled(item: Item | None, rows: Iterable[Row]) -> bool:
@@ -31,11 +35,11 @@ def _is_settled(item: Item | None, rows: Iterable[Row]) -> bool:
 
 def every_item_is_settled(books: Books) -> Iterator[str]:
     """Every item ends with a whole picture, or is held for a person."""
-    for thing in books.finish.things:
-        item = books.items.get(thing.location)
+    for source_item in books.finish.source_items:
+        item = books.items.get(source_item.location)
         if not _is_settled(item, books.rows):
             rows = [str(row) for row in books.rows_of(item)] if item else []
-            yield f"{thing.location} has no picture and is not held: {rows}"
+            yield f"{source_item.location} has no picture and is not held: {rows}"
 
 
 def nothing_is_lost(books: Books) -> Iterator[str]:
@@ -120,9 +124,9 @@ def _groups(books: Books) -> dict[str, list[Row]]:
     for row in books.rows:
         by_key[row.item_key].append(row)
     groups: dict[str, list[Row]] = defaultdict(list)
-    for thing in books.finish.things:
-        item = books.items.get(thing.location)
-        groups[thing.mark] += by_key[item.key] if item else []
+    for source_item in books.finish.source_items:
+        item = books.items.get(source_item.location)
+        groups[source_item.mark] += by_key[item.key] if item else []
     return groups
 
 

@@ -29,7 +29,7 @@ class Round:
     """Items that one batch is asked for, in a folder of their own."""
 
     folder: Path
-    things: tuple[Thing, ...]
+    source_items: tuple[Thing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Scratch:
         """Write ``count`` items that no round before has had."""
         folder = self.root / "items" / f"round-{number}"
         write = _write_actor if self.variant.service == "runpod" else _write_prompt
-        things = tuple(write(folder, number, place) for place in range(count))
-        return Round(folder, things)
+        source_items = tuple(write(folder, number, place) for place in range(count))
+        return Round(folder, source_items)
 
 
 def make_scratch(root: Path, variant: Variant, simulator: str) -> Scratch:

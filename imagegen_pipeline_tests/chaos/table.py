@@ -34,7 +34,7 @@ def table(runs: Sequence[Run]) -> str:
 
 def _cells(run: Run) -> list[str]:
     books, broken = run.books, run.broken
-    items = len(books.finish.things)
+    items = len(books.finish.source_items)
     numbers = (
         *(items, run.kills, run.rounds, books.pictures, items - books.pictures),
         *(len(books.unknown_rows), books.billed.total(), len(broken["billed twice"])),

@@ -32,7 +32,7 @@ AGAIN = replace(AGAIN, path="generated_images/ship.png", digest="d3")
 HELD = replace(UNKNOWN, id=4, item_key="raft", state="held")
 SOUND = Books(
     finish=Finish(
-        things=tuple(
+        source_items=tuple(
             Thing(f"{name}.json", f"boat 1-{number}.")
             for number, name in enumerate(("boat", "ship", "raft"), start=1)
         ),

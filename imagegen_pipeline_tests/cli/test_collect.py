@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from imagegen_pipeline.defs.instance import open_instance
+from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline_tests.cli.conftest import Invoke
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.engine.bench import Bench, plan_base, submitted

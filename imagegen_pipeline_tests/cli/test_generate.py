@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.defs.instance import open_instance
-from imagegen_pipeline.domain.generation import Attempt
+from imagegen_pipeline.dagster_ext.instance import open_instance
+from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline_tests.cli.conftest import GENERATE, Invoke, on_a_terminal
 from imagegen_pipeline_tests.conftest import Project, Simulator
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.cli.conftest import DESCRIPTION, GENERATE, Invoke

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from imagegen_pipeline.services.duomi import KNOWN_MODELS
+from imagegen_pipeline.providers.duomi.client import KNOWN_MODELS
 from imagegen_pipeline_tests.cli.conftest import Invoke
 from imagegen_pipeline_tests.conftest import Project, Simulator
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.defs.instance import open_instance
+from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline_tests.cli.conftest import DESCRIPTION, GENERATE, Invoke
 from imagegen_pipeline_tests.conftest import Project, Simulator, make_project
 

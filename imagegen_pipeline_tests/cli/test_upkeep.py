@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.upkeep.snapshots import backups_in, unfinished_in
+from imagegen_pipeline.maintenance.backup_manifest import backups_in, unfinished_in
 from imagegen_pipeline_tests.cli.conftest import GENERATE, Invoke, on_a_terminal
 from imagegen_pipeline_tests.conftest import Project, until
 from imagegen_pipeline_tests.upkeep.conftest import age_file, age_pictures

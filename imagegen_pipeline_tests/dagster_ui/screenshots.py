@@ -21,7 +21,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from imagegen_pipeline.domain.keys import json_key
+from imagegen_pipeline.domain.partition_keys import json_key
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import OURS, ROOT, Simulator, make_project

@@ -13,8 +13,8 @@ import requests
 from click.testing import CliRunner
 
 from imagegen_pipeline.cli import imagegen
-from imagegen_pipeline.domain.generation import State
-from imagegen_pipeline.domain.keys import json_key
+from imagegen_pipeline.domain.partition_keys import json_key
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
 from imagegen_pipeline_tests.dagster_ui.graphql import Webserver
 

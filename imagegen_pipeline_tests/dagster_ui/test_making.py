@@ -12,7 +12,7 @@ def test_one_partition_and_one_typed_prompt(studio: Studio) -> None:
     keys = studio.prompts("one of three", 3)
     one = studio.web.materialize(IMAGES, RESULTS, keys=[keys[1]], config=SMALL_ONES)
     typed = studio.web.launch(
-        "picture_of_a_prompt", "make_one", {"prompt": "a typed windmill", **SMALL_ONES}
+        "generate_one_prompt", "make_one", {"prompt": "a typed windmill", **SMALL_ONES}
     )
 
     studio.web.succeeded(one)

@@ -203,7 +203,7 @@ def test_a_jobs_launchpad_asks_for_the_prompt(page: Page, studio: Studio) -> Non
     """The launchpad of a typed prompt opens with the field that is to be filled, and says what
     each field means.
     """
-    page.goto(f"{studio.web.url}/locations/imagegen_pipeline/jobs/picture_of_a_prompt/playground")
+    page.goto(f"{studio.web.url}/locations/imagegen_pipeline/jobs/generate_one_prompt/playground")
     editor = page.locator(".CodeMirror")
     expect(editor).to_contain_text("prompt: ''")
     expect(editor).not_to_contain_text("api_key")

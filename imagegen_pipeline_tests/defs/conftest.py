@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from imagegen_pipeline.defs.instance import open_instance
+from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline_tests.conftest import SMALL, Project
 from imagegen_pipeline_tests.defs.ui import Ui, open_ui
 

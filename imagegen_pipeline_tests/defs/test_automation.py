@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
-from imagegen_pipeline.defs.automation import automation_sensor, due
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.defs.watching import sources_sensor
+from imagegen_pipeline.defs.sensors.automation import automation_sensor, source_changed_condition
+from imagegen_pipeline.defs.sensors.sources import sources_sensor
 from imagegen_pipeline_tests.conftest import Simulator
 from imagegen_pipeline_tests.defs.conftest import Dagster
 
@@ -162,7 +162,11 @@ def test_what_was_there_before_is_asked_for_only_as_backlog(
     @dg.asset(partitions_def=partitions)
     def source() -> None: ...
 
-    @dg.asset(partitions_def=partitions, deps=[source], automation_condition=due(backlog=backlog))
+    @dg.asset(
+        partitions_def=partitions,
+        deps=[source],
+        automation_condition=source_changed_condition(backlog=backlog),
+    )
     def picture() -> None: ...
 
     defs = dg.Definitions(assets=[source, picture])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFilter
 
-from imagegen_pipeline.defs.reporting import RunlessReporter
+from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
 from imagegen_pipeline.domain.parameters import PromptParameters
-from imagegen_pipeline.engine import Order
+from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.simulator.pictures import Recipe, render_png
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
@@ -175,7 +175,9 @@ def test_what_is_reported_late_is_compared_with_its_file(
     work = project.pipeline()
     found = work.prompts(prompts)
     parameters = replace(PromptParameters(), image_size=SMALL)
-    outcomes = {o.item_key: o for o in work.generate_images(found.values(), parameters, Order())}
+    outcomes = {
+        o.item_key: o for o in work.generate_images(found.values(), parameters, BatchOptions())
+    }
     Path(outcomes[prompts[1]].path or "").unlink()
     assert RunlessReporter(dagster.instance, work).report_missed() == 4
 

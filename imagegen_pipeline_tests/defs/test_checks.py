@@ -74,7 +74,7 @@ def test_scattered_partitions_of_one_run_are_all_checked(
 def test_a_job_checks_what_it_makes(dagster: Dagster, ui: Ui) -> None:
     """The picture of a typed prompt is checked as one of a source is."""
     assert dagster.launch(
-        "picture_of_a_prompt", {"prompt": "a kite", "image_size": "64x64"}
+        "generate_one_prompt", {"prompt": "a kite", "image_size": "64x64"}
     ).success
     (key,) = dagster.instance.get_dynamic_partitions("prompts")
     assert ui.statuses(IMAGES) == dict.fromkeys(OF_PICTURES, all_are("succeeded", [key]))

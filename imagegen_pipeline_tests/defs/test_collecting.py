@@ -9,10 +9,10 @@ from contextlib import closing
 import dagster as dg
 import pytest
 
-from imagegen_pipeline.defs import collecting
-from imagegen_pipeline.defs.collecting import collect_sensor
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.defs.sensors import collect
+from imagegen_pipeline.defs.sensors.collect import collect_sensor
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.defs.conftest import Dagster
 from imagegen_pipeline_tests.engine.bench import Bench, plan_base, submitted
@@ -101,7 +101,7 @@ def test_many_are_looked_at_in_turns(
     dagster: Dagster, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tick looks at a chunk; the next goes on behind it, and then begins anew."""
-    monkeypatch.setattr(collecting, "CHUNK", 2)
+    monkeypatch.setattr(collect, "CHUNK", 2)
     for number in range(5):
         submitted(bench, bench.actor(f"actor_{number}"))
     until(lambda: bench.simulator.billed("runpod") == 5)
@@ -119,7 +119,7 @@ def test_without_a_key_it_says_what_it_needs(
     live_project: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A live job and no key: the tick is no failure, and names the variable."""
-    from imagegen_pipeline.defs.instance import open_instance
+    from imagegen_pipeline.dagster_ext.instance import open_instance
 
     with closing(live_project.pipeline()) as pipeline:
         bench = Bench(live_project, simulator, pipeline)

@@ -23,13 +23,13 @@ from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from imagegen_pipeline.defs.event_log import (
+from imagegen_pipeline.dagster_ext.event_log import (
     ProjectEventLog,
     evaluation_entry,
     partitions_of_one_moment,
     store_evaluations,
 )
-from imagegen_pipeline.defs.instance import open_instance
+from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline.defs.partitions import PROMPTS
 from imagegen_pipeline_tests.conftest import Project
 from imagegen_pipeline_tests.defs.conftest import Dagster

@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from imagegen_pipeline.defs.failures import (
+from imagegen_pipeline.defs.resources import PipelineResource
+from imagegen_pipeline.defs.sensors.run_failures import (
     SENSORS,
     failure_post_sensor,
     failure_sensor,
     notice_of,
 )
-from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline_tests.conftest import Simulator
 from imagegen_pipeline_tests.defs.conftest import Dagster
@@ -116,7 +116,7 @@ def test_a_webhook_that_hangs_is_waited_for_once_a_tick(
     dagster: Dagster, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three failures in one tick: the first is tried, the others wait in their folder."""
-    monkeypatch.setattr("imagegen_pipeline.upkeep.webhook.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("imagegen_pipeline.maintenance.webhook.ANSWER_SECONDS", 0.2)
     cursor = evaluate(dagster, None)
     for _ in range(3):
 
@@ -205,7 +205,7 @@ def test_of_many_failed_partitions_the_first_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A batch that failed as a whole names as many as a message may have, and says so."""
-    monkeypatch.setattr("imagegen_pipeline.defs.failures.MOST_PARTITIONS", 3)
+    monkeypatch.setattr("imagegen_pipeline.defs.sensors.run_failures.MOST_PARTITIONS", 3)
     cursor = evaluate(dagster, None)
     refuse(simulator, "number")
     dagster.run("generated_images", keys=prompts)

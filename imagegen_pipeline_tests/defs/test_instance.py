@@ -8,15 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 
-from imagegen_pipeline.defs.instance import open_instance
-from imagegen_pipeline.defs.partitions import PROMPTS, add_missing
+from imagegen_pipeline.dagster_ext.instance import open_instance
+from imagegen_pipeline.dagster_ext.names import PROMPT_PARTITIONS
+from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 from imagegen_pipeline_tests.conftest import Project, until
 
 OPEN = """
-from imagegen_pipeline.defs.instance import open_instance
-from imagegen_pipeline.defs.partitions import PROMPTS, add_missing
+from imagegen_pipeline.dagster_ext.instance import open_instance
+from imagegen_pipeline.dagster_ext.names import PROMPT_PARTITIONS
+from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 with open_instance() as instance:
-    add_missing(instance, PROMPTS, ["a"])
+    add_missing(instance, PROMPT_PARTITIONS, ["a"])
 """
 
 
@@ -54,7 +56,7 @@ def test_a_partition_that_two_register_at_once_is_no_error(project: Project) -> 
         assert other is not None
         with other:
             for key in keys:
-                add_missing(other, PROMPTS, [key])
+                add_missing(other, PROMPT_PARTITIONS, [key])
 
     with instance, ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(8)))

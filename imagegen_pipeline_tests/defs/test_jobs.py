@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.domain.patience import PAUSES
+from imagegen_pipeline.domain.retry_backoff import RETRY_DELAYS
 from imagegen_pipeline_tests.conftest import SMALL, Simulator
 from imagegen_pipeline_tests.defs.conftest import Dagster
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT
@@ -52,7 +52,7 @@ def test_what_failed_is_tried_again_and_nothing_else(
     refuse(simulator, "number 2")
     dagster.run("generated_images", keys=prompts)
     heal(simulator)
-    pass_time(dagster, PAUSES[0])
+    pass_time(dagster, RETRY_DELAYS[0])
     result = dagster.launch("retry_failed")
 
     assert result.success
@@ -85,9 +85,9 @@ def test_a_failing_item_is_sent_four_times_and_then_never(
     dagster.run("generated_images", keys=prompts)
     before = sent(simulator)
     for _ in range(8):
-        pass_time(dagster, PAUSES[-1])
+        pass_time(dagster, RETRY_DELAYS[-1])
         dagster.launch("retry_failed")
-    assert sent(simulator) == before + len(PAUSES)
+    assert sent(simulator) == before + len(RETRY_DELAYS)
 
     said = dagster.project.run("imagegen", "resolve").stdout
     assert f"imagegen resolve {prompts[2]} --lift" in said
@@ -101,8 +101,8 @@ def test_an_edit_starts_anew(dagster: Dagster, prompts: list[str], simulator: Si
     """What failed too often for its old text is tried with its new one."""
     refuse(simulator, "number 2")
     dagster.run("generated_images", keys=prompts)
-    for _ in PAUSES:
-        pass_time(dagster, PAUSES[-1])
+    for _ in RETRY_DELAYS:
+        pass_time(dagster, RETRY_DELAYS[-1])
         dagster.launch("retry_failed")
     dagster.project.write_json("prompt 2", "a windmill")
 
@@ -148,20 +148,20 @@ def test_a_typed_prompt_becomes_a_partition_with_its_picture(
 ) -> None:
     """The job registers the prompt and makes it; the same text again is reused."""
     config = {"prompt": "a lighthouse at dusk", "image_size": SMALL}
-    result = dagster.launch("picture_of_a_prompt", config)
+    result = dagster.launch("generate_one_prompt", config)
 
     assert result.success
     (key,) = dagster.instance.get_dynamic_partitions("prompts")
     assert key.startswith("prompt-a-lighthouse-at-dusk-")
     (event,) = dagster.events("generated_images")
     assert (event.partition, event.metadata["size"].value) == (key, SMALL)
-    assert dagster.launch("picture_of_a_prompt", config).success
+    assert dagster.launch("generate_one_prompt", config).success
     assert simulator.billed() == 1
 
 
 def test_a_blank_prompt_says_what_is_wrong(dagster: Dagster) -> None:
     """Nothing is registered and nothing bought for it."""
-    result = dagster.launch("picture_of_a_prompt", {"prompt": "   "})
+    result = dagster.launch("generate_one_prompt", {"prompt": "   "})
     (failure,) = result.get_step_failure_events()
     details = failure.step_failure_data.user_failure_data
     assert details is not None
@@ -246,5 +246,5 @@ def test_the_schedules_launch_a_run_when_something_is_due(
     refuse(simulator, "number 2")
     dagster.run("generated_images", keys=prompts)
     assert requests_of("hourly_retry") == 0
-    pass_time(dagster, PAUSES[0])
+    pass_time(dagster, RETRY_DELAYS[0])
     assert requests_of("hourly_retry") == 1

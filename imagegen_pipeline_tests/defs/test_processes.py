@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from imagegen_pipeline.defs.instance import open_instance
+from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline_tests.conftest import Project, Simulator
 
 MATERIALIZE = ("dagster", "asset", "materialize", "-m", "imagegen_pipeline.definitions")

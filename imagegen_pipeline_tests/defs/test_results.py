@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from imagegen_pipeline.defs import results_metadata, running
+from imagegen_pipeline.dagster_ext import results_metadata, step_reporter
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.ledger import Verdict
 from imagegen_pipeline.results import COLUMNS
-from imagegen_pipeline.web.news import News
+from imagegen_pipeline.web.jobs.report_queue import ReportQueue
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator, until
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
 
@@ -195,7 +195,7 @@ def test_the_log_does_not_wait_for_the_table(
     def fail(_: object) -> None:
         raise StoreError("There is no room for the table.")
 
-    monkeypatch.setattr(running, "refresh_results", fail)
+    monkeypatch.setattr(step_reporter, "refresh_results", fail)
     assert not dagster.run("generated_images", keys=prompts).success
     (log,) = users_logs(dagster.project)
     assert len(json.loads(log.read_text())) == len(prompts)
@@ -238,9 +238,9 @@ def test_without_dagster_the_table_is_refreshed_all_the_same(project: Project) -
     (project.root / ".env").write_text("")
     project.write_json("mill", "a mill by a stream")
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
-    done = project.run(*command, IMAGEGEN_DATA_DIR=str(project.data))
+    output_without_event = project.run(*command, IMAGEGEN_DATA_DIR=str(project.data))
     assert len(pd.read_parquet(project.results / "generation_results.parquet")) == 1
-    assert "out of date" not in done.stderr
+    assert "out of date" not in output_without_event.stderr
 
 
 def test_a_table_that_cannot_be_written_costs_no_picture(project: Project) -> None:
@@ -249,9 +249,9 @@ def test_a_table_that_cannot_be_written_costs_no_picture(project: Project) -> No
     blocked = project.results / ".generation_results.parquet.lock"
     blocked.mkdir(parents=True)
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
-    done = project.run(*command)
-    assert "The table of results may be out of date" in done.stderr
-    assert "1 made" in done.stdout
+    output_without_event = project.run(*command)
+    assert "The table of results may be out of date" in output_without_event.stderr
+    assert "1 made" in output_without_event.stdout
 
 
 def test_a_server_that_has_fallen_quiet_refreshes_the_table(
@@ -263,7 +263,7 @@ def test_a_server_that_has_fallen_quiet_refreshes_the_table(
     (prompt,) = pipeline.scan_prompts(database=False).prompts
     parameters = PromptParameters(image_size=SMALL)
     (outcome,) = pipeline.generate_images([prompt], parameters, pipeline.order())
-    news = News(pipeline, quiet_seconds=0.05)
+    news = ReportQueue(pipeline, quiet_seconds=0.05)
     news.start()
     news.add(outcome)
     until(lambda: dagster.events("generation_results"))

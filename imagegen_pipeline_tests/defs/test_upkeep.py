@@ -12,11 +12,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from imagegen_pipeline.defs.old_runs import delete_old_runs, plan_old_runs
+from imagegen_pipeline.dagster_ext.old_runs import delete_old_runs, plan_old_runs
+from imagegen_pipeline.defs.maintenance_jobs import JOBS, SCHEDULES, CleanUpConfig
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.defs.upkeep import JOBS, SCHEDULES, CleanUpConfig
 from imagegen_pipeline.domain.errors import SetupError
-from imagegen_pipeline.upkeep.plan import Rules
+from imagegen_pipeline.maintenance.plan import RetentionPolicy
 from imagegen_pipeline_tests.conftest import Simulator
 from imagegen_pipeline_tests.defs.conftest import Dagster
 from imagegen_pipeline_tests.upkeep.conftest import age_pictures, file_of, stored
@@ -97,8 +97,8 @@ def test_a_clean_up_that_is_refused_says_why(dagster: Dagster) -> None:
 
 def test_the_jobs_ages_are_the_commands(dagster: Dagster) -> None:
     """The launchpad's defaults are those of ``imagegen clean-up``; 0 means never."""
-    assert CleanUpConfig().rules() == Rules()
-    assert CleanUpConfig(pictures=180, logs=0).rules() == Rules(pictures=180, logs=None)
+    assert CleanUpConfig().rules() == RetentionPolicy()
+    assert CleanUpConfig(pictures=180, logs=0).rules() == RetentionPolicy(pictures=180, logs=None)
     for name, field in CleanUpConfig.model_fields.items():
         assert field.description, name
 

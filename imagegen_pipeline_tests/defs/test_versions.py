@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+from imagegen_pipeline.app.regenerate import Mode, Overrides, plan_regenerate
 from imagegen_pipeline.cli import imagegen
-from imagegen_pipeline.defs import watching
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.remaking import Change, How, plan_remaking
+from imagegen_pipeline.defs.sensors import sources
 from imagegen_pipeline_tests.conftest import SMALL, Simulator
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
 
@@ -131,7 +131,7 @@ def _tick(dagster: Dagster, cursor: str | None = None) -> str | None:
     with dg.build_sensor_context(
         instance=dagster.instance, cursor=cursor, resources={"pipeline": PipelineResource()}
     ) as context:
-        result = watching.sources_sensor(context)
+        result = sources.sources_sensor(context)
     assert isinstance(result, dg.SensorResult)
     assert not result.run_requests
     for request in result.dynamic_partitions_requests or []:
@@ -165,8 +165,12 @@ def test_a_picture_edited_in_the_gallery_counts_for_its_item(
 ) -> None:
     """Another prompt for one picture makes it not out of date: its source asks for the same."""
     pipeline = dagster.project.pipeline()
-    plan = plan_remaking(
-        pipeline, prompts[:1], how=How.REGENERATE, change=Change(prompt="a fish"), intent="click"
+    plan = plan_regenerate(
+        pipeline,
+        prompts[:1],
+        how=Mode.REGENERATE,
+        change=Overrides(prompt="a fish"),
+        intent="click",
     )
     for part in plan.parts:
         assert all(outcome.ok for outcome in pipeline.make(part.service, part.wanted, part.order))

@@ -14,9 +14,11 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from imagegen_pipeline.cli import imagegen
-from imagegen_pipeline.defs import source_news, watching
+from imagegen_pipeline.dagster_ext import source_sync
 from imagegen_pipeline.defs.resources import PipelineResource
-from imagegen_pipeline.domain.keys import json_key
+from imagegen_pipeline.defs.sensors import sources
+from imagegen_pipeline.domain.partition_keys import json_key
+from imagegen_pipeline.sources import database_scan
 from imagegen_pipeline.sources.typed_prompts import typed_prompt
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
 
@@ -58,7 +60,7 @@ class Sensor:
             cursor=self.cursor,
             resources={"pipeline": PipelineResource()},
         ) as context:
-            result = watching.sources_sensor(context)
+            result = sources.sources_sensor(context)
         assert isinstance(result, dg.SensorResult)
         assert not result.run_requests
         self.cursor = result.cursor
@@ -172,11 +174,11 @@ def test_what_does_not_fit_into_a_tick_is_told_in_the_next_ones(
     sensor: Sensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many keys are registered ahead of their events, which come as far as the time goes."""
-    monkeypatch.setattr(watching, "CLOCK", CountingClock())
-    monkeypatch.setattr(watching, "TICK_SECONDS", 5)
-    monkeypatch.setattr(watching, "MOST_KEYS", 20)
-    monkeypatch.setattr(source_news, "_KEYS_AT_ONCE", 7)
-    monkeypatch.setattr(source_news, "_EVENTS_AT_ONCE", 1)
+    monkeypatch.setattr(sources, "CLOCK", CountingClock())
+    monkeypatch.setattr(sources, "TICK_SECONDS", 5)
+    monkeypatch.setattr(sources, "MOST_KEYS", 20)
+    monkeypatch.setattr(source_sync, "_KEYS_AT_ONCE", 7)
+    monkeypatch.setattr(source_sync, "_EVENTS_AT_ONCE", 1)
     for number in range(30):
         sensor.dagster.project.write_json(f"{number:02}", f"picture {number}")
     said = sensor.tick()
@@ -196,10 +198,9 @@ def test_a_look_that_runs_out_of_time_says_where_it_goes_on(
     sensor: Sensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A large database is read over some ticks, and each tick tells what it has read."""
-    from imagegen_pipeline.scanning import databases
 
-    monkeypatch.setattr(databases, "WINDOW", 10)
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(database_scan, "WINDOW", 10)
+    monkeypatch.setattr(sources, "LOOK_SECONDS", 0)
     path = sensor.dagster.project.data / "llm_video_batch.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE prompts (id INTEGER PRIMARY KEY, image_prompt)")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from imagegen_pipeline.domain.workflow import Workflow, parse_workflow
+from imagegen_pipeline.domain.comfy.workflow import Workflow, parse_workflow
 
 SHIPPED = Path(__file__).parents[2] / "workflows" / "normal_image_v4_workflow.json"
 Graph = dict[str, Any]

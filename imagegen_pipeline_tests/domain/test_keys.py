@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from imagegen_pipeline.domain.keys import (
+from imagegen_pipeline.domain.partition_keys import (
     database_key,
     is_key,
     json_key,

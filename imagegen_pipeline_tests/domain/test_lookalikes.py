@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagegen_pipeline.domain.lookalikes import MOST_BITS, Likeness, Lookalikes
-from imagegen_pipeline.domain.measures import measure
+from imagegen_pipeline.domain.image.duplicate_detection import MOST_BITS, DuplicateIndex, Likeness
+from imagegen_pipeline.domain.image.metrics import measure
 from imagegen_pipeline.simulator.pictures import Recipe, render_png
 from imagegen_pipeline_tests.domain.test_measures import jpeg, noisy, simulated
 
@@ -36,7 +36,7 @@ def like(picture: Image.Image, *, at: int, prompt: str | None = None) -> Likenes
 )
 def test_the_same_picture_is_found(change: Callable[[Image.Image], Image.Image]) -> None:
     """Encoded anew, resized or with noise, it is the same picture, and the older one is named."""
-    known = Lookalikes([like(simulated("a pier"), at=1), like(simulated("a harbour"), at=2)])
+    known = DuplicateIndex([like(simulated("a pier"), at=1), like(simulated("a harbour"), at=2)])
     (match,) = known.older(like(change(simulated("a pier")), at=3))
     assert (match.key, match.attempt) == ("key-1", 1)
 
@@ -47,7 +47,7 @@ def test_simulated_pictures_of_different_prompts_are_all_different() -> None:
         Image.open(io.BytesIO(render_png(Recipe(f"a lighthouse, number {n}", 1, (64, 64)))))
         for n in range(120)
     ]
-    known = Lookalikes()
+    known = DuplicateIndex()
     for at, picture in enumerate(pictures):
         one = like(picture, at=at)
         assert not known.older(one)
@@ -64,27 +64,27 @@ def test_one_shape_in_two_colours_is_two_pictures() -> None:
     first, second = like(grey, at=1), like(tinted, at=2)
     apart = int(first.phash, 16) ^ int(second.phash, 16)
     assert apart.bit_count() <= MOST_BITS
-    assert not Lookalikes([first]).older(second)
+    assert not DuplicateIndex([first]).older(second)
 
 
 def test_of_two_alike_only_the_later_is_the_duplicate() -> None:
     """Whichever is looked at first: the one that was stored first stands."""
     first, second = (like(simulated(), at=at) for at in (1, 2))
-    known = Lookalikes([second, first])
+    known = DuplicateIndex([second, first])
     assert not known.older(first)
     assert [match.key for match in known.older(second)] == ["key-1"]
 
 
 def test_the_same_prompt_may_have_the_same_picture() -> None:
     """Identical requests share one bill, so their pictures are no duplicates."""
-    known = Lookalikes([like(simulated(), at=1, prompt="a harbour")])
+    known = DuplicateIndex([like(simulated(), at=1, prompt="a harbour")])
     assert not known.older(like(simulated(), at=2, prompt="a harbour"))
 
 
 def test_an_items_new_picture_takes_the_place_of_its_old_one() -> None:
     """What was replaced is compared with no more."""
     old, new = like(simulated("a pier"), at=1), like(simulated("a barn"), at=2)
-    known = Lookalikes([old])
+    known = DuplicateIndex([old])
     known.put(Likeness(old.key, new.attempt, new.stored_at, old.prompt, new.phash, new.tones))
     assert len(known) == 1
     assert not known.older(like(simulated("a pier"), at=3))
@@ -96,7 +96,7 @@ def test_many_are_compared_at_once() -> None:
     rng = np.random.default_rng(1)
     tones = measure(simulated())["tones"]
     hashes = [rng.bytes(32).hex() for _ in range(3000)]
-    known = Lookalikes(
+    known = DuplicateIndex(
         Likeness(f"key-{at}", at, float(at), f"prompt {at}", phash, tones)
         for at, phash in enumerate(hashes)
     )

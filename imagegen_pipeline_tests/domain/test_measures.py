@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from imagegen_pipeline.domain import findings
-from imagegen_pipeline.domain.images import decode_picture
-from imagegen_pipeline.domain.measures import measure
+from imagegen_pipeline.domain.image import quality_rules
+from imagegen_pipeline.domain.image.decode import decode_picture
+from imagegen_pipeline.domain.image.metrics import measure
 from imagegen_pipeline.simulator.pictures import Recipe, render_png
 
 TALL = (540, 960)
@@ -67,12 +67,12 @@ def studio(colour: tuple[int, int, int], fall: float = 0.0) -> Image.Image:
 
 def is_blank(picture: Image.Image) -> bool:
     """What the check says of it."""
-    return not findings.not_blank(measure(picture)).passed
+    return not quality_rules.not_blank(measure(picture)).passed
 
 
 def is_sharp(picture: Image.Image) -> bool:
     """What the check says of it."""
-    return findings.sharp(measure(picture)).passed
+    return quality_rules.sharp(measure(picture)).passed
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_a_dark_picture_is_not_blank() -> None:
 
 def test_blank_says_in_which_colour() -> None:
     """The sentence names black and white, which tell what has happened."""
-    assert "black all over" in findings.not_blank(measure(plain((0, 0, 0)))).sentence
-    assert "white all over" in findings.not_blank(measure(plain((255, 255, 255)))).sentence
+    assert "black all over" in quality_rules.not_blank(measure(plain((0, 0, 0)))).sentence
+    assert "white all over" in quality_rules.not_blank(measure(plain((255, 255, 255)))).sentence
 
 
 @pytest.mark.parametrize(
@@ -150,14 +150,14 @@ def test_the_border_tells_a_studio_by_its_colour(
     colour: tuple[int, int, int], fall: float, neutral: bool
 ) -> None:
     """Grey and beige pass, with a studio's fall of light; a coloured backdrop does not."""
-    assert findings.neutral_border(measure(studio(colour, fall))).passed is neutral
+    assert quality_rules.neutral_border(measure(studio(colour, fall))).passed is neutral
 
 
 def test_a_busy_border_is_not_even() -> None:
     """A street of grey houses is no backdrop, though it has no colour."""
     greys = np.random.default_rng(1).integers(0, 255, (12, 8), dtype=np.uint8)
     street = Image.fromarray(greys).resize((640, 960), Image.Resampling.NEAREST)
-    found = findings.neutral_border(measure(street))
+    found = quality_rules.neutral_border(measure(street))
     assert not found.passed
     assert "uneven" in found.sentence
     assert "colourful" not in found.sentence

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import GenerationRequest, ServiceName
 from imagegen_pipeline.domain.prices import Prices, parse_prices
+from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BY_GPU = {"gpu": "4090", "per_second": {"4090": 0.001, "A100": 0.002}}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from imagegen_pipeline.domain.comfy.workflow import parse_workflow
 from imagegen_pipeline.domain.errors import RequestRefusedError
-from imagegen_pipeline.domain.workflow import parse_workflow
 from imagegen_pipeline.sources.workflow_file import load_workflow
 from imagegen_pipeline_tests.domain.comfy_graphs import (
     SHIPPED,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from imagegen_pipeline.domain.comfy.workflow import check_size, parse_workflow
 from imagegen_pipeline.domain.errors import RequestRefusedError, WorkflowError
-from imagegen_pipeline.domain.workflow import check_size, parse_workflow
 from imagegen_pipeline.sources.workflow_file import LARGEST_FILE, load_workflow
 from imagegen_pipeline_tests.domain.comfy_graphs import (
     Graph,

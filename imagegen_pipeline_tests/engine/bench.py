@@ -14,14 +14,14 @@ from typing import Any
 import requests
 
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, Outcome, State
 from imagegen_pipeline.domain.parameters import PromptParameters, file_prefix
 from imagegen_pipeline.domain.prompts import Prompt
-from imagegen_pipeline.engine import Order, Wanted, Workshop, generate
-from imagegen_pipeline.ledger.attempts import Plan
+from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, Outcome, State
+from imagegen_pipeline.engine import BatchOptions, EngineContext, ImageTask, generate
+from imagegen_pipeline.ledger.attempts import NewAttempt
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
-from imagegen_pipeline_tests.ledger.things import submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 PARAMETERS = PromptParameters(image_size=SMALL)
 DRAWN = replace(PARAMETERS, seed=-1)
@@ -90,17 +90,17 @@ class Bench:
         prompts: Sequence[Prompt],
         parameters: PromptParameters = PARAMETERS,
         *,
-        shop: Workshop | None = None,
+        shop: EngineContext | None = None,
         **order: Any,
     ) -> dict[str, Outcome]:
         """One batch of pictures: the outcome of each key."""
         if shop is None:
             batch: Iterable[Outcome] = self.pipeline.generate_images(
-                prompts, parameters, Order(**order)
+                prompts, parameters, BatchOptions(**order)
             )
         else:
             wanted = [wanted_image(prompt, parameters) for prompt in prompts]
-            batch = generate(shop, wanted, Order(**order))
+            batch = generate(shop, wanted, BatchOptions(**order))
         outcomes = list(batch)
         by_key = {outcome.item_key: outcome for outcome in outcomes}
         assert len(by_key) == len(outcomes), "an item has two outcomes"
@@ -114,12 +114,12 @@ class Bench:
 
     def make_base(self, actor: Actor, **order: Any) -> Outcome:
         """A batch of one base image."""
-        (outcome,) = self.pipeline.generate_base_images([actor], Order(**order))
+        (outcome,) = self.pipeline.generate_base_images([actor], BatchOptions(**order))
         return outcome
 
-    def on_fake_clock(self, **changes: Any) -> Workshop:
+    def on_fake_clock(self, **changes: Any) -> EngineContext:
         """The pipeline's workshop, its waits passing at once."""
-        return replace(self.pipeline.workshop, **{"clock": self.clock, **changes})
+        return replace(self.pipeline.engine_context, **{"clock": self.clock, **changes})
 
     def plan(
         self,
@@ -192,7 +192,7 @@ def plan_attempt(
         "file_stem": "earlier",
         **more,
     }
-    plan = Plan(
+    plan = NewAttempt(
         item_key=key,
         request=request,
         asked_fingerprint=request.fingerprint,
@@ -223,9 +223,9 @@ def submitted(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
     return book.submitted(attempt, job_id=job_id, endpoint=service.endpoint)
 
 
-def wanted_image(prompt: Prompt, parameters: PromptParameters = PARAMETERS) -> Wanted:
+def wanted_image(prompt: Prompt, parameters: PromptParameters = PARAMETERS) -> ImageTask:
     """What the pipeline would ask the engine for."""
-    return Wanted(
+    return ImageTask(
         key=prompt.key,
         request=parameters.request(prompt),
         folder="generated_images",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline.domain.requests import State, Status
 from imagegen_pipeline_tests.engine.bench import RUN, Bench, picture
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen_pipeline.domain.generation import Outcome, State, Status
 from imagegen_pipeline.domain.prompts import Prompt
-from imagegen_pipeline.engine import Batch, Order, Wanted, generate
+from imagegen_pipeline.domain.requests import Outcome, State, Status
+from imagegen_pipeline.engine import Batch, BatchOptions, ImageTask, generate
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
@@ -62,7 +62,7 @@ def test_a_place_is_free_while_a_picture_is_downloaded(bench: Bench) -> None:
         bench.simulator.fault(
             service="files", operation="download", fault="hang", seconds=3, match=f"number {number}"
         )
-    order = Order(concurrency=2)
+    order = BatchOptions(concurrency=2)
     outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, order))
     assert {outcome.item_key for outcome in outcomes[:2]} == {one.key for one in prompts[2:]}
     assert counts(by_key(outcomes)) == {"made": 4}
@@ -88,7 +88,7 @@ def test_a_caller_is_told_when_nothing_has_come_for_a_while(bench: Bench) -> Non
     bench.simulator.fault(
         service="duomi", operation="submit", fault="hang", seconds=2, match="number 1"
     )
-    batch = bench.pipeline.generate_images(prompts, PARAMETERS, Order())
+    batch = bench.pipeline.generate_images(prompts, PARAMETERS, BatchOptions())
     came = list(batch.arriving(0.1))
     outcomes = [one for one in came if one is not None]
     assert None in came[came.index(outcomes[0]) : came.index(outcomes[1])]
@@ -115,7 +115,7 @@ def test_every_item_has_exactly_one_outcome(bench: Bench) -> None:
 def test_an_item_asked_for_twice_is_made_once(bench: Bench) -> None:
     """The second wish for the same item finds the first one's picture."""
     prompt = bench.prompt()
-    outcomes = list(bench.pipeline.generate_images([prompt, prompt], PARAMETERS, Order()))
+    outcomes = list(bench.pipeline.generate_images([prompt, prompt], PARAMETERS, BatchOptions()))
 
     assert sorted(outcome.status for outcome in outcomes) == [Status.MADE, Status.REUSED]
     assert bench.simulator.billed() == 1
@@ -123,7 +123,7 @@ def test_an_item_asked_for_twice_is_made_once(bench: Bench) -> None:
 
 def test_an_empty_batch_ends_at_once(bench: Bench) -> None:
     """Nothing asked, nothing made; and a batch that has ended stays so."""
-    batch = bench.pipeline.generate_images([], PARAMETERS, Order())
+    batch = bench.pipeline.generate_images([], PARAMETERS, BatchOptions())
 
     assert list(batch) == []
     assert list(batch) == []
@@ -136,12 +136,12 @@ def test_items_are_drawn_only_as_they_are_needed(bench: Bench) -> None:
     drawn: list[str] = []
     prompts = many(bench, 24)
 
-    def feed() -> Iterator[Wanted]:
+    def feed() -> Iterator[ImageTask]:
         for prompt in prompts:
             drawn.append(prompt.key)
             yield wanted_image(prompt)
 
-    batch = generate(bench.pipeline.workshop, feed(), Order(concurrency=2))
+    batch = generate(bench.pipeline.engine_context, feed(), BatchOptions(concurrency=2))
     next(batch)
     assert len(drawn) <= 2 * 2 + 2 + 1
     assert len(by_key(list(batch))) == 23
@@ -153,7 +153,7 @@ def test_outcomes_come_as_they_finish(bench: Bench) -> None:
     bench.simulator.fault(
         service="duomi", operation="submit", fault="hang", seconds=1, match="number 0"
     )
-    outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, Order()))
+    outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, BatchOptions()))
 
     assert outcomes[-1].item_key == prompts[0].key
     assert len(by_key(outcomes)) == 4
@@ -164,7 +164,7 @@ def test_stop_begins_nothing_new_and_loses_nothing(slow: Bench) -> None:
     exactly what is missing.
     """
     prompts = many(slow, 8)
-    batch = slow.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=2))
+    batch = slow.pipeline.generate_images(prompts, PARAMETERS, BatchOptions(concurrency=2))
     first = next(batch)
     sent = slow.requests(SUBMIT)
     batch.stop()
@@ -186,7 +186,7 @@ def test_stop_begins_nothing_new_and_loses_nothing(slow: Bench) -> None:
 
 def test_a_batch_stopped_before_it_began_sends_nothing(bench: Bench) -> None:
     """Every item is skipped, with the reason that was given."""
-    batch = bench.pipeline.generate_images(many(bench, 3), PARAMETERS, Order())
+    batch = bench.pipeline.generate_images(many(bench, 3), PARAMETERS, BatchOptions())
     batch.stop()
 
     assert counts(by_key(list(batch))) == {"skipped": 3}
@@ -197,7 +197,7 @@ def test_a_job_under_way_at_the_stop_is_collected_later(bench: Bench) -> None:
     """A job that the service still runs is left there, and the next batch collects it."""
     actor = bench.actor()
     bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=-1)
-    batch = bench.pipeline.generate_base_images([actor], Order())
+    batch = bench.pipeline.generate_base_images([actor], BatchOptions())
     outcomes: list[Outcome] = []
     drive_until(bench, batch, State.SUBMITTED, outcomes)
 
@@ -225,7 +225,7 @@ def drive_until(bench: Bench, batch: Batch, state: State, outcomes: list[Outcome
 def test_an_interrupted_caller_still_gets_the_rest(slow: Bench) -> None:
     """After an exception in the caller's loop, ``stop`` and a second loop bring every outcome."""
     prompts = many(slow, 6)
-    batch = slow.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=2))
+    batch = slow.pipeline.generate_images(prompts, PARAMETERS, BatchOptions(concurrency=2))
     seen: list[Outcome] = []
 
     def interrupted_loop() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.generation import Attempt, Outcome, State, Status
-from imagegen_pipeline.engine import Deadlines, Order, Wanted, Workshop, generate
+from imagegen_pipeline.domain.requests import Attempt, Outcome, State, Status
+from imagegen_pipeline.engine import BatchOptions, Deadlines, EngineContext, ImageTask, generate
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.engine.bench import (
     GPT,
@@ -26,20 +26,20 @@ from imagegen_pipeline_tests.engine.bench import (
     plan_base,
     submitted,
 )
-from imagegen_pipeline_tests.ledger.things import submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 
-def make_base(bench: Bench, actor: Actor, shop: Workshop) -> Outcome:
+def make_base(bench: Bench, actor: Actor, shop: EngineContext) -> Outcome:
     """A batch of one base image in a workshop of one's own."""
     folder = f"actors/{actor.name}/base_image"
-    wanted = Wanted(
+    wanted = ImageTask(
         key=actor.key,
         request=bench.pipeline.base_image_request(actor),
         folder=f"{folder}/history",
         file_prefix=f"{actor.name}_base",
         publish=f"{folder}/{actor.name}_base.png",
     )
-    (outcome,) = generate(shop, [wanted], Order())
+    (outcome,) = generate(shop, [wanted], BatchOptions())
     return outcome
 
 
@@ -297,7 +297,7 @@ def test_a_collected_base_image_is_published(bench: Bench) -> None:
 
     assert Path(str(outcome.path)).name == f"{actor.name}_base.png"
     with closing(bench.project.pipeline()) as later:
-        (again,) = later.generate_base_images([actor], Order())
+        (again,) = later.generate_base_images([actor], BatchOptions())
     assert again.status is Status.REUSED
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import StoreError
-from imagegen_pipeline.domain.generation import GenerationRequest, State, Status
-from imagegen_pipeline.services.base import ImageService, JobReport, RemoteImage, Submission
-from imagegen_pipeline.services.duomi import DuomiClient
-from imagegen_pipeline.store import LocalStore, StoredPicture
+from imagegen_pipeline.domain.requests import GenerationRequest, State, Status
+from imagegen_pipeline.providers.base import JobReport, ProviderClient, RemoteImage, Submission
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.storage.pictures import LocalStore, StoredPicture
 from imagegen_pipeline_tests.engine.bench import HOUR, SUBMIT, Bench, counts, picture
 
 THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
@@ -235,7 +235,7 @@ def test_a_picture_of_another_size_is_kept_with_a_warning(bench: Bench) -> None:
 class Generous:
     """A service that sends one picture more than was asked for."""
 
-    def __init__(self, inner: ImageService, more: bytes) -> None:
+    def __init__(self, inner: ProviderClient, more: bytes) -> None:
         self._inner = inner
         self._more = more
         self.name, self.endpoint = inner.name, inner.endpoint

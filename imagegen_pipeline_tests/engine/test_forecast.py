@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.domain.generation import Status
 from imagegen_pipeline.domain.prompts import Prompt
-from imagegen_pipeline.engine.forecast import Forecast
+from imagegen_pipeline.domain.requests import Status
+from imagegen_pipeline.engine.dry_run import DryRun
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, SUBMIT, Bench, counts
-from imagegen_pipeline_tests.ledger.things import submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def priced(
         yield Bench(project, simulator, pipeline)
 
 
-def foresee(bench: Bench, prompts: list[Prompt], *, regenerate: bool = False) -> Forecast:
+def dry_run(bench: Bench, prompts: list[Prompt], *, regenerate: bool = False) -> DryRun:
     """The pipeline's forecast with small pictures."""
-    return bench.pipeline.foresee_images(prompts, PARAMETERS, regenerate=regenerate)
+    return bench.pipeline.dry_run_images(prompts, PARAMETERS, regenerate=regenerate)
 
 
 def test_every_fate_is_foreseen_and_comes_true(priced: Bench) -> None:
@@ -52,7 +52,7 @@ def test_every_fate_is_foreseen_and_comes_true(priced: Bench) -> None:
     sent = priced.requests(SUBMIT)
     states = priced.states()
 
-    forecast = foresee(priced, prompts)
+    forecast = dry_run(priced, prompts)
     assert list(forecast.fates.values()) == ["reuse", "share", "collect", "hold", "make", "share"]
     assert forecast.cost == 0.25
     assert priced.requests(SUBMIT) == sent
@@ -68,7 +68,7 @@ def test_a_regenerate_is_foreseen_to_cost_every_item(priced: Bench) -> None:
     """Nothing is reused, shared or collected in a regenerate with a new intent."""
     prompts = priced.prompts(a="boat a", b="boat a")
     priced.make(prompts)
-    forecast = foresee(priced, prompts, regenerate=True)
+    forecast = dry_run(priced, prompts, regenerate=True)
 
     assert set(forecast.fates.values()) == {"make"}
     assert forecast.cost == 0.5
@@ -77,7 +77,7 @@ def test_a_regenerate_is_foreseen_to_cost_every_item(priced: Bench) -> None:
 def test_seed_minus_one_is_never_foreseen_to_be_shared(priced: Bench) -> None:
     """Random pictures of one text cost each."""
     prompts = priced.prompts(a="boat a", b="boat a")
-    forecast = priced.pipeline.foresee_images(prompts, DRAWN, regenerate=False)
+    forecast = priced.pipeline.dry_run_images(prompts, DRAWN, regenerate=False)
 
     assert set(forecast.fates.values()) == {"make"}
     assert forecast.cost == 0.5
@@ -87,7 +87,7 @@ def test_a_deleted_picture_is_neither_reused_nor_shared(priced: Bench) -> None:
     """The forecast looks at the files too."""
     first, second = priced.prompts(a="boat a", b="boat a")
     Path(str(priced.make_one(first).path)).unlink()
-    forecast = foresee(priced, [second])
+    forecast = dry_run(priced, [second])
 
     assert forecast.fates == {second.key: "make"}
     assert priced.make_one(second).status is Status.MADE
@@ -100,7 +100,7 @@ def test_an_open_attempt_of_another_request_is_not_this_ones_picture(priced: Ben
     book.submitted(attempt, job_id="task-1", endpoint="http://127.0.0.1:9")
     prompt = priced.prompt("a green boat")
 
-    assert foresee(priced, [prompt]).fates == {prompt.key: "make"}
+    assert dry_run(priced, [prompt]).fates == {prompt.key: "make"}
 
 
 def test_a_picture_lost_with_its_answer_is_foreseen_to_be_made(priced: Bench) -> None:
@@ -109,7 +109,7 @@ def test_a_picture_lost_with_its_answer_is_foreseen_to_be_made(priced: Bench) ->
     book = priced.pipeline.ledger.attempts
     book.completed(submitting(priced.pipeline.ledger, priced.plan(prompt)), result_url=None)
 
-    forecast = foresee(priced, [prompt])
+    forecast = dry_run(priced, [prompt])
     assert (forecast.fates, forecast.cost) == ({prompt.key: "make"}, 0.25)
 
 
@@ -117,7 +117,7 @@ def test_an_unknown_price_is_not_called_nothing(priced: Bench) -> None:
     """One picture without a price makes the whole cost unknown."""
     prompts = priced.prompts(a="boat a")
     other = replace(PARAMETERS, model="stabilityai/stable-diffusion-2-1")
-    forecast = priced.pipeline.foresee_images(prompts, other, regenerate=False)
+    forecast = priced.pipeline.dry_run_images(prompts, other, regenerate=False)
 
     assert forecast.cost is None
 
@@ -129,7 +129,7 @@ def test_a_forecast_needs_no_key(
     prompts = bench.prompts(a="boat a")
     monkeypatch.setenv("IMAGEGEN_SIMULATOR", "")
     with closing(project.pipeline()) as live:
-        forecast = live.foresee_images(prompts, PARAMETERS, regenerate=False)
+        forecast = live.dry_run_images(prompts, PARAMETERS, regenerate=False)
 
     assert set(forecast.fates.values()) == {"make"}
     assert bench.requests(SUBMIT) == 0

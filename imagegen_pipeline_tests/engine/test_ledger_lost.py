@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import LedgerError
-from imagegen_pipeline.domain.generation import Outcome, Status
-from imagegen_pipeline.ledger import AttemptBook
+from imagegen_pipeline.domain.requests import Outcome, Status
+from imagegen_pipeline.ledger import AttemptRepository
 from imagegen_pipeline_tests.engine.bench import RUN, SUBMIT, Bench, picture
 
 
 def break_once(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """The ledger cannot write this step, this once."""
-    real, left = getattr(AttemptBook, step), [1]
+    real, left = getattr(AttemptRepository, step), [1]
 
-    def broken(book: AttemptBook, *args: Any, **facts: Any) -> Any:
+    def broken(book: AttemptRepository, *args: Any, **facts: Any) -> Any:
         if left.pop() if left else None:
             raise LedgerError("The ledger failed: database is locked.")
         return real(book, *args, **facts)
 
-    monkeypatch.setattr(AttemptBook, step, broken)
+    monkeypatch.setattr(AttemptRepository, step, broken)
 
 
-def next_run(bench: Bench, make: str, thing: Any) -> Outcome:
+def next_run(bench: Bench, make: str, source_item: Any) -> Outcome:
     """The same wish from a process of its own."""
     with closing(bench.project.pipeline()) as pipeline:
-        return getattr(replace(bench, pipeline=pipeline), make)(thing)
+        return getattr(replace(bench, pipeline=pipeline), make)(source_item)
 
 
 def test_a_job_that_the_ledger_could_not_take_is_noted_beside_it(

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import ServiceName, State, Status
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.engine import Workshop
+from imagegen_pipeline.domain.requests import ServiceName, State, Status
+from imagegen_pipeline.engine import EngineContext
 from imagegen_pipeline_tests.conftest import Project
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, FakeClock, counts
 
@@ -34,14 +34,14 @@ class AgeingClock(FakeClock):
         return super().wait(stop, seconds)
 
 
-def shop_with(bench: Bench, *, limits: Limits | None = None, **changes: Any) -> Workshop:
+def shop_with(bench: Bench, *, limits: Limits | None = None, **changes: Any) -> EngineContext:
     """The pipeline's workshop with limits, and prices of its own."""
 
     def of(_service: ServiceName) -> Limits:
         return limits or Limits()
 
     prices = Prices({"duomi": {PARAMETERS.model: PRICE}})
-    return replace(bench.pipeline.workshop, **{"limits": of, "prices": prices, **changes})
+    return replace(bench.pipeline.engine_context, **{"limits": of, "prices": prices, **changes})
 
 
 def test_a_rate_spreads_a_batch(bench: Bench) -> None:
@@ -151,7 +151,7 @@ def test_a_job_sets_its_longest_time_aside_and_settles_for_what_it_took(bench: B
     seconds that the service says.
     """
     actor = bench.actor()
-    shop = bench.pipeline.workshop
+    shop = bench.pipeline.engine_context
     prices = Prices({"runpod": {"per_second": 0.001}})
     bench.pipeline.__dict__["workshop"] = replace(shop, prices=prices, budget=Budget(day=1.0))
     made = bench.make_base(actor)
@@ -168,10 +168,10 @@ def test_a_stop_ends_the_waiting_for_a_limit(bench: Bench) -> None:
     """A batch that waits for its turn ends at once when it is stopped; nothing more is sent."""
     prompts = bench.prompts(a="boat a", b="boat b")
     shop = shop_with(bench, limits=Limits(per_minute=1))
-    from imagegen_pipeline.engine import Order, generate
+    from imagegen_pipeline.engine import BatchOptions, generate
     from imagegen_pipeline_tests.engine.bench import wanted_image
 
-    batch = generate(shop, [wanted_image(p) for p in prompts], Order(concurrency=1))
+    batch = generate(shop, [wanted_image(p) for p in prompts], BatchOptions(concurrency=1))
     first = next(batch)
     batch.stop()
     rest = list(batch)

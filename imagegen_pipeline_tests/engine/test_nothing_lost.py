@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 
 from imagegen_pipeline.domain.errors import LedgerError
-from imagegen_pipeline.domain.generation import (
+from imagegen_pipeline.domain.requests import (
     Attempt,
     GenerationRequest,
     ServiceName,
     State,
     Status,
 )
-from imagegen_pipeline.engine import Order
-from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Submission
-from imagegen_pipeline.services.wire import read_image
+from imagegen_pipeline.engine import BatchOptions
+from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
+from imagegen_pipeline.providers.http.response_parsing import read_image
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, RUN, Bench, picture
 from imagegen_pipeline_tests.engine.test_collecting import make_base, plan_base, submitted
 
@@ -120,7 +120,7 @@ def test_a_hold_outlives_another_request_in_between(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is held stays held, although the item has got a picture of another request since."""
-    shop = replace(bench.pipeline.workshop, on_unknown="hold")
+    shop = replace(bench.pipeline.engine_context, on_unknown="hold")
     prompt = bench.prompt()
     bench.simulator.fault(service="duomi", operation="submit", fault="reset_after_work")
     held = bench.make_one(prompt, shop=shop)
@@ -136,7 +136,7 @@ def test_an_account_error_lets_jobs_that_were_sent_finish(bench: Bench) -> None:
     first, second = bench.actor("0100_sailor"), bench.actor("0200_cook", description="a cook")
     submitted(bench, first)
     bench.simulator.fault(service="runpod", operation="submit", fault="status", status=401)
-    batch = bench.pipeline.generate_base_images([first, second], Order(concurrency=2))
+    batch = bench.pipeline.generate_base_images([first, second], BatchOptions(concurrency=2))
     outcomes = {outcome.item_key: outcome for outcome in batch}
 
     assert outcomes[first.key].status is Status.MADE

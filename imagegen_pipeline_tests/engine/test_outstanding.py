@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from imagegen_pipeline.domain.generation import Outcome, State, Status
+from imagegen_pipeline.domain.requests import Outcome, State, Status
 from imagegen_pipeline_tests.conftest import until
 from imagegen_pipeline_tests.engine.bench import (
     GPT,
@@ -17,7 +17,7 @@ from imagegen_pipeline_tests.engine.bench import (
     plan_base,
     submitted,
 )
-from imagegen_pipeline_tests.ledger.things import submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 
 def collect(bench: Bench) -> dict[str, Outcome]:

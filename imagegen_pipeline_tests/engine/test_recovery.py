@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from imagegen_pipeline.domain.errors import MissingKeyError, OutcomeUnknownError
-from imagegen_pipeline.domain.generation import Attempt, State, Status
 from imagegen_pipeline.domain.prompts import Prompt
-from imagegen_pipeline.engine import Order
+from imagegen_pipeline.domain.requests import Attempt, State, Status
+from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.ledger import Decision
-from imagegen_pipeline.services.base import ImageService
+from imagegen_pipeline.providers.base import ProviderClient
 from imagegen_pipeline_tests.engine.bench import (
     DRAWN,
     HOUR,
@@ -27,7 +27,7 @@ from imagegen_pipeline_tests.engine.bench import (
     plan_base,
     submitted,
 )
-from imagegen_pipeline_tests.ledger.things import submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 
 def paid_url(bench: Bench, attempt: Attempt) -> str:
@@ -238,10 +238,10 @@ def test_without_its_key_a_job_is_left_and_not_written_off(bench: Bench) -> None
     )
     bench.make_one(prompt, shop=bench.on_fake_clock())
 
-    def no_key(name: str) -> ImageService:
+    def no_key(name: str) -> ProviderClient:
         raise MissingKeyError(f"{name}'s key")
 
-    bench.pipeline.__dict__["workshop"] = replace(bench.pipeline.workshop, service=no_key)
+    bench.pipeline.__dict__["workshop"] = replace(bench.pipeline.engine_context, service=no_key)
     outcomes = {outcome.item_key: outcome for outcome in bench.pipeline.collect()}
     assert outcomes[actor.key].error_kind == "missing_key"
     assert outcomes[prompt.key].status is Status.MADE
@@ -293,7 +293,7 @@ def test_a_refused_poll_stops_no_other_item(bench: Bench) -> None:
     bench.simulator.fault(service="runpod", operation="status", fault="status", status=401)
     outcomes = {
         one.item_key: one
-        for one in bench.pipeline.generate_base_images([actor, other], Order(concurrency=1))
+        for one in bench.pipeline.generate_base_images([actor, other], BatchOptions(concurrency=1))
     }
     assert outcomes[actor.key].error_kind == "job_elsewhere"
     assert outcomes[other.key].status is Status.MADE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline.domain.requests import State, Status
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, counts, picture
 
 

@@ -6,28 +6,28 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen_pipeline.base_images import base_image_answer
+from imagegen_pipeline.app.base_image import base_image_answer
+from imagegen_pipeline.app.cost_estimate import estimate_cost
+from imagegen_pipeline.app.regenerate import Mode, Overrides, choose, plan_regenerate
 from imagegen_pipeline.domain.errors import DecisionError, RequestRefusedError
-from imagegen_pipeline.domain.generation import Outcome, Status
 from imagegen_pipeline.domain.parameters import PromptParameters
+from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.quoting import quote
-from imagegen_pipeline.remaking import Change, How, choose, plan_remaking
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, picture
 
-NEW = Change()
+NEW = Overrides()
 
 
 def remake(
     bench: Bench,
     *keys: str,
-    how: How = How.REGENERATE,
-    change: Change = NEW,
+    how: Mode = Mode.REGENERATE,
+    change: Overrides = NEW,
     intent: str = "click-1",
 ) -> dict[str, Outcome]:
     """What came of a click, by key; what was refused too."""
-    plan = plan_remaking(bench.pipeline, keys, how=how, change=change, intent=intent)
+    plan = plan_regenerate(bench.pipeline, keys, how=how, change=change, intent=intent)
     outcomes = [*plan.refused, *plan.had]
     for part in plan.parts:
         outcomes += list(bench.pipeline.make(part.service, part.wanted, part.order))
@@ -52,7 +52,7 @@ def test_an_edited_picture_counts_for_its_item(bench: Bench) -> None:
     """Prompt, steps, size and seed can differ; the item's own wish then reuses the picture."""
     prompt = bench.prompt("a red boat")
     bench.make_one(prompt)
-    change = Change(prompt="a green boat", steps=12, width=96, height=64, seed=7)
+    change = Overrides(prompt="a green boat", steps=12, width=96, height=64, seed=7)
     edited = remake(bench, prompt.key, change=change)[prompt.key]
     assert edited.attempt is not None
     sent = edited.attempt.sent_request
@@ -81,7 +81,7 @@ def test_the_same_seed_is_kept_when_asked_for(bench: Bench) -> None:
     """``same`` sends the shown picture's own seed, drawn ones too."""
     prompt = bench.prompt()
     first = bench.make_one(prompt, replace(PARAMETERS, seed=-1))
-    new = remake(bench, prompt.key, change=Change(seed="same", steps=30))[prompt.key]
+    new = remake(bench, prompt.key, change=Overrides(seed="same", steps=30))[prompt.key]
     assert first.attempt is not None
     assert new.attempt is not None
     assert new.attempt.seed == first.attempt.seed
@@ -104,7 +104,7 @@ def test_an_actor_is_described_and_its_fixed_path_follows(bench: Bench) -> None:
     actor = bench.actor()
     old = bench.make_base(actor)
     old_bytes = picture(old)
-    change = Change(prompt="young sailor", steps=30, model="ignored", guidance=9.0)
+    change = Overrides(prompt="young sailor", steps=30, model="ignored", guidance=9.0)
     new = remake(bench, actor.key, change=change)[actor.key]
     assert new.attempt is not None
     assert "portrait photograph of a young sailor." in new.attempt.request["prompt"]
@@ -121,7 +121,7 @@ def test_an_actor_is_described_and_its_fixed_path_follows(bench: Bench) -> None:
 def test_an_item_without_a_picture_gets_its_first(bench: Bench) -> None:
     """Regenerate on a waiting item makes what its source asks for, which then is reused."""
     prompt = bench.prompt()
-    change = Change(width=64, height=64)
+    change = Overrides(width=64, height=64)
     made = remake(bench, prompt.key, change=change)[prompt.key]
     assert made.status is Status.MADE
     assert made.attempt is not None
@@ -133,13 +133,13 @@ def test_what_is_held_waits_for_a_decision(bench: Bench) -> None:
     """A retry says that it is held, and a quote does not promise a picture of it."""
     prompt = bench.prompt()
     bench.simulator.fault(service="duomi", operation="submit", fault="broken_json")
-    change = Change(width=64, height=64)
+    change = Overrides(width=64, height=64)
     assert remake(bench, prompt.key, change=change)[prompt.key].status is Status.HELD
-    retried = remake(bench, prompt.key, how=How.RETRY, intent="click-2")[prompt.key]
+    retried = remake(bench, prompt.key, how=Mode.RETRY, intent="click-2")[prompt.key]
     assert retried.error == f"{prompt.key} is held."
     assert "--resubmit" in (retried.remedy or "")
-    for how in How:
-        said = quote(bench.pipeline, [prompt.key], how=how, change=change)
+    for how in Mode:
+        said = estimate_cost(bench.pipeline, [prompt.key], how=how, change=change)
         assert (said.make, said.reuse, said.refused) == (0, 0, 1), how
     unknown = remake(bench, "no-such-key")["no-such-key"]
     assert "held" not in (unknown.remedy or "")
@@ -149,7 +149,7 @@ def test_a_click_for_a_first_picture_buys_once_too(bench: Bench) -> None:
     """Asked again with its intent, when there is a picture by now, it gets that one; also when
     another has been made current since.
     """
-    prompt, change = bench.prompt(), Change(width=64, height=64, seed=-1)
+    prompt, change = bench.prompt(), Overrides(width=64, height=64, seed=-1)
     first = remake(bench, prompt.key, change=change)[prompt.key]
     again = remake(bench, prompt.key, change=change)[prompt.key]
     assert (again.status, again.path) == (Status.REUSED, first.path)
@@ -162,7 +162,7 @@ def test_a_click_for_a_first_picture_buys_once_too(bench: Bench) -> None:
 
 def test_a_click_goes_on_with_what_it_had_begun(bench: Bench) -> None:
     """What failed of it is asked for as it was, although there is another picture by now."""
-    prompt, change = bench.prompt(), Change(width=64, height=64, seed=77, steps=33)
+    prompt, change = bench.prompt(), Overrides(width=64, height=64, seed=77, steps=33)
     bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
     assert remake(bench, prompt.key, change=change)[prompt.key].status is Status.FAILED
     bench.make_one(prompt)
@@ -178,7 +178,7 @@ def test_a_retry_that_is_asked_again_gets_what_it_made(bench: Bench) -> None:
     prompt = bench.prompt()
     bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
     bench.make_one(prompt)
-    made, again = (remake(bench, prompt.key, how=How.RETRY)[prompt.key] for _ in range(2))
+    made, again = (remake(bench, prompt.key, how=Mode.RETRY)[prompt.key] for _ in range(2))
     assert (made.status, again.status) == (Status.MADE, Status.REUSED)
     assert made.path == again.path
 
@@ -189,7 +189,7 @@ def test_a_retry_asks_the_same_again(bench: Bench) -> None:
     bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
     failed = bench.make_one(prompt, replace(PARAMETERS, seed=-1, steps=33))
     (drawn,) = bench.attempts()
-    retried = remake(bench, prompt.key, how=How.RETRY)[prompt.key]
+    retried = remake(bench, prompt.key, how=Mode.RETRY)[prompt.key]
     assert failed.status is Status.FAILED
     assert retried.status is Status.MADE
     assert retried.attempt is not None
@@ -202,7 +202,7 @@ def test_a_retry_of_a_failed_regenerate_makes_a_new_picture(bench: Bench) -> Non
     old = bench.make_one(prompt)
     bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
     assert remake(bench, prompt.key)[prompt.key].status is Status.FAILED
-    retried = remake(bench, prompt.key, how=How.RETRY, intent="click-2")[prompt.key]
+    retried = remake(bench, prompt.key, how=Mode.RETRY, intent="click-2")[prompt.key]
     assert retried.status is Status.MADE
     assert retried.path != old.path
     assert remake(bench, prompt.key)[prompt.key].path == retried.path
@@ -213,7 +213,7 @@ def test_a_retry_of_what_did_not_fail_is_refused(bench: Bench) -> None:
     """Try again on a picture that is there buys nothing and says so, item by item."""
     prompt = bench.prompt()
     bench.make_one(prompt)
-    outcomes = remake(bench, prompt.key, "json-nobody-00000000", how=How.RETRY)
+    outcomes = remake(bench, prompt.key, "json-nobody-00000000", how=Mode.RETRY)
     assert {o.error_kind for o in outcomes.values()} == {"decision"}
     assert "nothing that failed" in str(outcomes[prompt.key].error)
     assert bench.simulator.billed() == 1
@@ -222,14 +222,14 @@ def test_a_retry_of_what_did_not_fail_is_refused(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (Change(steps=101), "Steps are 1 to 100"),
-        (Change(seed=-5), "Seeds are 0 to"),
-        (Change(guidance=21.0), "Guidance is 0 to 20"),
-        (Change(width=0), "is not a size"),
+        (Overrides(steps=101), "Steps are 1 to 100"),
+        (Overrides(seed=-5), "Seeds are 0 to"),
+        (Overrides(guidance=21.0), "Guidance is 0 to 20"),
+        (Overrides(width=0), "is not a size"),
     ],
 )
 def test_what_the_service_would_refuse_is_refused_first(
-    change: Change, said: str, bench: Bench
+    change: Overrides, said: str, bench: Bench
 ) -> None:
     """A change out of range is an outcome with its reason; nothing is written or sent."""
     prompt = bench.prompt()
@@ -243,7 +243,7 @@ def test_what_the_service_would_refuse_is_refused_first(
 def test_a_size_that_the_graph_cannot_make_is_refused_first(bench: Bench) -> None:
     """An actor's picture of 1001 pixels is refused with the nearest sizes."""
     actor = bench.actor()
-    outcome = remake(bench, actor.key, change=Change(width=1001))[actor.key]
+    outcome = remake(bench, actor.key, change=Overrides(width=1001))[actor.key]
     assert "cannot be drawn" in str(outcome.error)
     assert "992x" in str(outcome.remedy)
 
@@ -251,7 +251,7 @@ def test_a_size_that_the_graph_cannot_make_is_refused_first(bench: Bench) -> Non
 def test_a_blank_prompt_refuses_the_whole_click(bench: Bench) -> None:
     """A change that no item could have is the click's fault, not an item's."""
     with pytest.raises(RequestRefusedError, match="blank"):
-        remake(bench, bench.prompt().key, change=Change(prompt=" "))
+        remake(bench, bench.prompt().key, change=Overrides(prompt=" "))
 
 
 def test_a_quote_says_what_a_click_would_cost(
@@ -264,11 +264,11 @@ def test_a_quote_says_what_a_click_would_cost(
     bench.make(prompts[:1])
     bench.pipeline = Pipeline(load_settings())
     keys = [*(prompt.key for prompt in prompts), "json-nobody-00000000"]
-    said = quote(bench.pipeline, keys, how=How.REGENERATE, change=NEW)
+    said = estimate_cost(bench.pipeline, keys, how=Mode.REGENERATE, change=NEW)
     assert (said.make, said.reuse, said.refused) == (2, 0, 1)
     assert said.reasons == ("Nothing of the name json-nobody-00000000 is known.",)
     assert (said.cost, said.budget_day) == (0.5, 10.0)
-    assert quote(bench.pipeline, keys, how=How.RETRY, change=NEW).make == 1
+    assert estimate_cost(bench.pipeline, keys, how=Mode.RETRY, change=NEW).make == 1
     assert len(bench.attempts()) == 1
 
 
@@ -340,9 +340,11 @@ def test_a_quote_keeps_what_has_a_price_apart(
     prompt, actor = bench.prompt(), bench.actor()
     bench.pipeline = Pipeline(load_settings())
     keys = [prompt.key, actor.key]
-    change = Change(model="sdxl")
-    said = quote(bench.pipeline, keys, how=How.REGENERATE, change=change)
+    change = Overrides(model="sdxl")
+    said = estimate_cost(bench.pipeline, keys, how=Mode.REGENERATE, change=change)
     assert (said.make, said.by_time, said.unpriced, said.cost) == (2, 1, 0, 0.25)
     assert said.reserve == pytest.approx(0.25 + 0.9)
-    unknown = quote(bench.pipeline, keys, how=How.REGENERATE, change=Change(model="other"))
+    unknown = estimate_cost(
+        bench.pipeline, keys, how=Mode.REGENERATE, change=Overrides(model="other")
+    )
     assert (unknown.by_time, unknown.unpriced, unknown.cost) == (1, 1, None)

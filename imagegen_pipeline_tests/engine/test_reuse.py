@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import Status
+from imagegen_pipeline.domain.requests import Status
 from imagegen_pipeline_tests.conftest import Project
 from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, SUBMIT, Bench, picture
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import State, Status
-from imagegen_pipeline.store import LocalStore, StoredPicture
+from imagegen_pipeline.domain.requests import State, Status
+from imagegen_pipeline.storage.pictures import LocalStore, StoredPicture
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import (
     DRAWN,
@@ -24,7 +24,7 @@ from imagegen_pipeline_tests.engine.bench import (
     picture,
     submitted,
 )
-from imagegen_pipeline_tests.ledger.things import submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 SAME = {"a": "one and the same boat", "b": "one and the same boat", "c": "one and the same boat"}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline.domain.requests import State, Status
 from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, FakeClock
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-from imagegen_pipeline.domain.generation import Outcome, State, Status
 from imagegen_pipeline.domain.prompts import Prompt
-from imagegen_pipeline.engine import Order
+from imagegen_pipeline.domain.requests import Outcome, State, Status
+from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, RUN, Bench, picture
 
@@ -39,7 +39,7 @@ def test_two_batches_make_each_picture_once(bench: Bench) -> None:
     slow_down(bench.simulator)
 
     def batch() -> list[Outcome]:
-        return list(bench.pipeline.generate_images(prompts, DRAWN, Order(concurrency=4)))
+        return list(bench.pipeline.generate_images(prompts, DRAWN, BatchOptions(concurrency=4)))
 
     first, second = at_once(batch, batch)
     assert bench.simulator.billed() == 8
@@ -54,7 +54,7 @@ def test_two_pipelines_make_each_picture_once(bench: Bench) -> None:
 
     def batch() -> list[Outcome]:
         with closing(bench.project.pipeline()) as pipeline:
-            return list(pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=4)))
+            return list(pipeline.generate_images(prompts, PARAMETERS, BatchOptions(concurrency=4)))
 
     first, second = at_once(batch, batch)
     outcomes = first + second
@@ -68,7 +68,7 @@ def test_two_regenerates_of_one_intent_buy_once(bench: Bench) -> None:
     slow_down(bench.simulator)
 
     def batch() -> list[Outcome]:
-        order = Order(intent="run-1", regenerate=True)
+        order = BatchOptions(intent="run-1", regenerate=True)
         return list(bench.pipeline.generate_images(prompts, PARAMETERS, order))
 
     at_once(batch, batch)
@@ -84,7 +84,7 @@ def test_identical_requests_of_two_pipelines_share_one_bill(bench: Bench) -> Non
     def batch_of(prompts: list[Prompt]) -> Callable[[], list[Outcome]]:
         def batch() -> list[Outcome]:
             with closing(bench.project.pipeline()) as pipeline:
-                return list(pipeline.generate_images(prompts, PARAMETERS, Order()))
+                return list(pipeline.generate_images(prompts, PARAMETERS, BatchOptions()))
 
         return batch
 
@@ -100,7 +100,7 @@ def test_two_batches_make_one_base_image(bench: Bench) -> None:
     actor = bench.actor()
 
     def batch() -> list[Outcome]:
-        return list(bench.pipeline.generate_base_images([actor], Order()))
+        return list(bench.pipeline.generate_base_images([actor], BatchOptions()))
 
     (first,), (second,) = at_once(batch, batch)
     assert {first.status, second.status} == {Status.MADE, Status.REUSED}
@@ -139,7 +139,7 @@ def test_an_item_at_work_elsewhere_is_waited_for(bench: Bench) -> None:
     """While another process has the item, nothing is sent; a stop ends the waiting."""
     prompt = bench.prompt()
     bench.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "another process")
-    batch = bench.pipeline.generate_images([prompt], PARAMETERS, Order())
+    batch = bench.pipeline.generate_images([prompt], PARAMETERS, BatchOptions())
 
     def drive() -> list[Outcome]:
         return list(batch)

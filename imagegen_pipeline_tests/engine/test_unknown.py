@@ -13,11 +13,11 @@ from imagegen_pipeline.domain.errors import (
     OutcomeUnknownError,
     RateLimitedError,
 )
-from imagegen_pipeline.domain.generation import State, Status
+from imagegen_pipeline.domain.requests import State, Status
 from imagegen_pipeline.ledger import Decision
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import GPT, PARAMETERS, SUBMIT, Bench, counts
-from imagegen_pipeline_tests.ledger.things import submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 
 def lose_answers(bench: Bench, times: int, match: str | None = None) -> None:

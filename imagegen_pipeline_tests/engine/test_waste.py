@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from imagegen_pipeline import store
 from imagegen_pipeline.domain.errors import StoreError
-from imagegen_pipeline.domain.generation import State
-from imagegen_pipeline.engine import Order
+from imagegen_pipeline.domain.requests import State
+from imagegen_pipeline.engine import BatchOptions
+from imagegen_pipeline.storage import pictures
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, counts
 
 
@@ -49,7 +49,7 @@ def test_a_picture_that_was_spoilt_on_its_way_is_fetched_once_more(bench: Bench)
 def test_a_disk_without_room_buys_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is sent the free space is looked at."""
     prompts = bench.prompts(a="boat a", b="boat b")
-    monkeypatch.setattr(store, "LEAST_FREE_BYTES", shutil.disk_usage("/").total * 2)
+    monkeypatch.setattr(pictures, "LEAST_FREE_BYTES", shutil.disk_usage("/").total * 2)
     outcomes = bench.make(prompts, concurrency=1)
     assert counts(outcomes) == {"failed": 1, "skipped": 1}
     assert {outcome.error_kind for outcome in outcomes.values()} == {"store"}
@@ -62,7 +62,7 @@ def test_a_folder_that_vanishes_stops_the_batch(bench: Bench) -> None:
     the ledger.
     """
     prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(6)})
-    batch = bench.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=1))
+    batch = bench.pipeline.generate_images(prompts, PARAMETERS, BatchOptions(concurrency=1))
     first = next(batch)
     shutil.rmtree(bench.project.results / "generated_images")
     rest = list(batch)
@@ -96,7 +96,7 @@ def test_jobs_that_fail_one_after_another_stop_the_batch(bench: Bench) -> None:
     """Ten jobs in a row that the service took on and failed: the eleventh is not bought."""
     actors = [bench.actor(f"actor_{n:02}") for n in range(20)]
     bench.simulator.fault(service="runpod", operation="submit", fault="no_output", times=-1)
-    batch = bench.pipeline.generate_base_images(actors, Order(concurrency=1))
+    batch = bench.pipeline.generate_base_images(actors, BatchOptions(concurrency=1))
     outcomes = {outcome.item_key: outcome for outcome in batch}
     assert counts(outcomes) == {"failed": 10, "skipped": 10}
     assert bench.simulator.billed("runpod") == 10
@@ -119,7 +119,7 @@ def test_a_library_that_is_not_mounted_is_not_bought_anew(bench: Bench) -> None:
 def test_a_batch_that_its_caller_leaves_buys_nothing_more(bench: Bench) -> None:
     """An exception in who takes the outcomes ends the buying too."""
     prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(12)})
-    batch = bench.pipeline.generate_images(prompts, PARAMETERS, Order(concurrency=1))
+    batch = bench.pipeline.generate_images(prompts, PARAMETERS, BatchOptions(concurrency=1))
     with contextlib.suppress(RuntimeError), batch:
         for _outcome in batch:
             raise RuntimeError

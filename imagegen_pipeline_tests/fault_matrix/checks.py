@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagegen_pipeline.domain.generation import OPEN_STATES, Outcome
+from imagegen_pipeline.domain.requests import OPEN_STATES, Outcome
 from imagegen_pipeline_tests.fault_matrix.four_items import HIT, NAMES, Run, without_hit
 from imagegen_pipeline_tests.fault_matrix.rows import End, Row
 

@@ -22,7 +22,7 @@ from PIL import Image
 from sqlalchemy import Engine, event
 
 from imagegen_pipeline.domain.errors import ImagegenError
-from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import ROOT
 from imagegen_pipeline_tests.engine.bench import FakeClock
@@ -80,7 +80,7 @@ def main(service: str, how: str) -> None:
     """Make the batch of this folder."""
     Image.init()  # nobody may not be allowed to read what is imported later
     with closing(Pipeline()) as pipeline:
-        pipeline.workshop = replace(pipeline.workshop, clock=FakeClock())
+        pipeline.engine_context = replace(pipeline.engine_context, clock=FakeClock())
         before: Callable[[], object] = nothing
         if how == "nobody":
             before = become_nobody
@@ -128,8 +128,10 @@ class _LastDownload:
 
 def stop_growing_after_download(pipeline: Pipeline) -> None:
     """Have the system refuse every longer file once a picture has come."""
-    workshop = pipeline.workshop
-    pipeline.workshop = replace(workshop, downloader=_LastDownload(workshop.downloader))
+    engine_context = pipeline.engine_context
+    pipeline.engine_context = replace(
+        engine_context, downloader=_LastDownload(engine_context.downloader)
+    )
 
 
 def die_when_writing(state: str) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from imagegen_pipeline.domain.errors import ImagegenError
-from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, Outcome
-from imagegen_pipeline.engine import Order
+from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, Outcome
+from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.providers.base import ProviderClient, Submission
 from imagegen_pipeline.results import result_rows
-from imagegen_pipeline.services.base import ImageService, Submission
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.engine.bench import HOUR, PARAMETERS, RUN, SUBMIT, FakeClock
 
@@ -69,7 +69,7 @@ def without_hit(values: list[Any]) -> list[Any]:
 class Meanwhile:
     """A service; when it has answered the second item's submit, ``action`` happens."""
 
-    def __init__(self, inner: ImageService, action: Callable[[], object]) -> None:
+    def __init__(self, inner: ProviderClient, action: Callable[[], object]) -> None:
         self._inner = inner
         self._action = action
 
@@ -123,7 +123,7 @@ class FourItems:
         """The pipeline as a new process opens it ``hours`` from now; its waits pass at once."""
         clock = FakeClock(ahead=hours * HOUR)
         with closing(self.project.pipeline()) as pipeline:
-            pipeline.workshop = replace(pipeline.workshop, clock=clock)
+            pipeline.engine_context = replace(pipeline.engine_context, clock=clock)
             yield pipeline, clock
 
     def run(
@@ -182,9 +182,9 @@ def _sum(booked: list[dict[str, Any]], name: str, count: str) -> int:
 
 def act_meanwhile(pipeline: Pipeline, action: Callable[[], object]) -> None:
     """Have ``action`` happen when the second item's request has been answered."""
-    workshop = pipeline.workshop
-    pipeline.workshop = replace(
-        workshop, service=lambda name: Meanwhile(workshop.service(name), action)
+    engine_context = pipeline.engine_context
+    pipeline.engine_context = replace(
+        engine_context, service=lambda name: Meanwhile(engine_context.service(name), action)
     )
 
 
@@ -196,7 +196,7 @@ def make_all(
     before: Callable[[], object] = nothing,
 ) -> tuple[Outcome, ...]:
     """One batch of the items in the sources, one after the other; outcomes in their order."""
-    order = Order(concurrency=1)
+    order = BatchOptions(concurrency=1)
     if service.startswith("runpod"):
         actors = pipeline.scan_actors().actors[:count]
         before()

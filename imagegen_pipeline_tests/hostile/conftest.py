@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.services.download import Downloader
-from imagegen_pipeline.services.http import Timeouts
+from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.http.download import Downloader
 
 QUICK = Timeouts(connect=5, read=5, download=5)
 Resolve = Callable[..., list[str]]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import DownloadError, UrlRefusedError
-from imagegen_pipeline.services.download import Downloader
-from imagegen_pipeline.services.http import Timeouts
-from imagegen_pipeline.services.public_hosts import is_public
+from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.http.download import Downloader
+from imagegen_pipeline.providers.http.ssrf_guard import is_public
 from imagegen_pipeline_tests.hostile.conftest import QUICK, Resolve
 from imagegen_pipeline_tests.hostile.raw_server import OK, at_once, raw_server
 

@@ -18,8 +18,8 @@ from imagegen_pipeline.domain.errors import (
     ServiceBusyError,
     ServiceError,
 )
-from imagegen_pipeline.services import http
-from imagegen_pipeline.services.base import JobReport
+from imagegen_pipeline.providers.base import JobReport
+from imagegen_pipeline.providers.http import client as http_client
 from imagegen_pipeline_tests.hostile.raw_server import (
     OK,
     Bytes,
@@ -74,7 +74,7 @@ def test_no_part_of_an_answer_may_take_longer_than_the_time_out(what: str, opene
 
 def test_an_announced_length_over_the_limit_is_not_read(opened: Opened) -> None:
     """An answer that says it is too long is not waited for."""
-    head = b"Content-Length: %d\r\n\r\n" % (http.LARGEST_ANSWER + 1)
+    head = b"Content-Length: %d\r\n\r\n" % (http_client.LARGEST_ANSWER + 1)
     with (
         raw_server(then_silence(OK, head)) as server,
         pytest.raises(OutcomeUnknownError, match="longer than 104,857,600 bytes"),
@@ -86,7 +86,7 @@ def test_an_answer_that_inflates_past_the_limit_is_cut_off(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gzip bomb takes no more memory than the longest answer."""
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 4_000_000)
+    monkeypatch.setattr(http_client, "LARGEST_ANSWER", 4_000_000)
     bomb = gzip.compress(b'{"id": "' + bytes(60_000_000) + b'"}')
     with raw_server(encoded("gzip", bomb)) as server:
         client = opened(duomi_at(server.url))

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from imagegen_pipeline.domain.errors import NotAPictureError
-from imagegen_pipeline.domain.images import LARGEST_BYTES, decode_picture
+from imagegen_pipeline.domain.image.decode import LARGEST_BYTES, decode_picture
 from imagegen_pipeline_tests.hostile.pictures import (
     chunk,
     deflated,
@@ -102,7 +102,7 @@ def test_a_bomb_is_refused_for_what_it_claims(make: Callable[[], bytes], reason:
 OUT_OF_MEMORY = """
 import resource, sys
 from imagegen_pipeline.domain.errors import NotAPictureError
-from imagegen_pipeline.domain.images import decode_picture
+from imagegen_pipeline.domain.image.decode import decode_picture
 from PIL import PngImagePlugin, JpegImagePlugin, WebPImagePlugin
 at_rest = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (at_rest + 100 * 2**20,) * 2)
@@ -134,7 +134,7 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
 AT_ONCE = """
 import io, resource, threading
 from PIL import Image
-from imagegen_pipeline.domain.images import decode_picture
+from imagegen_pipeline.domain.image.decode import decode_picture
 from PIL import PngImagePlugin, WebPImagePlugin
 out = io.BytesIO()
 Image.new("L", (6000, 5000)).save(out, "PNG", compress_level=1)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import DownloadError
-from imagegen_pipeline.domain.images import LARGEST_BYTES
-from imagegen_pipeline.services import download
-from imagegen_pipeline.services.download import Downloader
+from imagegen_pipeline.domain.image.decode import LARGEST_BYTES
+from imagegen_pipeline.providers.http import download
+from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.conftest import Project
 from imagegen_pipeline_tests.hostile.raw_server import (
     OK,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import DownloadError, OutcomeUnknownError, UnreachableError
-from imagegen_pipeline.services.download import Downloader
+from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.hostile.conftest import QUICK, Resolve
 from imagegen_pipeline_tests.hostile.raw_server import OK, Bytes, at_once, raw_server
 from imagegen_pipeline_tests.hostile.test_downloads import SLOW

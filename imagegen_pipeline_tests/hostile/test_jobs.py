@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import BadAnswerError, ImagegenError, ServiceError
-from imagegen_pipeline.services.wire import MOST_PICTURES
+from imagegen_pipeline.providers.http.response_parsing import MOST_PICTURES
 from imagegen_pipeline_tests.hostile.raw_server import raw_server
 from imagegen_pipeline_tests.hostile.test_answers import answered, report_of
 from imagegen_pipeline_tests.services.local_services import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.base_images import BaseImageWish, generate_base_image
-from imagegen_pipeline.domain.keys import LONGEST_KEY
+from imagegen_pipeline.app.base_image import BaseImageParams, generate_base_image
+from imagegen_pipeline.domain.partition_keys import LONGEST_KEY
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.hostile.test_names import DESCRIPTION
@@ -41,7 +41,7 @@ def test_no_base_image_is_written_through_a_link(
     outside = live_project.root / "outside"
     outside.mkdir()
     link(live_project, place, outside)
-    answer = generate_base_image(pipeline, BaseImageWish(NAME, DESCRIPTION, 64, 96))
+    answer = generate_base_image(pipeline, BaseImageParams(NAME, DESCRIPTION, 64, 96))
     assert (answer.status_code, answer.body["status"]) == (400, "FAILED")
     assert "leads outside" in answer.body["error"]
     assert list(outside.iterdir()) == []
@@ -71,7 +71,7 @@ def test_links_within_the_roster_are_followed(live_project: Project, pipeline: P
     (real / "0100_real").mkdir(parents=True)
     (live_project.data / "actors").symlink_to(real)
     link(live_project, "", real / "0100_real")
-    answer = generate_base_image(pipeline, BaseImageWish(NAME, DESCRIPTION, 64, 96))
+    answer = generate_base_image(pipeline, BaseImageParams(NAME, DESCRIPTION, 64, 96))
     assert answer.status_code == 200
     assert (real / "0100_real" / "base_image" / f"{NAME}_base.png").is_file()
 
@@ -81,11 +81,11 @@ def test_a_name_that_is_too_long_buys_nothing(
     length: int, live_project: Project, pipeline: Pipeline, simulator: Simulator
 ) -> None:
     """It is refused before, since no file could be called by it; the longest one works."""
-    answer = generate_base_image(pipeline, BaseImageWish("x" * length, DESCRIPTION, 64, 96))
+    answer = generate_base_image(pipeline, BaseImageParams("x" * length, DESCRIPTION, 64, 96))
     assert answer.status_code == 400
     assert len(answer.body["error"]) < 400
     assert simulator.billed("runpod") == 0
     longest = "y" * LONGEST_KEY
-    answer = generate_base_image(pipeline, BaseImageWish(longest, DESCRIPTION, 64, 96))
+    answer = generate_base_image(pipeline, BaseImageParams(longest, DESCRIPTION, 64, 96))
     assert answer.status_code == 200
     assert len(list((live_project.data / "actors").iterdir())) == 1

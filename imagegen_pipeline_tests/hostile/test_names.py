@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline import DuomiImageGenerator
-from imagegen_pipeline.base_images import BaseImageWish, generate_base_image
-from imagegen_pipeline.domain.generation import Outcome
+from imagegen_pipeline.app.base_image import BaseImageParams, generate_base_image
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.domain.requests import Outcome
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
 
@@ -191,7 +191,7 @@ def test_a_caller_cannot_name_an_actor_that_is_a_path(
 ) -> None:
     """Refused as a bad request, in the users' shape, before anything is written or bought."""
     for actor in (name, f"{name}\0", f"0100/{name}"):
-        answer = generate_base_image(pipeline, BaseImageWish(actor, DESCRIPTION, 64, 96))
+        answer = generate_base_image(pipeline, BaseImageParams(actor, DESCRIPTION, 64, 96))
         assert (answer.status_code, answer.body["status"]) == (400, "FAILED")
     assert simulator.billed("runpod") == 0
     check_nothing_left(project, (*OWN, *RESULTS))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from imagegen_pipeline.domain.errors import NotAPictureError
-from imagegen_pipeline.domain.images import decode_picture
+from imagegen_pipeline.domain.image.decode import decode_picture
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.sources.typed_prompts import typed_prompt

@@ -15,11 +15,11 @@ from imagegen_pipeline.domain.errors import (
     RequestRefusedError,
     UnknownPriceError,
 )
-from imagegen_pipeline.domain.generation import Attempt, State
 from imagegen_pipeline.domain.limits import Budget, Limits
+from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.ledger import Ledger
-from imagegen_pipeline.ledger.admission import NotYet, Terms
-from imagegen_pipeline_tests.ledger.things import (
+from imagegen_pipeline.ledger.admission import AdmissionRules, Deferred
+from imagegen_pipeline_tests.ledger.ledger_rows import (
     plan,
     prompt,
     read_whole,
@@ -44,12 +44,12 @@ def age(url: str, seconds: float) -> None:
         connection.execute("UPDATE attempts SET submitted_at = submitted_at - ?", (seconds,))
 
 
-def ask(ledger: Ledger, attempt: Attempt, **terms: object) -> Attempt | NotYet:
+def ask(ledger: Ledger, attempt: Attempt, **terms: object) -> Attempt | Deferred:
     """Ask once whether ``attempt`` may leave, with a lease of its own."""
     lease = ledger.leases.acquire([f"item:{attempt.item_key}"], "asker")
     assert lease is not None
     try:
-        return ledger.attempts.submitting(attempt, Terms(lease, **terms))  # type: ignore[arg-type]
+        return ledger.attempts.submitting(attempt, AdmissionRules(lease, **terms))  # type: ignore[arg-type]
     finally:
         ledger.leases.release("asker")
 
@@ -64,14 +64,14 @@ def test_a_lease_that_ended_admits_nothing(ledger: Ledger, url: str) -> None:
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("UPDATE leases SET until = 0")
     with pytest.raises(LeaseLostError):
-        ledger.attempts.submitting(attempt, Terms(mine))
+        ledger.attempts.submitting(attempt, AdmissionRules(mine))
     theirs = ledger.leases.acquire(["item:a", "request:x"], "the next")
     assert theirs is not None
     assert theirs.epoch > mine.epoch
     with pytest.raises(LeaseLostError) as caught:
-        ledger.attempts.submitting(attempt, Terms(mine))
+        ledger.attempts.submitting(attempt, AdmissionRules(mine))
     assert not caught.value.stops_batch
-    assert ledger.attempts.submitting(attempt, Terms(theirs))
+    assert ledger.attempts.submitting(attempt, AdmissionRules(theirs))
 
 
 def test_half_a_lease_admits_nothing(ledger: Ledger) -> None:
@@ -82,7 +82,7 @@ def test_half_a_lease_admits_nothing(ledger: Ledger) -> None:
     ledger.leases.acquire(["request:x"], "two")
     ledger.leases.acquire(["item:a"], "one")
     with pytest.raises(LeaseLostError):
-        ledger.attempts.submitting(plan(ledger, "a"), Terms(mine))
+        ledger.attempts.submitting(plan(ledger, "a"), AdmissionRules(mine))
 
 
 def test_epochs_grow_for_ever(ledger: Ledger) -> None:
@@ -105,7 +105,7 @@ def test_in_flight_counts_what_is_not_made_yet(ledger: Ledger) -> None:
     third = plan(ledger, "c")
 
     waiting = ask(ledger, third, limits=limits)
-    assert isinstance(waiting, NotYet)
+    assert isinstance(waiting, Deferred)
     assert waiting.seconds > 0
     assert "2 in flight" in waiting.reason
     assert ledger.attempts.get([third.id])[0].state is State.PLANNED
@@ -122,10 +122,10 @@ def test_what_a_dead_process_left_counts_for_a_while_only(ledger: Ledger, url: s
     left = submitting(ledger, plan(ledger, "a"))
     times = {"limits": limits, "answer_seconds": 100.0, "job_seconds": 1000.0}
     age(url, 90)
-    assert isinstance(ask(ledger, plan(ledger, "b"), **times), NotYet)
+    assert isinstance(ask(ledger, plan(ledger, "b"), **times), Deferred)
     ledger.attempts.submitted(left, job_id="j", endpoint="e")
     age(url, 900)
-    assert isinstance(ask(ledger, plan(ledger, "c"), **times), NotYet)
+    assert isinstance(ask(ledger, plan(ledger, "c"), **times), Deferred)
     age(url, 20)
     assert isinstance(ask(ledger, plan(ledger, "d"), **times), Attempt)
 
@@ -138,7 +138,7 @@ def test_a_minute_holds_its_number(ledger: Ledger, url: str) -> None:
     for key in "bc":
         submitting(ledger, plan(ledger, key), limits=limits)
     waiting = ask(ledger, plan(ledger, "d"), limits=limits)
-    assert isinstance(waiting, NotYet)
+    assert isinstance(waiting, Deferred)
     assert waiting.seconds == pytest.approx(10, abs=5)
     age(url, waiting.seconds)
     assert isinstance(ask(ledger, plan(ledger, "e"), limits=limits), Attempt)
@@ -201,7 +201,7 @@ def test_money_that_is_set_aside_is_waited_for(ledger: Ledger) -> None:
     first = submitting(ledger, plan(ledger, "a"), **terms)
     second = plan(ledger, "b")
     waiting = ask(ledger, second, **terms)
-    assert isinstance(waiting, NotYet)
+    assert isinstance(waiting, Deferred)
     assert "0.6" in waiting.reason
     ledger.attempts.completed(first, result_url=None, cost=0.1)
     assert isinstance(ask(ledger, second, **terms), Attempt)
@@ -248,10 +248,10 @@ def test_limits_hold_across_processes(ledger: Ledger, url: str) -> None:
     with closing(Ledger(url)) as other, ThreadPoolExecutor(16) as pool:
         books = (ledger, other)
 
-        def one(n: int) -> Attempt | NotYet:
+        def one(n: int) -> Attempt | Deferred:
             lease = books[n % 2].leases.acquire([f"request:{n}"], f"owner {n}")
             assert lease is not None
-            return books[n % 2].attempts.submitting(plans[n], Terms(lease, limits=limits))
+            return books[n % 2].attempts.submitting(plans[n], AdmissionRules(lease, limits=limits))
 
         answers = list(pool.map(one, range(16)))
     assert sum(isinstance(answer, Attempt) for answer in answers) == 3

@@ -15,9 +15,16 @@ from imagegen_pipeline.domain.errors import (
     OutcomeUnknownError,
     RequestRefusedError,
 )
-from imagegen_pipeline.domain.generation import Attempt, State
+from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.ledger import Ledger
-from imagegen_pipeline_tests.ledger.things import plan, prompt, request, scan, store, submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import (
+    plan,
+    prompt,
+    request,
+    scan,
+    store,
+    submitting,
+)
 
 Step = Callable[[Ledger, Attempt], Attempt]
 STEPS: dict[str, Step] = {

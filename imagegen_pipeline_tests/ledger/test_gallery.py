@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.errors import DecisionError, OutcomeUnknownError, RequestRefusedError
 from imagegen_pipeline.ledger import Decision, Filter, Ledger, PictureState, Verdict
-from imagegen_pipeline_tests.ledger.things import (
+from imagegen_pipeline_tests.ledger.ledger_rows import (
     plan,
     prompt,
     read_whole,
@@ -113,7 +113,7 @@ def test_an_open_page_hears_of_each_change_once(ledger: Ledger) -> None:
     def listen() -> None:
         nonlocal last
         cards = ledger.gallery.changed(after=last)
-        last = ledger.gallery.last_touched()
+        last = ledger.gallery.last_change_seq()
         heard.append(sorted(card.key for card in cards))
 
     ledger.items.record(scan(prompt("a"), prompt("b")))
@@ -165,8 +165,8 @@ def test_a_thousand_verdicts_are_a_few_statements(ledger: Ledger) -> None:
     finally:
         event.remove(Engine, "before_cursor_execute", listen)
     assert len(said) < len(keys) / 2, said
-    assert {card.touched for card in ledger.gallery.cards(Filter())} == {
-        ledger.gallery.last_touched()
+    assert {card.change_seq for card in ledger.gallery.cards(Filter())} == {
+        ledger.gallery.last_change_seq()
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
-from imagegen_pipeline.ledger import Ledger, Part, ScanChange, SourceChange, SourceRead
+from imagegen_pipeline.ledger import Ledger, ScanPart, ScanChange, SourceChange, SourceState
 from imagegen_pipeline.ledger.items import Kind
-from imagegen_pipeline_tests.ledger.things import FOLDER, problem, prompt, scan
+from imagegen_pipeline_tests.ledger.ledger_rows import FOLDER, problem, prompt, scan
 
 
 def news(ledger: Ledger, kind: Kind, *, after: int, limit: int = 10) -> list[tuple[int, str]]:
@@ -45,8 +45,8 @@ def test_an_item_comes_back_from_the_ledger_as_it_was(ledger: Ledger) -> None:
     found = ledger.items.get(["0100_sailor", "nobody", "db-7"])
 
     assert list(found) == ["0100_sailor", "db-7"], "in the order asked for, without unknown ones"
-    assert found["db-7"].thing == given
-    assert found["0100_sailor"].thing == actor
+    assert found["db-7"].source_item == given
+    assert found["0100_sailor"].source_item == actor
 
 
 def test_the_same_text_again_is_unchanged(ledger: Ledger) -> None:
@@ -70,7 +70,7 @@ def test_another_text_is_a_change(ledger: Ledger) -> None:
     assert change == ScanChange(changed=("a",), unchanged=1)
     item = ledger.items.get(["a"])["a"]
     assert item.revision == 2
-    assert item.thing == prompt("a", "a ship")
+    assert item.source_item == prompt("a", "a ship")
     assert ledger.items.keys("prompt") == ["a", "b"]
     assert news(ledger, "prompt", after=2, limit=10) == [(3, "a")]
 
@@ -82,7 +82,7 @@ def test_what_was_only_moved_or_renamed_is_no_news(ledger: Ledger) -> None:
     change = ledger.items.record(scan(moved, container="/elsewhere"))
 
     assert change == ScanChange(unchanged=1)
-    assert ledger.items.get(["a"])["a"].thing == moved
+    assert ledger.items.get(["a"])["a"].source_item == moved
     assert ledger.items.last_sequence() == 1
     assert ledger.items.record(scan()).gone == (), "its old folder has nothing to say of it"
 
@@ -214,8 +214,8 @@ def test_what_leaves_and_comes_back_is_a_change_each_time(ledger: Ledger) -> Non
 def test_a_part_says_nothing_of_what_it_does_not_name(ledger: Ledger) -> None:
     """A part of a source brings new and changed items and those that left; the rest stays."""
     ledger.items.record(scan(prompt("a"), prompt("b"), prompt("c"), problems=(problem("/x"),)))
-    things = [(prompt("a", "a ship"), "s1"), (prompt("d"), "s2")]
-    change = ledger.items.record_part(Part("prompt", FOLDER, things, gone=["b"]))
+    source_items = [(prompt("a", "a ship"), "s1"), (prompt("d"), "s2")]
+    change = ledger.items.record_part(ScanPart("prompt", FOLDER, source_items, gone=["b"]))
 
     assert change == ScanChange(new=("d",), changed=("a",), gone=("b",))
     assert ledger.items.keys("prompt") == ["a", "c", "d"]
@@ -226,16 +226,16 @@ def test_a_part_changes_only_its_own_problems(ledger: Ledger) -> None:
     """What is readable again is no problem any more, what is not is one; others stay."""
     ledger.items.record(scan(problems=(problem("/x"), problem("/y"), problem("/z"))))
     worse = problem("/y", "It is worse.")
-    ledger.items.record_part(Part("prompt", FOLDER, problems=[worse], readable=["/x"]))
+    ledger.items.record_part(ScanPart("prompt", FOLDER, problems=[worse], readable=["/x"]))
 
     assert ledger.items.problems() == [worse, problem("/z")]
 
 
 def test_another_stamp_of_the_same_text_is_no_change(ledger: Ledger) -> None:
     """A file that was only touched has its new stamp written down, and nothing else."""
-    ledger.items.record_part(Part("prompt", FOLDER, [(prompt("a"), "s1")]))
+    ledger.items.record_part(ScanPart("prompt", FOLDER, [(prompt("a"), "s1")]))
     before = ledger.items.get(["a"])["a"]
-    change = ledger.items.record_part(Part("prompt", FOLDER, [(prompt("a"), "s2")]))
+    change = ledger.items.record_part(ScanPart("prompt", FOLDER, [(prompt("a"), "s2")]))
 
     assert change == ScanChange(unchanged=1)
     assert ledger.items.get(["a"])["a"] == before
@@ -245,8 +245,8 @@ def test_another_stamp_of_the_same_text_is_no_change(ledger: Ledger) -> None:
 
 def test_who_reads_without_stamps_leaves_those_of_what_is_the_same(ledger: Ledger) -> None:
     """What has another text than its stamp was taken of has none any more; nor has what is gone."""
-    things = [(prompt(key), f"s-{key}") for key in "abc"]
-    ledger.items.record_part(Part("prompt", FOLDER, things))
+    source_items = [(prompt(key), f"s-{key}") for key in "abc"]
+    ledger.items.record_part(ScanPart("prompt", FOLDER, source_items))
     ledger.items.record(scan(prompt("a"), prompt("b", "a ship")))
     ledger.items.record(scan(prompt("a"), prompt("b", "a ship"), prompt("c")))
 
@@ -256,32 +256,32 @@ def test_who_reads_without_stamps_leaves_those_of_what_is_the_same(ledger: Ledge
 
 def test_how_far_a_source_was_read_is_doubted_when_another_was_at_it(ledger: Ledger) -> None:
     """Two processes that read a source at once: the stamp of the later one does not count."""
-    first = SourceRead("stamp 1", 10.0, {"after": "i5"})
-    ledger.items.record_part(Part("prompt", FOLDER), first)
+    first = SourceState("stamp 1", 10.0, {"after": "i5"})
+    ledger.items.record_part(ScanPart("prompt", FOLDER), first)
     assert ledger.reads.get(FOLDER) == first
-    second = SourceRead("stamp 2", 20.0)
+    second = SourceState("stamp 2", 20.0)
     ledger.reads.put(FOLDER, second, instead_of=first)
     assert ledger.reads.get(FOLDER) == second
-    ledger.reads.put(FOLDER, SourceRead("stamp 3", 30.0), instead_of=first)
-    assert ledger.reads.get(FOLDER) == SourceRead("", 30.0)
+    ledger.reads.put(FOLDER, SourceState("stamp 3", 30.0), instead_of=first)
+    assert ledger.reads.get(FOLDER) == SourceState("", 30.0)
 
 
 def test_a_source_whose_item_another_one_took_is_looked_through_again(ledger: Ledger) -> None:
     """An item has one place; the source that had it before has to say so again."""
-    read = SourceRead("stamp", 10.0)
-    ledger.items.record_part(Part("prompt", FOLDER, [(prompt("a"), "s")]), read)
+    read = SourceState("stamp", 10.0)
+    ledger.items.record_part(ScanPart("prompt", FOLDER, [(prompt("a"), "s")]), read)
     elsewhere = prompt("a", container="/other", location="/other/a.json")
     ledger.items.record(scan(elsewhere, container="/other"))
 
-    assert ledger.reads.get(FOLDER) == SourceRead("", 10.0)
+    assert ledger.reads.get(FOLDER) == SourceState("", 10.0)
 
 
 def test_what_is_forgotten_is_read_again(ledger: Ledger) -> None:
     """No stamp of the source is believed any more; those of others are."""
     for folder in (FOLDER, "/other"):
         place = {"container": folder, "location": f"{folder}/a.json"}
-        part = Part("prompt", folder, [(prompt(f"in {folder}", **place), "s")])
-        ledger.items.record_part(part, SourceRead("stamp", 10.0))
+        part = ScanPart("prompt", folder, [(prompt(f"in {folder}", **place), "s")])
+        ledger.items.record_part(part, SourceState("stamp", 10.0))
     ledger.reads.forget("prompt", FOLDER)
 
     assert ledger.reads.get(FOLDER) is None

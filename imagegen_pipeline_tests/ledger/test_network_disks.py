@@ -10,7 +10,7 @@ import pytest
 
 from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.ledger import Ledger
-from imagegen_pipeline.ledger.network_disks import network_file_system
+from imagegen_pipeline.ledger.network_fs import network_file_system
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from contextlib import closing
 import pytest
 
 from imagegen_pipeline.ledger import Ledger
-from imagegen_pipeline.ledger.owners import is_dead, new_owner
+from imagegen_pipeline.ledger.lease_owner import is_dead, new_owner
 from imagegen_pipeline_tests.conftest import until
 
 HOLD = """
 import sys, time
 from imagegen_pipeline.ledger import Ledger
-from imagegen_pipeline.ledger.owners import new_owner
+from imagegen_pipeline.ledger.lease_owner import new_owner
 Ledger(sys.argv[1]).leases.acquire(["item:a"], new_owner())
 print("held", flush=True)
 time.sleep(600)

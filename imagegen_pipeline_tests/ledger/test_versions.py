@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.ledger import Filter, Ledger
-from imagegen_pipeline_tests.ledger.things import plan, prompt, scan, store, submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import plan, prompt, scan, store, submitting
 
 
 def downgrade(url: str) -> None:
@@ -24,7 +24,7 @@ def downgrade(url: str) -> None:
         for table, column in (
             *(("attempts", "verdict"), ("attempts", "verdict_at")),
             *(("attempts", "measures"), ("attempts", "archive")),
-            *(("items", "last_attempt"), ("items", "touched")),
+            *(("items", "last_attempt"), ("items", "change_seq")),
             *(("items", "stamp"), ("items", "lifted")),
         ):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hypothesis import note
 
-from imagegen_pipeline.domain.generation import Outcome, Status
+from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.ledger import Decision
 from imagegen_pipeline_tests.properties.life import Life, Mishap
 from imagegen_pipeline_tests.properties.rules import IN_THE_END, check

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import JobFailedError, JobTimeoutError, NotAPictureError
-from imagegen_pipeline.domain.generation import OPEN_STATES, Attempt, State
+from imagegen_pipeline.domain.requests import OPEN_STATES, Attempt, State
 from imagegen_pipeline_tests.properties.witness import PRICE, Request
 from imagegen_pipeline_tests.properties.world import KEYS, PUBLISHED, World, wanted
 
@@ -34,8 +34,8 @@ def every_second_bill_is_explained(world: World, rows: Rows) -> Iterator[str]:
     same picture with a fixed seed are one wish.
     """
     sent = _sent(world)
-    for wish in _wishes(rows).values():
-        for before, after in _pairs([row for row in wish if row.id in sent]):
+    for params in _wishes(rows).values():
+        for before, after in _pairs([row for row in params if row.id in sent]):
             tick, is_twin = sent[after.id].tick, before.item_key != after.item_key
             if is_twin and world.is_given_up(before.id, tick):
                 continue
@@ -51,8 +51,8 @@ def nothing_is_sent_a_third_time(world: World, rows: Rows) -> Iterator[str]:
     asked, and nothing is sent before the answer.
     """
     sent = _sent(world)
-    for wish in _wishes(rows).values():
-        for before, after in _pairs(wish):
+    for params in _wishes(rows).values():
+        for before, after in _pairs(params):
             if before.item_key != after.item_key or after.id not in sent:
                 continue
             tick = sent[after.id].tick

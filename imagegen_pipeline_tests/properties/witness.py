@@ -25,7 +25,7 @@ from imagegen_pipeline.domain.errors import (
     ServiceError,
     UnreachableError,
 )
-from imagegen_pipeline.services.base import JobReport, JobState, RemoteImage, Submission
+from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
 
 ENDPOINT = "https://service.example/v1"
 PRICE = 1.0

@@ -16,16 +16,22 @@ from sqlalchemy import Float, bindparam
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import DecisionError
-from imagegen_pipeline.domain.generation import Attempt, GenerationRequest, Outcome
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.engine import Batch, Order, Wanted, Workshop, generate
-from imagegen_pipeline.ledger import AttemptBook, Decision, DecisionBook, ItemBook, LeaseBook
+from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, Outcome
+from imagegen_pipeline.engine import Batch, BatchOptions, EngineContext, ImageTask, generate
+from imagegen_pipeline.ledger import (
+    AttemptRepository,
+    Decision,
+    DecisionRepository,
+    ItemRepository,
+    LeaseRepository,
+)
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
-from imagegen_pipeline.ledger.reviews import ReviewBook
-from imagegen_pipeline.store import LocalStore
-from imagegen_pipeline_tests.ledger.things import prompt, scan
+from imagegen_pipeline.ledger.reviews import ReviewRepository
+from imagegen_pipeline.storage.pictures import LocalStore
+from imagegen_pipeline_tests.ledger.ledger_rows import prompt, scan
 from imagegen_pipeline_tests.properties.life import Door, Killed, Life
 from imagegen_pipeline_tests.properties.witness import (
     ENDPOINT,
@@ -59,17 +65,17 @@ class Terms:
     in_flight: int | None = None
 
 
-def wanted(key: str) -> Wanted:
+def wanted(key: str) -> ImageTask:
     """What is asked for an item, the same each time."""
     text = "twins" if key in ("left", "right") else key
     seed = -1 if key == "sailor" else 7
     asked = GenerationRequest("duomi", "m", f"a {text}", SIDE, SIDE, 20, 7.5, seed)
     if key == "sailor":
-        return Wanted(key, asked, "sailor/history", "sailor_base", publish=PUBLISHED)
-    return Wanted(key, asked, PICTURES, key)
+        return ImageTask(key, asked, "sailor/history", "sailor_base", publish=PUBLISHED)
+    return ImageTask(key, asked, PICTURES, key)
 
 
-def _as_sent(attempt: Attempt) -> Wanted:
+def _as_sent(attempt: Attempt) -> ImageTask:
     asked = GenerationRequest(**attempt.request)
     return replace(wanted(attempt.item_key), request=asked, own=attempt.fingerprint)
 
@@ -102,11 +108,11 @@ class Books:
     """
 
     def __init__(self, database: Database, life: Life | None = None) -> None:
-        leases = LeaseBook(database)
-        attempts = AttemptBook(database, leases)
-        self.items = ItemBook(database)
-        self.decisions = DecisionBook(database)
-        self.reviews = ReviewBook(database)
+        leases = LeaseRepository(database)
+        attempts = AttemptRepository(database, leases)
+        self.items = ItemRepository(database)
+        self.decisions = DecisionRepository(database)
+        self.reviews = ReviewRepository(database)
         self.leases = leases if life is None else Door(life, "leases", leases)
         self.attempts = attempts if life is None else Door(life, "attempts", attempts)
 
@@ -210,7 +216,7 @@ class World:
         died, and need not wait for the end of its lease.
         """
         self.wishes |= {(key, again) for key in keys if not collect}
-        order = Order(
+        order = BatchOptions(
             intent=again or life.name,
             regenerate=again is not None,
             concurrency=1,
@@ -232,9 +238,9 @@ class World:
             self._dead_owners |= life.owners
         return outcomes
 
-    def _workshop(self, life: Life) -> Workshop:
+    def _workshop(self, life: Life) -> EngineContext:
         line, terms = Line(self, life), life.terms
-        return Workshop(
+        return EngineContext(
             ledger=Books(self._database, life),
             store=Door(life, "store", self.store),
             service=lambda _name: Door(life, "service", line),
@@ -270,7 +276,7 @@ class World:
 
     def may_be_made_again(self, attempt: int, tick: int) -> bool:
         """Whether a person had said so by then, and it was the last word."""
-        return self._last_word(attempt, tick) in (Decision.RESUBMIT, Decision.LIFT)
+        return self._last_word(attempt, tick) in (Decision.RESUBMIT, Decision.ALLOW_RETRY)
 
     def is_given_up(self, attempt: int, tick: int) -> bool:
         """Whether a person had said so by then, and it was the last word."""

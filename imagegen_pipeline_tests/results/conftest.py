@@ -12,7 +12,7 @@ import pytest
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.results import dataset, refresh_results, result_rows
 from imagegen_pipeline.results.parquet import table_of_rows
-from imagegen_pipeline_tests.ledger.things import plan, prompt, scan, store
+from imagegen_pipeline_tests.ledger.ledger_rows import plan, prompt, scan, store
 
 SEVEN = ("a", "b", "c", "d", "e", "f", "g")
 

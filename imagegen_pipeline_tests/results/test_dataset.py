@@ -20,7 +20,7 @@ import pytest
 from imagegen_pipeline.domain.errors import OutcomeUnknownError, StoreError
 from imagegen_pipeline.ledger import Decision, Ledger, Verdict
 from imagegen_pipeline.results import COLUMNS, dataset, dataset_state, refresh_results
-from imagegen_pipeline_tests.ledger.things import plan, problem, prompt, scan, submitting
+from imagegen_pipeline_tests.ledger.ledger_rows import plan, problem, prompt, scan, submitting
 from imagegen_pipeline_tests.results.conftest import (
     SEVEN,
     add_picture,

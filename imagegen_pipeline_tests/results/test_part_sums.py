@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imagegen_pipeline.ledger import Ledger, Verdict
-from imagegen_pipeline.results import dataset, refresh_results, refreshing
+from imagegen_pipeline.results import dataset, refresh, refresh_results
 from imagegen_pipeline.results.part_sums import READ, sums_file, sums_of
 from imagegen_pipeline.results.statistics import Statistics, statistics_of
 from imagegen_pipeline_tests.results.conftest import add_picture, refreshed
@@ -67,7 +67,7 @@ def test_only_what_has_changed_is_read(
     add_picture(ledger, "g")
     numbers = refresh_results(ledger, folder)
     assert names == ["part-000001.parquet", "part-000002.parquet"]
-    assert same(numbers, counted(folder, refreshing.today()))
+    assert same(numbers, counted(folder, refresh.today()))
 
 
 def delete(file: Path) -> None:
@@ -127,8 +127,8 @@ def test_the_money_of_a_day_is_not_the_next_days(
 ) -> None:
     """What was kept says on which day it was spent; a clock that went back forgets nothing."""
     refreshed(ledger, folder)
-    this_day = refreshing.today() + later
-    monkeypatch.setattr(refreshing, "today", lambda: this_day)
+    this_day = refresh.today() + later
+    monkeypatch.setattr(refresh, "today", lambda: this_day)
     numbers = refresh_results(ledger, folder)
     assert (numbers.cost, numbers.cost_today) == (3.5, spent)
     assert same(numbers, counted(folder, this_day))
@@ -139,10 +139,10 @@ def test_what_was_sent_after_midnight_is_the_new_days(
     ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refresh that began the day before has counted it as of that day, and keeps no such sum."""
-    this_day = refreshing.today()
-    monkeypatch.setattr(refreshing, "today", lambda: this_day - 1)
+    this_day = refresh.today()
+    monkeypatch.setattr(refresh, "today", lambda: this_day - 1)
     refreshed(ledger, folder)
-    monkeypatch.setattr(refreshing, "today", lambda: this_day)
+    monkeypatch.setattr(refresh, "today", lambda: this_day)
     numbers = refresh_results(ledger, folder)
     assert (numbers.cost, numbers.cost_today) == (3.5, 3.5)
     assert same(numbers, counted(folder, this_day))

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.results import spending_rows
 from imagegen_pipeline_tests.results.rows import UNREADABLE, row, statistics
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.ledger import Ledger
-from imagegen_pipeline.scanning import Look, Sources
 from imagegen_pipeline.settings import load_settings
+from imagegen_pipeline.sources.scan_results import ScanSummary
+from imagegen_pipeline.sources.scanner import SourceScanner
 from imagegen_pipeline_tests.conftest import make_project
 
 HOUR = 3600.0
@@ -62,11 +63,11 @@ class Desk:
     clock: Clock = field(default_factory=Clock)
 
     @property
-    def sources(self) -> Sources:
+    def sources(self) -> SourceScanner:
         """The sources as a new process would open them."""
-        return Sources(load_settings(), lambda: self.ledger, self.clock)
+        return SourceScanner(load_settings(), lambda: self.ledger, self.clock)
 
-    def look(self, seconds: float | None = None, *, afresh: bool = False) -> Look:
+    def look(self, seconds: float | None = None, *, afresh: bool = False) -> ScanSummary:
         """One look at the prompts."""
         return self.sources.look(seconds, afresh=afresh)["prompt"]
 
@@ -93,7 +94,7 @@ class Desk:
     def texts(self) -> dict[str, str]:
         """The present prompts of the ledger, by key."""
         items = self.ledger.items.get(self.ledger.items.keys("prompt"))
-        return {key: item.thing.text for key, item in items.items()}  # type: ignore[union-attr]
+        return {key: item.source_item.text for key, item in items.items()}  # type: ignore[union-attr]
 
     def gone(self, *keys: str) -> set[str]:
         """Which of these keys are gone."""
@@ -137,7 +138,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def job_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A scratch project without any source yet."""
     make_project(tmp_path, {})
     monkeypatch.chdir(tmp_path)

@@ -7,8 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from imagegen_pipeline.scanning import databases
-from imagegen_pipeline.sources import sqlite_windows
+from imagegen_pipeline.sources import database_scan, sqlite_windows
 from imagegen_pipeline_tests.scanning.conftest import HOUR, Desk
 
 ANY = "id, image_id, image_prompt"
@@ -17,16 +16,16 @@ ANY = "id, image_id, image_prompt"
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of five rows."""
-    monkeypatch.setattr(databases, "WINDOW", 5)
+    monkeypatch.setattr(database_scan, "WINDOW", 5)
 
 
 @pytest.fixture
-def thirty(desk: Desk) -> Desk:
+def thirty(job_manager: Desk) -> Desk:
     """A database of thirty prompts that was read, and left alone since."""
-    desk.fill(30)
-    desk.settle()
-    assert desk.look().new == 30
-    return desk
+    job_manager.fill(30)
+    job_manager.settle()
+    assert job_manager.look().new == 30
+    return job_manager
 
 
 def edit(*ids: int) -> str:
@@ -80,14 +79,14 @@ def test_no_stamp_is_believed_for_longer_than_a_day(thirty: Desk) -> None:
     assert thirty.opened() == ["read"]
 
 
-def test_without_time_each_look_reads_a_window_until_all_had_its_turn(desk: Desk) -> None:
+def test_without_time_each_look_reads_a_window_until_all_had_its_turn(job_manager: Desk) -> None:
     """A first reading goes on where the last look left it, and ends."""
-    desk.fill(30)
-    desk.settle()
-    looks = [desk.look(0) for _ in range(6)]
+    job_manager.fill(30)
+    job_manager.settle()
+    looks = [job_manager.look(0) for _ in range(6)]
     assert [look.new for look in looks] == [5] * 6
     assert [bool(look.unfinished) for look in looks] == [True] * 5 + [False]
-    assert desk.opened(0) == []
+    assert job_manager.opened(0) == []
 
 
 def test_what_is_new_at_the_end_does_not_wait_for_its_turn(thirty: Desk) -> None:
@@ -159,68 +158,70 @@ MIXED = (
 
 @pytest.mark.parametrize("window", [1, 2, 3, 7, 100])
 def test_ids_of_every_kind_are_read_once(
-    desk: Desk, window: int, monkeypatch: pytest.MonkeyPatch
+    job_manager: Desk, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the windows, they bring what reading the whole brings, problems included."""
-    monkeypatch.setattr(databases, "WINDOW", window)
+    monkeypatch.setattr(database_scan, "WINDOW", window)
     rows = ", ".join(f"({one}, 'row {at}')" for at, one in enumerate(MIXED))
-    desk.fill(0, ANY)
-    desk.execute(f"INSERT INTO prompts (id, image_prompt) VALUES {rows}")  # noqa: S608
-    whole = desk.sources.scan_prompts(json_files=False, record=False)
-    desk.settle()
+    job_manager.fill(0, ANY)
+    job_manager.execute(f"INSERT INTO prompts (id, image_prompt) VALUES {rows}")  # noqa: S608
+    whole = job_manager.sources.scan_prompts(json_files=False, record=False)
+    job_manager.settle()
     for _ in range(40):
-        look = desk.look(0)
+        look = job_manager.look(0)
     assert look.unfinished == ()
-    assert desk.texts() == {prompt.key: prompt.text for prompt in whole.prompts}
-    found = {p for p in desk.ledger.items.problems() if p.container == str(desk.database)}
+    assert job_manager.texts() == {prompt.key: prompt.text for prompt in whole.prompts}
+    found = {
+        p for p in job_manager.ledger.items.problems() if p.container == str(job_manager.database)
+    }
     assert found == set(whole.problems)
 
 
-def test_texts_as_ids_in_a_column_of_another_order(desk: Desk) -> None:
+def test_texts_as_ids_in_a_column_of_another_order(job_manager: Desk) -> None:
     """A column that sorts letters of both cases alike is read in one order all the same."""
-    desk.fill(0, "id TEXT COLLATE NOCASE PRIMARY KEY, image_id, image_prompt")
+    job_manager.fill(0, "id TEXT COLLATE NOCASE PRIMARY KEY, image_id, image_prompt")
     names = ["a", "B", "c", "D", "e", "F", "g", "H", "i", "J", "k", "L"]
     rows = ", ".join(f"('{name}', 'picture {name}')" for name in names)
-    desk.execute(f"INSERT INTO prompts (id, image_prompt) VALUES {rows}")  # noqa: S608
-    desk.settle()
-    desk.look()
-    desk.execute("DELETE FROM prompts WHERE id IN ('B', 'k')", edit(0))
-    desk.execute("UPDATE prompts SET image_prompt = 'edited' WHERE id = 'g'")
-    look = desk.look()
+    job_manager.execute(f"INSERT INTO prompts (id, image_prompt) VALUES {rows}")  # noqa: S608
+    job_manager.settle()
+    job_manager.look()
+    job_manager.execute("DELETE FROM prompts WHERE id IN ('B', 'k')", edit(0))
+    job_manager.execute("UPDATE prompts SET image_prompt = 'edited' WHERE id = 'g'")
+    look = job_manager.look()
     assert (look.new, look.changed, look.gone) == (0, 1, 2)
-    assert set(desk.texts()) == {f"db-{name}" for name in names} - {"db-B", "db-k"}
+    assert set(job_manager.texts()) == {f"db-{name}" for name in names} - {"db-B", "db-k"}
 
 
-def test_rows_with_one_id_are_never_parted(desk: Desk) -> None:
+def test_rows_with_one_id_are_never_parted(job_manager: Desk) -> None:
     """Of more rows with one id than a window has, the first is used at every look."""
-    desk.fill(4, ANY)
+    job_manager.fill(4, ANY)
     more = ", ".join(f"(4, 'again {number}')" for number in range(4))
-    desk.execute(f"INSERT INTO prompts (id, image_prompt) VALUES {more}, (5, 'five')")  # noqa: S608
+    job_manager.execute(f"INSERT INTO prompts (id, image_prompt) VALUES {more}, (5, 'five')")  # noqa: S608
     for _ in range(3):
-        desk.settle()
-        desk.look()
-        assert desk.texts()["db-4"] == "prompt 4"
-        assert desk.problems() == ["llm_video_batch.db#4"]
-        desk.execute("CREATE TABLE IF NOT EXISTS other (a)", "INSERT INTO other VALUES (1)")
+        job_manager.settle()
+        job_manager.look()
+        assert job_manager.texts()["db-4"] == "prompt 4"
+        assert job_manager.problems() == ["llm_video_batch.db#4"]
+        job_manager.execute("CREATE TABLE IF NOT EXISTS other (a)", "INSERT INTO other VALUES (1)")
 
 
-def test_a_write_ahead_database_that_a_program_has_open(desk: Desk) -> None:
+def test_a_write_ahead_database_that_a_program_has_open(job_manager: Desk) -> None:
     """What it commits is seen although the file itself stays as it was."""
-    desk.fill(12)
-    with closing(sqlite3.connect(desk.database)) as writer:
+    job_manager.fill(12)
+    with closing(sqlite3.connect(job_manager.database)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute(edit(1))
         writer.commit()
-        desk.settle()
-        desk.look()
-        assert desk.opened() == []
-        file = desk.database.stat()
+        job_manager.settle()
+        job_manager.look()
+        assert job_manager.opened() == []
+        file = job_manager.database.stat()
         writer.execute(edit(8))
         writer.commit()
-        after = desk.database.stat()
+        after = job_manager.database.stat()
         assert (file.st_mtime_ns, file.st_size) == (after.st_mtime_ns, after.st_size)
-        assert desk.look().changed == 1
-    assert desk.texts()["db-8"] == "edited 8"
+        assert job_manager.look().changed == 1
+    assert job_manager.texts()["db-8"] == "edited 8"
 
 
 def test_a_row_that_breaks_is_a_problem_and_not_gone(thirty: Desk) -> None:
@@ -256,56 +257,56 @@ def test_a_database_that_cannot_be_read_makes_nothing_gone(thirty: Desk) -> None
 
 
 def test_a_disk_that_was_away_is_no_problem_any_more_when_it_is_back(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    job_manager: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is the very one that was read before, to its stamp."""
-    disk = desk.root / "data" / "disk"
+    disk = job_manager.root / "data" / "disk"
     disk.mkdir()
-    desk.fill(12)
-    desk.database.rename(disk / "p.db")
+    job_manager.fill(12)
+    job_manager.database.rename(disk / "p.db")
     monkeypatch.setenv("IMAGEGEN_PROMPT_DB", str(disk / "p.db"))
-    desk.settle()
-    desk.look()
-    disk.rename(desk.root / "away")
-    desk.look()
-    assert [problem.location for problem in desk.look().problems][-1] == str(disk / "p.db")
-    (desk.root / "away").rename(disk)
-    assert str(disk / "p.db") not in [problem.location for problem in desk.look(0).problems]
-    assert desk.look().unchanged > 0, "it is read once more"
+    job_manager.settle()
+    job_manager.look()
+    disk.rename(job_manager.root / "away")
+    job_manager.look()
+    assert [problem.location for problem in job_manager.look().problems][-1] == str(disk / "p.db")
+    (job_manager.root / "away").rename(disk)
+    assert str(disk / "p.db") not in [problem.location for problem in job_manager.look(0).problems]
+    assert job_manager.look().unchanged > 0, "it is read once more"
 
 
-def test_before_a_damage_everything_is_seen_at_every_look(desk: Desk) -> None:
+def test_before_a_damage_everything_is_seen_at_every_look(job_manager: Desk) -> None:
     """What lies behind a damaged page waits for its repair; what lies before it does not."""
-    desk.fill(0)
-    desk.execute(
+    job_manager.fill(0)
+    job_manager.execute(
         "INSERT INTO prompts (id, image_prompt) WITH RECURSIVE n(i) AS "
         "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) "
         "SELECT i, printf('%.*c', 900, 'x') FROM n"
     )
-    content = bytearray(desk.database.read_bytes())
+    content = bytearray(job_manager.database.read_bytes())
     content[-20 * 4096 :] = b"\xff" * (20 * 4096)
-    desk.database.write_bytes(content)
-    desk.settle()
-    assert 0 < desk.look().new < 200
-    assert desk.problems() == ["llm_video_batch.db"]
-    with closing(sqlite3.connect(desk.database)) as connection:
+    job_manager.database.write_bytes(content)
+    job_manager.settle()
+    assert 0 < job_manager.look().new < 200
+    assert job_manager.problems() == ["llm_video_batch.db"]
+    with closing(sqlite3.connect(job_manager.database)) as connection:
         connection.execute(edit(3))
         connection.commit()
-    assert desk.look().changed == 1
-    assert desk.gone(*(f"db-{number}" for number in range(1, 201))) == set()
+    assert job_manager.look().changed == 1
+    assert job_manager.gone(*(f"db-{number}" for number in range(1, 201))) == set()
 
 
-def test_an_upgraded_or_wholly_read_ledger_gets_its_stamps(desk: Desk) -> None:
+def test_an_upgraded_or_wholly_read_ledger_gets_its_stamps(job_manager: Desk) -> None:
     """Items that have no stamp yet get one, unless they left meanwhile: those are gone."""
-    desk.fill(12)
-    desk.sources.scan_prompts()
-    desk.execute("DELETE FROM prompts WHERE id = 7", edit(9))
-    desk.settle()
-    look = desk.look()
+    job_manager.fill(12)
+    job_manager.sources.scan_prompts()
+    job_manager.execute("DELETE FROM prompts WHERE id = 7", edit(9))
+    job_manager.settle()
+    look = job_manager.look()
     assert (look.new, look.changed, look.gone) == (0, 1, 1)
-    assert desk.gone("db-7", "db-8") == {"db-7"}
-    desk.execute("CREATE TABLE other (a)")
-    assert desk.look().unchanged == 11
+    assert job_manager.gone("db-7", "db-8") == {"db-7"}
+    job_manager.execute("CREATE TABLE other (a)")
+    assert job_manager.look().unchanged == 11
 
 
 def test_a_run_looks_at_its_own_rows_only(thirty: Desk) -> None:
@@ -319,13 +320,13 @@ def test_a_run_looks_at_its_own_rows_only(thirty: Desk) -> None:
     assert (look.changed, look.gone) == (1, 0)
 
 
-def test_a_key_that_nobody_knows_has_every_source_looked_at(desk: Desk) -> None:
+def test_a_key_that_nobody_knows_has_every_source_looked_at(job_manager: Desk) -> None:
     """A ledger that was made anew learns of it in the run that asks for it."""
-    desk.fill(12)
-    desk.write("a.json", "picture a")
-    desk.sources.look_for(["db-9"])
-    assert desk.texts()["db-9"] == "prompt 9"
-    assert len(desk.texts()) == 13
+    job_manager.fill(12)
+    job_manager.write("a.json", "picture a")
+    job_manager.sources.look_for(["db-9"])
+    assert job_manager.texts()["db-9"] == "prompt 9"
+    assert len(job_manager.texts()) == 13
 
 
 def test_very_long_prompts_come_in_smaller_windows(

@@ -7,25 +7,25 @@ import shutil
 
 import pytest
 
-from imagegen_pipeline.domain.keys import json_key
+from imagegen_pipeline.domain.partition_keys import json_key
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.ledger import Part
-from imagegen_pipeline.scanning import Budget, folders
-from imagegen_pipeline.scanning.folders import FolderLook
-from imagegen_pipeline.sources import json_prompts
+from imagegen_pipeline.ledger import ScanPart
+from imagegen_pipeline.sources import folder_scan, json_prompts
+from imagegen_pipeline.sources.folder_scan import FolderScan
+from imagegen_pipeline.sources.scan_results import ScanBudget
 from imagegen_pipeline_tests.scanning.conftest import HOUR, Desk
 
 A, B, C = (json_key(stem) for stem in "abc")
 
 
 @pytest.fixture
-def three(desk: Desk) -> Desk:
+def three(job_manager: Desk) -> Desk:
     """Three prompt files that were read, and left alone since."""
     for name in "abc":
-        desk.write(f"{name}.json", f"picture {name}")
-    desk.settle()
-    assert desk.look().new == 3
-    return desk
+        job_manager.write(f"{name}.json", f"picture {name}")
+    job_manager.settle()
+    assert job_manager.look().new == 3
+    return job_manager
 
 
 @pytest.fixture
@@ -53,45 +53,45 @@ def test_only_the_file_that_has_changed_is_opened(three: Desk) -> None:
     assert three.texts() == {A: "picture a", B: "another", C: "picture c"}
 
 
-def test_a_file_that_was_written_just_now_is_opened_again(desk: Desk) -> None:
+def test_a_file_that_was_written_just_now_is_opened_again(job_manager: Desk) -> None:
     """Its stamp is not believed until it has been left alone for a while."""
-    desk.write("a.json", "picture a")
-    assert [desk.opened(), desk.opened()] == [["a.json"], ["a.json"]]
-    desk.clock.ahead = 3
-    assert [desk.opened(), desk.opened()] == [["a.json"], []]
+    job_manager.write("a.json", "picture a")
+    assert [job_manager.opened(), job_manager.opened()] == [["a.json"], ["a.json"]]
+    job_manager.clock.ahead = 3
+    assert [job_manager.opened(), job_manager.opened()] == [["a.json"], []]
 
 
 @pytest.mark.usefixtures("_coarse")
-def test_a_second_write_within_the_clocks_tick_is_seen(desk: Desk) -> None:
+def test_a_second_write_within_the_clocks_tick_is_seen(job_manager: Desk) -> None:
     """A file that is written again with the same size and time, right after it was read."""
-    desk.write("a.json", "first")
-    desk.look()
-    desk.write("a.json", "other")
-    assert desk.look().changed == 1
-    assert list(desk.texts().values()) == ["other"]
+    job_manager.write("a.json", "first")
+    job_manager.look()
+    job_manager.write("a.json", "other")
+    assert job_manager.look().changed == 1
+    assert list(job_manager.texts().values()) == ["other"]
 
 
 @pytest.mark.usefixtures("_coarse")
-def test_no_stamp_is_believed_for_longer_than_a_day(desk: Desk) -> None:
+def test_no_stamp_is_believed_for_longer_than_a_day(job_manager: Desk) -> None:
     """An edit that leaves no trace at all in a file's stamp is seen on the next day."""
-    desk.write("a.json", "first")
-    desk.settle()
-    desk.look()
-    desk.write("a.json", "other")
-    assert desk.look().changed == 0, "or this test shows nothing"
-    desk.clock.ahead += 25 * HOUR
-    assert desk.look().changed == 1
-    assert desk.opened() == []
+    job_manager.write("a.json", "first")
+    job_manager.settle()
+    job_manager.look()
+    job_manager.write("a.json", "other")
+    assert job_manager.look().changed == 0, "or this test shows nothing"
+    job_manager.clock.ahead += 25 * HOUR
+    assert job_manager.look().changed == 1
+    assert job_manager.opened() == []
 
 
 @pytest.mark.usefixtures("_coarse")
-def test_a_person_who_asks_has_everything_read(desk: Desk) -> None:
+def test_a_person_who_asks_has_everything_read(job_manager: Desk) -> None:
     """A look afresh believes no stamp."""
-    desk.write("a.json", "first")
-    desk.settle()
-    desk.look()
-    desk.write("a.json", "other")
-    assert desk.look(afresh=True).changed == 1
+    job_manager.write("a.json", "first")
+    job_manager.settle()
+    job_manager.look()
+    job_manager.write("a.json", "other")
+    assert job_manager.look(afresh=True).changed == 1
 
 
 def test_the_same_text_again_changes_nothing_but_the_stamp(three: Desk) -> None:
@@ -146,7 +146,7 @@ def test_what_another_look_could_not_read_is_read_again(three: Desk) -> None:
     """A problem that passes by itself, such as a disk's, leaves no trace in the file's stamp."""
     path = three.root / "data" / "prompt_json" / "b.json"
     trouble = SourceProblem(str(path.parent), str(path), "The disk failed.", "Wait.")
-    three.ledger.items.record_part(Part("prompt", str(path.parent), problems=[trouble]))
+    three.ledger.items.record_part(ScanPart("prompt", str(path.parent), problems=[trouble]))
     assert three.opened() == ["b.json"]
     assert three.problems() == []
 
@@ -178,7 +178,7 @@ def test_a_look_that_runs_out_of_time_is_gone_on_with(
     three: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look reads a portion at least; none is left out, and none is read twice."""
-    monkeypatch.setattr(folders, "PORTION", 2)
+    monkeypatch.setattr(folder_scan, "PORTION", 2)
     for number in range(5):
         three.write(f"n{number}.json", f"number {number}")
     three.settle()
@@ -227,41 +227,43 @@ def test_two_processes_that_look_at_once_hide_nothing(three: Desk) -> None:
             (three.root / "b.json").rename(path)
             return super().read(name, key)
 
-    FolderLook(three.ledger, three.clock, "prompt", Folder(path.parent)).look(Budget(three.clock))
+    FolderScan(three.ledger, three.clock, "prompt", Folder(path.parent)).look(
+        ScanBudget(three.clock)
+    )
     assert three.gone(B) == {B}, "or this test shows nothing"
     three.look()
     assert three.texts() == {A: "picture a", B: "picture b", C: "another one"}
 
 
-def test_actors_are_looked_at_the_same_way(desk: Desk) -> None:
+def test_actors_are_looked_at_the_same_way(job_manager: Desk) -> None:
     """Only the actor who has changed is read; one whose file is deleted is gone, and a problem."""
-    folder = desk.root / "data" / "actors"
+    folder = job_manager.root / "data" / "actors"
     for name in ("one", "two", "three"):
         (folder / name).mkdir(parents=True)
         (folder / name / "actor.json").write_text('{"description": "an old sailor"}')
-    desk.settle()
-    assert desk.sources.look()["actor"].new == 3
-    assert desk.opened() == []
+    job_manager.settle()
+    assert job_manager.sources.look()["actor"].new == 3
+    assert job_manager.opened() == []
     (folder / "two" / "actor.json").write_text('{"description": "a young sailor"}')
-    assert desk.opened() == ["actor.json"]
-    assert desk.ledger.items.get(["two"])["two"].revision == 2
+    assert job_manager.opened() == ["actor.json"]
+    assert job_manager.ledger.items.get(["two"])["two"].revision == 2
     (folder / "two" / "actor.json").unlink()
-    assert desk.sources.look()["actor"].gone == 1
-    assert desk.problems() == ["two"]
+    assert job_manager.sources.look()["actor"].gone == 1
+    assert job_manager.problems() == ["two"]
     shutil.rmtree(folder / "two")
-    desk.look()
-    assert desk.problems() == []
+    job_manager.look()
+    assert job_manager.problems() == []
 
 
-def test_an_actors_folder_that_becomes_a_link_outside_is_refused(desk: Desk) -> None:
+def test_an_actors_folder_that_becomes_a_link_outside_is_refused(job_manager: Desk) -> None:
     """A link is noticed although ``actor.json`` is the same file as before."""
-    folder = desk.root / "data" / "actors" / "one"
+    folder = job_manager.root / "data" / "actors" / "one"
     (folder / "base_image").mkdir(parents=True)
     (folder / "actor.json").write_text('{"description": "an old sailor"}')
-    desk.settle()
-    desk.look()
+    job_manager.settle()
+    job_manager.look()
     (folder / "base_image").rmdir()
-    (folder / "base_image").symlink_to(desk.root)
-    desk.look()
-    assert desk.gone("one") == {"one"}
-    assert desk.problems() == ["one"]
+    (folder / "base_image").symlink_to(job_manager.root)
+    job_manager.look()
+    assert job_manager.gone("one") == {"one"}
+    assert job_manager.problems() == ["one"]

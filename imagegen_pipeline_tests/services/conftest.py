@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.services.base import JobReport, JobState
-from imagegen_pipeline.services.download import Downloader
-from imagegen_pipeline.services.duomi import DuomiClient
-from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.providers.base import JobReport, JobState
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.providers.http.download import Downloader
+from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline_tests.conftest import Simulator, until
 from imagegen_pipeline_tests.services.local_services import FAST, duomi_at, runpod_at
 

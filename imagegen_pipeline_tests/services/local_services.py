@@ -15,11 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from imagegen_pipeline.domain.generation import GenerationRequest
-from imagegen_pipeline.domain.workflow import Workflow, parse_workflow
-from imagegen_pipeline.services.duomi import DuomiClient
-from imagegen_pipeline.services.http import Timeouts
-from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.domain.comfy.workflow import Workflow, parse_workflow
+from imagegen_pipeline.domain.requests import GenerationRequest
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.runpod.client import RunPodClient
 
 SHIPPED = Path(__file__).parents[2] / "workflows" / "normal_image_v4_workflow.json"
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"

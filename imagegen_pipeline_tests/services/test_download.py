@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import DownloadError, NotAPictureError
-from imagegen_pipeline.domain.images import decode_picture
-from imagegen_pipeline.services import download
-from imagegen_pipeline.services.download import Downloader
-from imagegen_pipeline.services.duomi import DuomiClient
-from imagegen_pipeline.services.http import Timeouts
+from imagegen_pipeline.domain.image.decode import decode_picture
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.providers.http import download
+from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.conftest import Simulator
 from imagegen_pipeline_tests.services.local_services import (
     HURRIED,

@@ -14,10 +14,10 @@ from imagegen_pipeline.domain.errors import (
     JobFailedError,
     RequestRefusedError,
 )
-from imagegen_pipeline.domain.images import decode_picture
-from imagegen_pipeline.services.base import JobReport, JobState
-from imagegen_pipeline.services.download import Downloader
-from imagegen_pipeline.services.duomi import DuomiClient
+from imagegen_pipeline.domain.image.decode import decode_picture
+from imagegen_pipeline.providers.base import JobReport, JobState
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline.simulator.options import DUOMI_ANSWERS, SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator

@@ -16,7 +16,7 @@ from imagegen_pipeline.domain.errors import (
     ServiceBusyError,
     ServiceError,
 )
-from imagegen_pipeline.services.duomi import KNOWN_MODELS, KNOWN_SIZES, DuomiClient
+from imagegen_pipeline.providers.duomi.client import KNOWN_MODELS, KNOWN_SIZES, DuomiClient
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator

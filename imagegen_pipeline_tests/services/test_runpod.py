@@ -20,9 +20,9 @@ from imagegen_pipeline.domain.errors import (
     ServiceBusyError,
     ServiceError,
 )
-from imagegen_pipeline.domain.images import decode_picture
-from imagegen_pipeline.services.base import JobReport, JobState
-from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.domain.image.decode import decode_picture
+from imagegen_pipeline.providers.base import JobReport, JobState
+from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import BadAnswerError, JobFailedError, ServiceError
-from imagegen_pipeline.domain.images import decode_picture
-from imagegen_pipeline.services.base import JobReport, JobState
-from imagegen_pipeline.services.download import Downloader
-from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.domain.image.decode import decode_picture
+from imagegen_pipeline.providers.base import JobReport, JobState
+from imagegen_pipeline.providers.http.download import Downloader
+from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline.simulator.options import RUNPOD_OUTPUTS, SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator

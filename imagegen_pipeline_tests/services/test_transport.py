@@ -20,9 +20,9 @@ from imagegen_pipeline.domain.errors import (
     ServiceError,
     UnreachableError,
 )
-from imagegen_pipeline.services import http
-from imagegen_pipeline.services.duomi import DuomiClient
-from imagegen_pipeline.services.runpod import RunPodClient
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.providers.http import client as http_client
+from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline_tests.conftest import Simulator, until
 from imagegen_pipeline_tests.services.local_services import (
     HURRIED,
@@ -198,7 +198,7 @@ def test_an_answer_without_end_is_cut_off(
     opened: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer over the size limit is not read to its end."""
-    monkeypatch.setattr(http, "LARGEST_ANSWER", 1_000_000)
+    monkeypatch.setattr(http_client, "LARGEST_ANSWER", 1_000_000)
     with recording(json_answer({"id": "x" * 2_000_000})) as server:
         client = opened(duomi_at(server.url))
         with pytest.raises(OutcomeUnknownError, match="longer than 1,000,000 bytes"):

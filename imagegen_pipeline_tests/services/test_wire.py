@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import BadAnswerError
-from imagegen_pipeline.services import wire
-from imagegen_pipeline.services.base import RemoteImage
-from imagegen_pipeline.services.wire import (
+from imagegen_pipeline.providers.base import RemoteImage
+from imagegen_pipeline.providers.http import response_parsing
+from imagegen_pipeline.providers.http.response_parsing import (
     LONGEST_URL,
     MOST_PICTURES,
     error_text,
@@ -70,7 +70,7 @@ def test_base64_over_the_limit_of_a_picture_is_not_decoded(
     blanks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its length says how long the picture would be; one byte less is decoded."""
-    monkeypatch.setattr(wire, "LARGEST_BYTES", 999)
+    monkeypatch.setattr(response_parsing, "LARGEST_BYTES", 999)
     whole = "A" * (999 // 3 * 4)
     assert read_image(blanks[:500] + whole, service="X") == RemoteImage(data=bytes(999))
 

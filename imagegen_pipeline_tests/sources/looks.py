@@ -18,5 +18,5 @@ def only_problem(scan: PromptScan | ActorScan) -> SourceProblem:
 
 def is_unread(scan: PromptScan | ActorScan) -> bool:
     """Whether the container itself could not be read, so that nothing may be called gone."""
-    things = scan.prompts if isinstance(scan, PromptScan) else scan.actors
-    return not scan.complete and not things
+    source_items = scan.prompts if isinstance(scan, PromptScan) else scan.actors
+    return not scan.complete and not source_items

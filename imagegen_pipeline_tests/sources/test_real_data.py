@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.domain.keys import is_key
+from imagegen_pipeline.domain.partition_keys import is_key
 from imagegen_pipeline.sources.json_prompts import scan_json_folder
 from imagegen_pipeline.sources.sqlite_prompts import scan_database
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.sources.sqlite_file import database_stamp
-from imagegen_pipeline.sources.stamps import (
+from imagegen_pipeline.sources.change_tokens import (
     NO_STAMP,
     SETTLED_SECONDS,
-    content_stamp,
-    is_settled,
-    joint_stamp,
-    stamp_of,
+    change_token,
+    content_token,
+    is_stable,
+    joint_change_token,
 )
+from imagegen_pipeline.sources.sqlite_file import database_stamp
 from imagegen_pipeline_tests.conftest import until
 
 
@@ -54,36 +54,36 @@ def test_what_was_changed_has_another_stamp(tmp_path: Path, change: Callable[[Pa
     path = tmp_path / "a"
     path.write_text("first")
     os.utime(path, (1, 1))
-    before = stamp_of(path.stat())
+    before = change_token(path.stat())
     change(path)
-    assert stamp_of(path.stat()) != before
+    assert change_token(path.stat()) != before
 
 
 def test_what_was_read_only_has_the_same_stamp(tmp_path: Path) -> None:
     """Opening, reading and looking leave no trace in a stamp."""
     path = tmp_path / "a"
     path.write_text("first")
-    before = stamp_of(path.stat())
+    before = change_token(path.stat())
     path.read_text()
-    assert stamp_of(path.stat()) == before
+    assert change_token(path.stat()) == before
 
 
 def test_a_stamp_is_settled_when_the_file_was_left_alone_for_a_while() -> None:
     """One that was written just now, or later than the clock says, is not believed."""
     stamp = f"{1_000 * 10**9:x}.any"
-    assert is_settled(stamp, 1_000 + SETTLED_SECONDS)
-    assert not is_settled(stamp, 1_000 + SETTLED_SECONDS - 0.5)
-    assert not is_settled(stamp, 900)
-    younger = joint_stamp(stamp, f"{1_001 * 10**9:x}.any", NO_STAMP)
-    assert is_settled(younger, 1_001 + SETTLED_SECONDS)
-    assert not is_settled(younger, 1_000 + SETTLED_SECONDS)
-    assert not is_settled(NO_STAMP, 10_000)
+    assert is_stable(stamp, 1_000 + SETTLED_SECONDS)
+    assert not is_stable(stamp, 1_000 + SETTLED_SECONDS - 0.5)
+    assert not is_stable(stamp, 900)
+    younger = joint_change_token(stamp, f"{1_001 * 10**9:x}.any", NO_STAMP)
+    assert is_stable(younger, 1_001 + SETTLED_SECONDS)
+    assert not is_stable(younger, 1_000 + SETTLED_SECONDS)
+    assert not is_stable(NO_STAMP, 10_000)
 
 
 def test_contents_of_another_kind_have_another_stamp() -> None:
     """A number is not the text that spells it, and nothing is not an empty text."""
     contents = [(1, "a"), ("1", "a"), (1, b"a"), (1, None), (1, ""), (1,)]
-    assert len({content_stamp(one) for one in contents}) == len(contents)
+    assert len({content_token(one) for one in contents}) == len(contents)
 
 
 def test_every_commit_changes_a_databases_stamp(tmp_path: Path) -> None:

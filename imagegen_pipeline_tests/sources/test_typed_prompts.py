@@ -3,7 +3,7 @@
 import pytest
 
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.domain.keys import is_key
+from imagegen_pipeline.domain.partition_keys import is_key
 from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
 

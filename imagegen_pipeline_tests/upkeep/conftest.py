@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import Attempt
+from imagegen_pipeline.domain.requests import Attempt
+from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
+from imagegen_pipeline.maintenance.plan import DAY, ActionResult, CleanUpPlan, RetentionPolicy
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.upkeep.clean_up import carry_out, plan_clean_up
-from imagegen_pipeline.upkeep.plan import DAY, Done, Plan, Rules
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import Bench
 
-OLD_PICTURES = Rules(pictures=180)
+OLD_PICTURES = RetentionPolicy(pictures=180)
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def file_of(pipeline: Pipeline, attempt: Attempt) -> Path:
     return pipeline.store.absolute(attempt.path or "")
 
 
-def clean(pipeline: Pipeline, rules: Rules = OLD_PICTURES, plan: Plan | None = None) -> list[Done]:
+def clean(
+    pipeline: Pipeline, rules: RetentionPolicy = OLD_PICTURES, plan: CleanUpPlan | None = None
+) -> list[ActionResult]:
     """One clean-up, by a plan of its own unless one is given."""
     return list(carry_out(pipeline, plan or plan_clean_up(pipeline, rules)))
 

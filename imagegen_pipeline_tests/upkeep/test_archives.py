@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.archives import (
+from imagegen_pipeline.domain.errors import NameTakenError, StoreError, UnreadableError
+from imagegen_pipeline.storage.archives import (
     CONTENTS,
     Packed,
-    bring_back,
     digests_in,
+    extract_picture,
     read_picture,
     write_archive,
 )
-from imagegen_pipeline.domain.errors import NameTakenError, StoreError, UnreadableError
 
 
 def packed(file: Path, data: bytes, name: str = "") -> Packed:
@@ -138,11 +138,11 @@ def test_bringing_back_overwrites_nothing(tmp_path: Path) -> None:
     boat = packed(tmp_path / "boat.png", b"a boat")
     archive, target = tmp_path / "pictures.zip", tmp_path / "back" / "boat.png"
     write_archive(archive, [boat])
-    bring_back(archive, target, boat.digest)
-    bring_back(archive, target, boat.digest)
+    extract_picture(archive, target, boat.digest)
+    extract_picture(archive, target, boat.digest)
     assert target.read_bytes() == b"a boat"
     target.write_bytes(b"somebody's own")
     with pytest.raises(NameTakenError):
-        bring_back(archive, target, boat.digest)
+        extract_picture(archive, target, boat.digest)
     assert target.read_bytes() == b"somebody's own"
     assert [one.name for one in target.parent.iterdir()] == ["boat.png"]

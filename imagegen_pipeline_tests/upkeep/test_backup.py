@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import SetupError, StoreError
-from imagegen_pipeline.generation_log import open_log, write_results_log
+from imagegen_pipeline.legacy.logs import open_log, write_results_log
+from imagegen_pipeline.maintenance import backup as backing
+from imagegen_pipeline.maintenance.backup import back_up
+from imagegen_pipeline.maintenance.backup_manifest import backups_in, read_manifest, unfinished_in
+from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
+from imagegen_pipeline.maintenance.lock import maintenance_lock
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.results import result_rows, write_results
 from imagegen_pipeline.settings import load_settings
-from imagegen_pipeline.upkeep import backup as backing
-from imagegen_pipeline.upkeep.backup import back_up
-from imagegen_pipeline.upkeep.clean_up import carry_out, plan_clean_up
-from imagegen_pipeline.upkeep.snapshots import backups_in, read_manifest, unfinished_in
-from imagegen_pipeline.upkeep.turn import own_turn
 from imagegen_pipeline_tests.engine.bench import Bench
 from imagegen_pipeline_tests.upkeep.conftest import (
     OLD_PICTURES,
@@ -228,7 +228,10 @@ def test_a_clean_up_waits_for_the_backup(bench: Bench, disk: Path) -> None:
     report = back_up(bench.pipeline, disk, tell=clean_meanwhile)
     assert refused
     assert report.missing == []
-    with own_turn(bench.pipeline.settings.data_dir), pytest.raises(SetupError, match="at work"):
+    with (
+        maintenance_lock(bench.pipeline.settings.data_dir),
+        pytest.raises(SetupError, match="at work"),
+    ):
         back_up(bench.pipeline, disk)
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from imagegen_pipeline import DuomiImageGenerator
 from imagegen_pipeline.domain.errors import SetupError
-from imagegen_pipeline.generation_log import LOG_NAME, open_log
-from imagegen_pipeline.upkeep import finding
-from imagegen_pipeline.upkeep.clean_up import carry_out, plan_clean_up
-from imagegen_pipeline.upkeep.plan import Deed, Part, Plan, Rules
-from imagegen_pipeline.whole_files import spare_file
+from imagegen_pipeline.legacy.logs import LOG_NAME, open_log
+from imagegen_pipeline.maintenance import discovery
+from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
+from imagegen_pipeline.maintenance.plan import ActionType, CleanUpPart, CleanUpPlan, RetentionPolicy
+from imagegen_pipeline.storage.atomic_files import temporary_file
 from imagegen_pipeline_tests.engine.bench import Bench
 from imagegen_pipeline_tests.upkeep.conftest import (
     age_file,
@@ -27,7 +27,7 @@ from imagegen_pipeline_tests.upkeep.conftest import (
     stored,
 )
 
-DEFAULT = Rules()
+DEFAULT = RetentionPolicy()
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -69,9 +69,9 @@ def test_a_dry_run_writes_nothing(bench: Bench) -> None:
     data = bench.pipeline.settings.data_dir
     write(data / "logs" / "duomi_generation_results_20250101_000000.json", days=91)
     before = tree(data)
-    plan = plan_clean_up(bench.pipeline, Rules(pictures=10, strays=True))
+    plan = plan_clean_up(bench.pipeline, RetentionPolicy(pictures=10, strays=True))
     assert len(plan.goings) == 2
-    assert plan.sums()[Part.LOGS, Deed.DELETE].files == 1
+    assert plan.sums()[CleanUpPart.LOGS, ActionType.DELETE].files == 1
     assert tree(data) == before
 
 
@@ -79,13 +79,13 @@ def test_a_running_log_that_grew_too_large_is_set_aside_then_compressed_then_goe
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing that is written to it is lost: a process that has it open begins a new one."""
-    monkeypatch.setattr(finding, "LARGEST_RUNNING_LOG", 1000)
+    monkeypatch.setattr(discovery, "LARGEST_RUNNING_LOG", 1000)
     logs = bench.pipeline.settings.log_dir
     running = open_log(logs)
     log = logging.getLogger("imagegen_pipeline.test")
     log.info("before %s", "x" * 1000)
     (done,) = clean(bench.pipeline, DEFAULT)
-    assert (done.ok, done.going.deed) == (True, Deed.SET_ASIDE)
+    assert (done.ok, done.going.deed) == (True, ActionType.SET_ASIDE)
     log.info("afterwards")
     assert "afterwards" in running.read_text()
     assert "before" not in running.read_text()
@@ -93,12 +93,12 @@ def test_a_running_log_that_grew_too_large_is_set_aside_then_compressed_then_goe
     assert "before" in piece.read_text()
     assert clean(bench.pipeline, DEFAULT) == [], "its last lines may still be on their way"
     age_file(piece, 2)
-    assert [done.going.deed for done in clean(bench.pipeline, DEFAULT)] == [Deed.COMPRESS]
+    assert [done.going.deed for done in clean(bench.pipeline, DEFAULT)] == [ActionType.COMPRESS]
     packed = piece.with_name(f"{piece.name}.gz")
     assert b"before" in gzip.decompress(packed.read_bytes())
     assert sorted(one.name for one in logs.iterdir()) == sorted([LOG_NAME, packed.name])
     age_file(packed, 90)
-    assert [done.going.deed for done in clean(bench.pipeline, DEFAULT)] == [Deed.DELETE]
+    assert [done.going.deed for done in clean(bench.pipeline, DEFAULT)] == [ActionType.DELETE]
 
 
 def test_a_note_goes_when_its_picture_is_stored_and_only_then(bench: Bench) -> None:
@@ -156,24 +156,24 @@ def test_half_written_files_of_dead_processes_go(bench: Bench) -> None:
     data, out = bench.pipeline.settings.data_dir, bench.pipeline.settings.output_dir
     base = data / "actors" / "0100_sailor" / "base_image"
     left = [
-        spare_file(out / "db_boat_20250101_000000.png", PNG + b"half"),
-        spare_file(base / "0100_sailor_base.png", PNG + b"half"),
-        spare_file(base / "history" / "0100_sailor_base_2025.jpg", b"\xff\xd8\xff half"),
-        spare_file(out / ".imagegen" / "db_boat.png.json", b"{"),
-        spare_file(data / ".imagegen" / "previews" / "x.webp", b""),
+        temporary_file(out / "db_boat_20250101_000000.png", PNG + b"half"),
+        temporary_file(base / "0100_sailor_base.png", PNG + b"half"),
+        temporary_file(base / "history" / "0100_sailor_base_2025.jpg", b"\xff\xd8\xff half"),
+        temporary_file(out / ".imagegen" / "db_boat.png.json", b"{"),
+        temporary_file(data / ".imagegen" / "previews" / "x.webp", b""),
         write(data / ".generation_results.parquet.12345"),
-        spare_file(data / "approved_pictures.parquet", b"PAR1"),
-        spare_file(
+        temporary_file(data / "approved_pictures.parquet", b"PAR1"),
+        temporary_file(
             write(data / "generation_results.parquet" / "part-000000.parquet"),
             b"PAR1",
         ),
-        spare_file(
+        temporary_file(
             data / "logs" / write(data / "logs" / "duomi_generation_results_1.json").name, b"["
         ),
     ]
     (data / "archive").mkdir()
-    left.append(spare_file(data / "archive" / "pictures-20250101_000000.zip", b"PK"))
-    young = spare_file(out / "db_pier_20250101_000000.png", PNG)
+    left.append(temporary_file(data / "archive" / "pictures-20250101_000000.zip", b"PK"))
+    young = temporary_file(out / "db_pier_20250101_000000.png", PNG)
     theirs = [
         write(out / ".notes.markdown", b"# my own", days=900),
         write(out / ".DS_Store", b"x", days=900),
@@ -208,7 +208,7 @@ def test_what_users_keep_beside_the_pictures_is_named_and_never_touched(bench: B
     age_pictures(bench.pipeline, 900)
     for file in (copy, out / Path(extra.path).name):
         age_file(file, 900)
-    rules = Rules(pictures=1, strays=True, orphans=1)
+    rules = RetentionPolicy(pictures=1, strays=True, orphans=1)
     plan = plan_clean_up(bench.pipeline, rules)
     assert plan.not_ours == (theirs, text)
     assert clean(bench.pipeline, plan=plan) == []
@@ -226,11 +226,11 @@ def test_pictures_that_no_attempt_names_are_only_counted_unless_asked_for(bench:
     assert plan.goings == ()
     assert "1 pictures" in plan.notes[0]
     assert "--strays" in plan.notes[0]
-    (done,) = clean(bench.pipeline, Rules(strays=True))
+    (done,) = clean(bench.pipeline, RetentionPolicy(strays=True))
     assert (done.ok, done.going.file) == (True, file)
     assert not file.exists()
     (zipped,) = (bench.pipeline.settings.data_dir / "archive").glob("strays-*.zip")
-    from imagegen_pipeline.archives import read_picture
+    from imagegen_pipeline.storage.archives import read_picture
 
     assert read_picture(zipped, str(done.going.digest)) == data
 
@@ -247,7 +247,7 @@ def test_a_picture_that_somebody_edited_is_no_stray(bench: Bench) -> None:
     file = bench.pipeline.settings.output_dir / "stray.png"
     file.write_bytes(PNG + b"painted over")
     age_file(file, 30)
-    assert clean(bench.pipeline, Rules(strays=True)) == []
+    assert clean(bench.pipeline, RetentionPolicy(strays=True)) == []
     assert file.exists()
 
 
@@ -269,7 +269,7 @@ def test_a_linked_log_is_not_followed(bench: Bench, tmp_path: Path) -> None:
     logs.mkdir(parents=True)
     target = write(tmp_path / "precious.json", days=900)
     (logs / "duomi_generation_results_20250101_000000.json").symlink_to(target)
-    assert plan_clean_up(bench.pipeline, DEFAULT) == Plan()
+    assert plan_clean_up(bench.pipeline, DEFAULT) == CleanUpPlan()
     assert target.exists()
 
 
@@ -290,9 +290,15 @@ def test_two_at_once_are_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "rules",
-    [Rules(spares=0.5), Rules(orphans=0), Rules(pictures=0.9), Rules(logs=-1), Rules(logs=4e4)],
+    [
+        RetentionPolicy(spares=0.5),
+        RetentionPolicy(orphans=0),
+        RetentionPolicy(pictures=0.9),
+        RetentionPolicy(logs=-1),
+        RetentionPolicy(logs=4e4),
+    ],
 )
-def test_an_age_that_could_hurt_is_refused(rules: Rules, bench: Bench) -> None:
+def test_an_age_that_could_hurt_is_refused(rules: RetentionPolicy, bench: Bench) -> None:
     """What may be in the making is at least a day old before it can go."""
     with pytest.raises(SetupError, match="is no age"):
         plan_clean_up(bench.pipeline, rules)

@@ -13,16 +13,16 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from imagegen_pipeline.domain.errors import DecisionError
-from imagegen_pipeline.domain.generation import Attempt
+from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.ledger import Verdict
+from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
+from imagegen_pipeline.maintenance.plan import CleanUpPlan, RetentionPolicy
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.settings import load_settings
-from imagegen_pipeline.upkeep.clean_up import carry_out, plan_clean_up
-from imagegen_pipeline.upkeep.plan import Plan, Rules
-from imagegen_pipeline_tests.ledger import things
+from imagegen_pipeline_tests.ledger import ledger_rows
 from imagegen_pipeline_tests.upkeep.conftest import age_pictures
 
-RULES = Rules(pictures=30, strays=True)
+RULES = RetentionPolicy(pictures=30, strays=True)
 ITEMS = ("a", "b", "c")
 PICTURE = st.integers(0, 11)
 STEPS = st.one_of(
@@ -46,10 +46,10 @@ class Life:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._books = pipeline.ledger
-        self._books.items.record(things.scan(*(things.prompt(key) for key in ITEMS)))
+        self._books.items.record(ledger_rows.scan(*(ledger_rows.prompt(key) for key in ITEMS)))
         self._data: dict[int, bytes] = {}
         self._open: list[Attempt] = []
-        self._plan: Plan | None = None
+        self._plan: CleanUpPlan | None = None
         self._number = 0
 
     def step(self, what: str, number: int) -> None:
@@ -72,8 +72,10 @@ class Life:
     def _planned(self, key: str, shared_from: int | None = None) -> Attempt:
         self._number += 1
         stem = f"picture{self._number}"
-        wish = things.request(text=f"text {self._number}")
-        return things.plan(self._books, key, request=wish, file_stem=stem, shared_from=shared_from)
+        params = ledger_rows.request(text=f"text {self._number}")
+        return ledger_rows.plan(
+            self._books, key, request=params, file_stem=stem, shared_from=shared_from
+        )
 
     def _make(self, key: str, data: bytes = b"", shared_from: int | None = None) -> None:
         attempt = self._planned(key, shared_from)
@@ -81,7 +83,7 @@ class Life:
         file = self._pipeline.store.absolute(f"pictures/{attempt.file_stem}.png")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-        things.store(self._books, attempt, digest=hashlib.sha256(data).hexdigest())
+        ledger_rows.store(self._books, attempt, digest=hashlib.sha256(data).hexdigest())
         self._data[attempt.id] = data
         age_pictures(self._pipeline, 40)
 
@@ -89,7 +91,7 @@ class Life:
         (attempt,) = self._books.attempts.get([attempt_id])
         verdicts = {"approve": Verdict.APPROVED, "reject": Verdict.REJECTED}
         if what == "choose":
-            assert self._pipeline.workshop.bring_back(attempt)
+            assert self._pipeline.engine_context.extract_picture(attempt)
             self._books.reviews.make_current(attempt_id)
         elif what == "share":
             self._make("c", self._data[attempt_id], attempt_id)
@@ -118,7 +120,7 @@ class Life:
             is_approved = attempt.verdict == "approved"
             if is_current or (is_approved and (last == "clean" or attempt.archive is None)):
                 assert file.read_bytes() == self._data[attempt.id], attempt
-            assert self._pipeline.workshop.has_picture(attempt), attempt
+            assert self._pipeline.engine_context.has_picture(attempt), attempt
 
 
 def _crash(*_arguments: object) -> None:

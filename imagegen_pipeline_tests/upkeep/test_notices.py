@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from imagegen_pipeline.settings import Settings, load_settings
-from imagegen_pipeline.upkeep import notices, webhook
-from imagegen_pipeline.upkeep.notices import (
+from imagegen_pipeline.maintenance import notifications, webhook
+from imagegen_pipeline.maintenance.notifications import (
     LARGEST_BODY,
     FailedPartition,
-    Notice,
-    NoticeBoard,
+    FailureNotice,
+    NotificationOutbox,
     body_of,
 )
-from imagegen_pipeline.upkeep.webhook import WebhookError, post
+from imagegen_pipeline.maintenance.webhook import WebhookError, post
+from imagegen_pipeline.settings import Settings, load_settings
 from imagegen_pipeline_tests.upkeep import hooks
 from imagegen_pipeline_tests.upkeep.hooks import SECRET, Hook
 
@@ -37,9 +37,9 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
         yield opened
 
 
-def board(tmp_path: Path, hook: Hook | None = None, **more: Any) -> NoticeBoard:
+def board(tmp_path: Path, hook: Hook | None = None, **more: Any) -> NotificationOutbox:
     """The board of a data folder, with a webhook if there is one."""
-    return NoticeBoard(settings(tmp_path, hook, **more))
+    return NotificationOutbox(settings(tmp_path, hook, **more))
 
 
 def settings(tmp_path: Path, hook: Hook | None = None, **more: Any) -> Settings:
@@ -48,7 +48,7 @@ def settings(tmp_path: Path, hook: Hook | None = None, **more: Any) -> Settings:
     return load_settings(base_data_dir=tmp_path, failure_webhook=address, **more)
 
 
-def notice(number: int = 1, **changes: Any) -> Notice:
+def notice(number: int = 1, **changes: Any) -> FailureNotice:
     """A run that failed."""
     facts: dict[str, Any] = {
         "run_id": f"0000000{number}-aaaa",
@@ -60,10 +60,10 @@ def notice(number: int = 1, **changes: Any) -> Notice:
         "partitions": (FailedPartition("db-7", "The service refused it. Change it."),),
         "assets": ("generated_images",),
     }
-    return Notice(**{**facts, **changes})
+    return FailureNotice(**{**facts, **changes})
 
 
-def lines(of: NoticeBoard) -> list[dict[str, Any]]:
+def lines(of: NotificationOutbox) -> list[dict[str, Any]]:
     """What stands in the file of failures."""
     return [json.loads(line) for line in of.file.read_text("utf-8").splitlines()]
 
@@ -79,7 +79,7 @@ def test_without_a_webhook_a_failure_is_a_line_in_a_file(tmp_path: Path) -> None
         {"key": "db-7", "reason": "The service refused it. Change it."},
     ]
     assert line["url"].endswith("/runs/1")
-    assert here.deliver() == notices.Delivery()
+    assert here.deliver() == notifications.Delivery()
     assert not here.folder.exists()
 
 
@@ -126,7 +126,7 @@ def test_a_second_try_at_once_is_enough_for_a_hiccup(tmp_path: Path, hook: Hook)
     here = board(tmp_path, hook)
     here.put(notice())
     hook.answers = [503]
-    assert here.deliver() == notices.Delivery(delivered=1)
+    assert here.deliver() == notifications.Delivery(delivered=1)
     assert len(hook.bodies) == 2
 
 
@@ -163,7 +163,7 @@ def test_after_a_day_it_is_given_up(tmp_path: Path, hook: Hook) -> None:
     old = here.folder / "00000001-aaaa.json"
     os.utime(old, (1, 1))
     here.put(notice(2))
-    assert here.deliver() == notices.Delivery(delivered=1, given_up=1)
+    assert here.deliver() == notifications.Delivery(delivered=1, given_up=1)
     assert [body["run_id"] for body in hook.posts] == ["00000002-aaaa"]
     assert lines(here)[-1]["event"] == "given_up"
     assert lines(here)[-1]["run_id"] == "00000001-aaaa"
@@ -173,7 +173,7 @@ def test_a_webhook_that_is_set_later_gets_nothing_old(tmp_path: Path, hook: Hook
     """What failed before it was set is in the file alone; and unset, nothing waits for ever."""
     board(tmp_path).put(notice(1))
     here = board(tmp_path, hook)
-    assert here.deliver() == notices.Delivery()
+    assert here.deliver() == notifications.Delivery()
     here.put(notice(2))
     assert board(tmp_path).deliver().given_up == 1
     assert hook.bodies == []

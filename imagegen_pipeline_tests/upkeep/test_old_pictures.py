@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from imagegen_pipeline.app.cost_estimate import estimate_cost
+from imagegen_pipeline.app.regenerate import Mode, Overrides, choose
 from imagegen_pipeline.domain.errors import UnreadableError
-from imagegen_pipeline.domain.generation import Attempt, Status
+from imagegen_pipeline.domain.requests import Attempt, Status
 from imagegen_pipeline.ledger import Verdict
-from imagegen_pipeline.ledger.owners import new_owner
+from imagegen_pipeline.ledger.lease_owner import new_owner
+from imagegen_pipeline.maintenance import archive as archiving
+from imagegen_pipeline.maintenance.clean_up import plan_clean_up
+from imagegen_pipeline.maintenance.plan import ActionResult, CleanUpPart
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.quoting import quote
-from imagegen_pipeline.remaking import Change, How, choose
-from imagegen_pipeline.upkeep import archive as archiving
-from imagegen_pipeline.upkeep.clean_up import plan_clean_up
-from imagegen_pipeline.upkeep.plan import Done, Part
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, Bench, picture
 from imagegen_pipeline_tests.upkeep.conftest import (
     OLD_PICTURES,
@@ -59,7 +59,7 @@ def test_an_old_picture_moves_into_an_archive_and_the_current_one_stays(bench: B
     data, place = file_of(bench.pipeline, old).read_bytes(), file_of(bench.pipeline, old)
     (done,) = clean(bench.pipeline)
     assert done.ok
-    assert (done.going.part, done.going.file) == (Part.PICTURES, place)
+    assert (done.going.part, done.going.file) == (CleanUpPart.PICTURES, place)
     assert not place.exists()
     (zipped,) = archives(bench.pipeline)
     assert now(bench.pipeline, old).archive == f"archive/{zipped.name}"
@@ -73,8 +73,8 @@ def test_an_old_picture_moves_into_an_archive_and_the_current_one_stays(bench: B
 def test_by_default_no_picture_is_moved(bench: Bench) -> None:
     """Without an age for pictures, a clean-up leaves all of them where they are."""
     two_pictures(bench, days=5000)
-    plan = plan_clean_up(bench.pipeline, archiving.Rules())
-    assert [going for going in plan.goings if going.part is Part.PICTURES] == []
+    plan = plan_clean_up(bench.pipeline, archiving.RetentionPolicy())
+    assert [going for going in plan.goings if going.part is CleanUpPart.PICTURES] == []
 
 
 def test_a_young_picture_stays(bench: Bench) -> None:
@@ -118,7 +118,7 @@ def test_an_identical_request_gets_the_archived_bytes_and_is_not_bought(bench: B
     data = file_of(bench.pipeline, old).read_bytes()
     clean(bench.pipeline)
     twin = bench.prompt(stem="twin")
-    forecast = bench.pipeline.foresee_images([twin], PARAMETERS, regenerate=False)
+    forecast = bench.pipeline.dry_run_images([twin], PARAMETERS, regenerate=False)
     assert forecast.fates == {twin.key: "share"}
     assert not file_of(bench.pipeline, old).exists(), "a forecast writes nothing"
     outcome = bench.make_one(twin)
@@ -154,7 +154,9 @@ def test_a_lost_archive_is_said_and_nothing_is_bought_in_its_place(loss: str, be
     assert (outcome.status, outcome.error_kind) == (Status.FAILED, UnreadableError.kind)
     assert str(zipped) in str(outcome.error)
     assert bench.simulator.billed() == 2
-    cost = quote(bench.pipeline, [bench.prompt().key], how=How.REGENERATE, change=Change())
+    cost = estimate_cost(
+        bench.pipeline, [bench.prompt().key], how=Mode.REGENERATE, change=Overrides()
+    )
     assert cost.make == 1
 
 
@@ -243,7 +245,7 @@ def crash_before_removal(pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
 
 def crash_while_writing(_pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
     """The archive is half written."""
-    patch.setattr("imagegen_pipeline.archives._check", crash)
+    patch.setattr("imagegen_pipeline.storage.archives._check", crash)
 
 
 def crash(*_arguments: object) -> None:
@@ -296,8 +298,8 @@ def test_what_was_approved_in_its_archive_comes_back(bench: Bench) -> None:
     data = file_of(bench.pipeline, old).read_bytes()
     clean(bench.pipeline)
     bench.pipeline.ledger.reviews.decide([old.id], Verdict.APPROVED)
-    (done,) = clean(bench.pipeline, archiving.Rules())
-    assert (done.ok, done.going.part) == (True, Part.BACK)
+    (done,) = clean(bench.pipeline, archiving.RetentionPolicy())
+    assert (done.ok, done.going.part) == (True, CleanUpPart.BACK)
     assert file_of(bench.pipeline, old).read_bytes() == data
 
 
@@ -323,7 +325,7 @@ def test_many_pictures_take_several_archives(bench: Bench, monkeypatch: pytest.M
     assert [one.ok for one in done] == [True] * 5
     assert len(archives(bench.pipeline)) == 3
     for attempt in stored(bench.pipeline)[:-1]:
-        assert bench.pipeline.workshop.bring_back(attempt)
+        assert bench.pipeline.engine_context.extract_picture(attempt)
 
 
 def test_a_file_that_cannot_be_removed_is_named_and_costs_no_other(
@@ -344,7 +346,7 @@ def test_a_file_that_cannot_be_removed_is_named_and_costs_no_other(
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    found: dict[bool, Done] = {done.ok: done for done in clean(bench.pipeline)}
+    found: dict[bool, ActionResult] = {done.ok: done for done in clean(bench.pipeline)}
     assert set(found) == {True, False}
     assert str(stuck) in found[False].error
     assert stuck.is_file()

@@ -10,10 +10,10 @@ import pytest
 
 from imagegen_pipeline.domain.errors import SetupError
 from imagegen_pipeline.ledger import Verdict
+from imagegen_pipeline.maintenance.backup import back_up
+from imagegen_pipeline.maintenance.backup_manifest import chosen_backup
+from imagegen_pipeline.maintenance.restore import restore
 from imagegen_pipeline.settings import load_settings
-from imagegen_pipeline.upkeep.backup import back_up
-from imagegen_pipeline.upkeep.restore import restore
-from imagegen_pipeline.upkeep.snapshots import chosen_backup
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
 from imagegen_pipeline_tests.engine.bench import Bench
 from imagegen_pipeline_tests.upkeep.conftest import age_pictures, clean, file_of, stored
@@ -92,7 +92,7 @@ def test_every_byte_is_back_where_it_was(bench: Bench, backed_up: Path) -> None:
     there = stored(bench.pipeline)
     assert there[1].verdict == "approved"
     assert there[0].archive == old.archive
-    assert bench.pipeline.workshop.bring_back(there[0])
+    assert bench.pipeline.engine_context.extract_picture(there[0])
     assert file_of(bench.pipeline, there[1]).read_bytes() == data
     bench.make_one(bench.prompt())
     bench.make_base(bench.actor())
@@ -305,7 +305,7 @@ def test_dagster_can_be_told_anew(bench: Bench, backed_up: Path) -> None:
     restore(load_settings(), backup)
     assert bench.pipeline.ledger.attempts.unreported() == []
     lose(bench)
-    restore(load_settings(), backup, tell_dagster=True)
+    restore(load_settings(), backup, report_to_dagster=True)
     assert [one.id for one in bench.pipeline.ledger.attempts.unreported()] == ids[1:]
 
 

@@ -14,7 +14,7 @@ from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running as simulating
 from imagegen_pipeline.web.options import ServeOptions
-from imagegen_pipeline.web.serving import GalleryServer, running
+from imagegen_pipeline.web.server import GalleryServer, running
 from imagegen_pipeline_tests.conftest import Project, Simulator
 
 ACTOR = "0100_european_25_male"
@@ -55,9 +55,9 @@ class Served:
         more.setdefault("allow_redirects", False)
         return self.session.post(self.url + path, json=body, timeout=60, **more)
 
-    def make(self, **wish: object) -> dict[str, Any]:
+    def make(self, **params: object) -> dict[str, Any]:
         """A base image, made."""
-        answer = self.post("/api/generate-base-image", {**WISH, **wish})
+        answer = self.post("/api/generate-base-image", {**WISH, **params})
         assert answer.status_code == 200, answer.text
         return answer.json()
 

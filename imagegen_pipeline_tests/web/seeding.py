@@ -14,16 +14,16 @@ from sqlalchemy import insert, select, update
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.errors import JobFailedError, OutcomeUnknownError, RequestRefusedError
-from imagegen_pipeline.domain.generation import Attempt, GenerationRequest
-from imagegen_pipeline.domain.keys import database_key, json_key
 from imagegen_pipeline.domain.parameters import DEFAULT_MODEL, PromptParameters
+from imagegen_pipeline.domain.partition_keys import database_key, json_key
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan
+from imagegen_pipeline.domain.requests import Attempt, GenerationRequest
 from imagegen_pipeline.ledger import Filter, Verdict
-from imagegen_pipeline.ledger.admission import Terms
-from imagegen_pipeline.ledger.attempts import Plan
+from imagegen_pipeline.ledger.admission import AdmissionRules
+from imagegen_pipeline.ledger.attempts import NewAttempt
 from imagegen_pipeline.ledger.schema import attempts, items
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.store import StoredPicture
+from imagegen_pipeline.storage.pictures import StoredPicture
 from imagegen_pipeline_tests.conftest import SHARED
 from imagegen_pipeline_tests.web.drawing import landscape, portrait
 
@@ -52,8 +52,8 @@ class _Files:
     scenes: list[StoredPicture]
     people: list[StoredPicture]
 
-    def of(self, thing: Prompt | Actor, number: int) -> StoredPicture:
-        files = self.people if isinstance(thing, Actor) else self.scenes
+    def of(self, source_item: Prompt | Actor, number: int) -> StoredPicture:
+        files = self.people if isinstance(source_item, Actor) else self.scenes
         return files[number % len(files)]
 
 
@@ -74,9 +74,9 @@ def seed(pipeline: Pipeline, pictures: int, *, small: bool = False) -> list[str]
     """
     dice = random.Random(7)  # noqa: S311 - the same gallery every time
     by_api = min(pictures, 24 if small else MOST_BY_API)
-    things = _things(pipeline, by_api)
-    prompts = tuple(thing for thing in things if isinstance(thing, Prompt))
-    actors = tuple(thing for thing in things if isinstance(thing, Actor))
+    source_items = _source_items(pipeline, by_api)
+    prompts = tuple(source_item for source_item in source_items if isinstance(source_item, Prompt))
+    actors = tuple(source_item for source_item in source_items if isinstance(source_item, Actor))
     folder = str(pipeline.settings.prompt_json_dir)
     pipeline.ledger.items.record(PromptScan(folder, prompts, complete=False))
     roster = str(pipeline.settings.actors_dir)
@@ -84,15 +84,17 @@ def seed(pipeline: Pipeline, pictures: int, *, small: bool = False) -> list[str]
     files = _files(pipeline, min(6 if small else MOST_FILES, max(4, by_api)))
     states = [*_FIRST, *(dice.choice(_STATES) for _ in range(by_api))][:by_api]
     # The first are the newest: made last.
-    for number, (thing, state) in enumerate(zip(things[::-1], states[::-1], strict=True)):
-        _give(pipeline, thing, state, files, _Turn(number, dice, small))
+    for number, (source_item, state) in enumerate(
+        zip(source_items[::-1], states[::-1], strict=True)
+    ):
+        _give(pipeline, source_item, state, files, _Turn(number, dice, small))
     _spread_over_time(pipeline)
     if pictures > by_api:
         _multiply(pipeline, pictures)
     return [key for key, _ in pipeline.ledger.gallery.marked(Filter())]
 
 
-def _things(pipeline: Pipeline, count: int) -> list[Prompt | Actor]:
+def _source_items(pipeline: Pipeline, count: int) -> list[Prompt | Actor]:
     """Prompts, and an actor now and then."""
     texts = _texts()
     found: list[Prompt | Actor] = []
@@ -143,26 +145,28 @@ def _files(pipeline: Pipeline, count: int) -> _Files:
     )
 
 
-def _request(pipeline: Pipeline, thing: Prompt | Actor, turn: _Turn) -> GenerationRequest:
-    if isinstance(thing, Actor):
-        asked = pipeline.base_image_request(thing)
+def _request(pipeline: Pipeline, source_item: Prompt | Actor, turn: _Turn) -> GenerationRequest:
+    if isinstance(source_item, Actor):
+        asked = pipeline.base_image_request(source_item)
         return replace(asked, width=64, height=96) if turn.small else asked
     size = "64x64" if turn.small else "1080x1920"
     steps = (20, 20, 28, 35)[turn.number % 4]
     model = _MODELS[turn.number % 3]
-    return PromptParameters(model=model, steps=steps, image_size=size).request(thing)
+    return PromptParameters(model=model, steps=steps, image_size=size).request(source_item)
 
 
 def _give(
-    pipeline: Pipeline, thing: Prompt | Actor, state: str, files: _Files, turn: _Turn
+    pipeline: Pipeline, source_item: Prompt | Actor, state: str, files: _Files, turn: _Turn
 ) -> None:
     """Bring an item to a state, some of them by way of an older picture."""
     if state == "waiting":
         return
     number, dice = turn.number, turn.dice
     if number % 7 == 2 or (state in ("failed", "running") and number % 2):
-        _store(pipeline, _sent(pipeline, thing, turn), files.of(thing, number + 5), dice)
-    attempt = _sent(pipeline, thing, turn)
+        _store(
+            pipeline, _sent(pipeline, source_item, turn), files.of(source_item, number + 5), dice
+        )
+    attempt = _sent(pipeline, source_item, turn)
     book = pipeline.ledger.attempts
     if state == "running":
         book.submitted(attempt, job_id=f"job-{attempt.id}", endpoint="simulated-endpoint")
@@ -176,7 +180,7 @@ def _give(
             remedy="Look at the service's list of jobs, then send it again or give it up.",
         )
     else:
-        _store(pipeline, attempt, files.of(thing, number), dice)
+        _store(pipeline, attempt, files.of(source_item, number), dice)
         if state != "done":
             pipeline.ledger.reviews.decide([attempt.id], Verdict(state))
 
@@ -189,29 +193,29 @@ def _failure(number: int) -> Exception:
     return JobFailedError("CUDA ran out of memory on the worker.", job_id="sim-17")
 
 
-def _sent(pipeline: Pipeline, thing: Prompt | Actor, turn: _Turn) -> Attempt:
+def _sent(pipeline: Pipeline, source_item: Prompt | Actor, turn: _Turn) -> Attempt:
     """An attempt that has left."""
-    dice, request = turn.dice, _request(pipeline, thing, turn)
-    again = bool(pipeline.ledger.gallery.history(thing.key))
+    dice, request = turn.dice, _request(pipeline, source_item, turn)
+    again = bool(pipeline.ledger.gallery.history(source_item.key))
     seed_used = dice.randrange(2**32) if again or request.seed < 0 else _SEED
     intent = str(uuid.UUID(int=dice.getrandbits(128))) if turn.number % 3 else "command-4f1c"
     attempt = pipeline.ledger.attempts.plan(
-        Plan(
-            item_key=thing.key,
+        NewAttempt(
+            item_key=source_item.key,
             request=request,
             asked_fingerprint=request.fingerprint,
             seed=seed_used,
             intent=intent,
             regenerate=again,
             folder=pipeline.store.relative(pipeline.settings.output_dir),
-            file_stem=f"{thing.key}_20261121",
+            file_stem=f"{source_item.key}_20261121",
             simulated=pipeline.settings.simulator,
         ),
         on_disk=lambda _folder, _stem: False,
     )
     lease = pipeline.ledger.leases.acquire([f"seeding {attempt.id}"], "seeding")
     assert lease is not None
-    moved = pipeline.ledger.attempts.submitting(attempt, Terms(lease))
+    moved = pipeline.ledger.attempts.submitting(attempt, AdmissionRules(lease))
     pipeline.ledger.leases.release(lease.owner)
     assert isinstance(moved, Attempt)
     return moved
@@ -263,7 +267,7 @@ def _multiply(pipeline: Pipeline, pictures: int) -> None:
         for number in range(pictures - len(known)):
             item = dict(known[number % len(known)])
             old_key, item["key"] = item["key"], f"{item['key'][:150]}-{number // len(known) + 2}"
-            item["position"] = item["sequence"] = item["touched"] = len(known) + number + 1
+            item["position"] = item["sequence"] = item["change_seq"] = len(known) + number + 1
             for old in by_item.get(old_key, []):
                 copy = {**old, "id": next_id, "item_key": item["key"]}
                 copy["file_stem"] = f"{old['file_stem']}-{number}"

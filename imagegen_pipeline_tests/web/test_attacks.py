@@ -15,9 +15,9 @@ import requests
 from pydantic import SecretStr
 
 from imagegen_pipeline.domain.errors import SetupError
-from imagegen_pipeline.web.access import GUESS_SECONDS, MOST_GUESSES, Access, client_of
-from imagegen_pipeline.web.hosts import OwnNames, host_of
 from imagegen_pipeline.web.options import ServeOptions
+from imagegen_pipeline.web.security.access import GUESS_SECONDS, MOST_GUESSES, Access, client_of
+from imagegen_pipeline.web.security.allowed_hosts import AllowedHosts, host_of
 from imagegen_pipeline_tests.web.conftest import WISH, Serve, Served
 
 PATH = "/api/generate-base-image"
@@ -64,7 +64,7 @@ def test_dns_rebinding(server: Served, host: str) -> None:
 )
 def test_a_host_header_that_is_none(header: str) -> None:
     """Host confusion: what is no host, or hides one behind another, names no server."""
-    assert not OwnNames(ServeOptions()).knows(header)
+    assert not AllowedHosts(ServeOptions()).knows(header)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_host_header_that_is_none(header: str) -> None:
 )
 def test_the_loopback_names_are_our_own(header: str) -> None:
     """A person may call the server by any name that only this machine answers to."""
-    assert OwnNames(ServeOptions()).knows(header)
+    assert AllowedHosts(ServeOptions()).knows(header)
 
 
 def test_a_server_for_all_goes_by_its_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,12 +86,12 @@ def test_a_server_for_all_goes_by_its_own_addresses(monkeypatch: pytest.MonkeyPa
         for entry in entries
         if entry.family == socket.AF_INET
     }
-    names = OwnNames(ServeOptions(host="0.0.0.0", allowed_hosts=("pictures.example",)))  # noqa: S104
+    names = AllowedHosts(ServeOptions(host="0.0.0.0", allowed_hosts=("pictures.example",)))  # noqa: S104
     assert all(names.knows(f"{address}:8000") for address in addresses)
     assert names.knows("Pictures.Example")
     assert not names.knows("192.0.2.77")
     assert not names.knows("0.0.0.0:8000")
-    assert not OwnNames(ServeOptions()).knows("192.0.2.77")
+    assert not AllowedHosts(ServeOptions()).knows("192.0.2.77")
     assert host_of("[2001:DB8::1]:80") == "2001:db8::1"
 
 

@@ -64,8 +64,8 @@ def test_only_the_name_and_the_description_are_needed(server: Served) -> None:
 )
 def test_a_missing_field_is_the_guides_own_error(server: Served, gone: dict[str, object]) -> None:
     """400 with the guide's sentence, in the guide's shape; nothing is sent."""
-    wish = {**WISH, **gone}
-    answer = server.post(PATH, {k: v for k, v in wish.items() if v is not ...})
+    params = {**WISH, **gone}
+    answer = server.post(PATH, {k: v for k, v in params.items() if v is not ...})
     assert answer.status_code == 400
     body = answer.json()
     assert body["status"] == "FAILED"
@@ -175,8 +175,8 @@ def test_the_same_wish_in_flight_is_the_same_job(serve_slow: Serve) -> None:
     """A second POST joins the job that is under way; another wish is another job."""
     server = serve_slow()
     jobs = [
-        server.post(f"{PATH}?async=1", wish).json()["jobId"]
-        for wish in (
+        server.post(f"{PATH}?async=1", params).json()["jobId"]
+        for params in (
             WISH,
             {**WISH, "description": f"  {DESCRIPTION} "},
             {**WISH, "seed": 5},

@@ -12,8 +12,8 @@ import pytest
 import requests
 from PIL import Image
 
-from imagegen_pipeline.domain.generation import Attempt
-from imagegen_pipeline.web.downloads import (
+from imagegen_pipeline.domain.requests import Attempt
+from imagegen_pipeline.web.gallery.zip_downloads import (
     KEPT_SECONDS,
     MOST_KEPT,
     Downloads,
@@ -238,7 +238,7 @@ def test_what_is_kept_for_downloads_is_bounded(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest go when too many pictures are kept, and whatever is over its time."""
-    monkeypatch.setattr("imagegen_pipeline.web.downloads.MOST_PICTURES_KEPT", 3)
+    monkeypatch.setattr("imagegen_pipeline.web.gallery.zip_downloads.MOST_PICTURES_KEPT", 3)
     clock = StillClock()
     downloads = Downloads(clock)
     two = [Entry(attempt, "x.png", None)] * 2

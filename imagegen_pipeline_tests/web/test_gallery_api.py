@@ -10,8 +10,8 @@ import pytest
 from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.ledger import Decision
-from imagegen_pipeline.web import desk as desk_module
-from imagegen_pipeline.web.shapes import TEXT_PATTERN
+from imagegen_pipeline.web.jobs import job_manager as job_manager_module
+from imagegen_pipeline.web.api.schemas import TEXT_PATTERN
 from imagegen_pipeline_tests.conftest import until
 from imagegen_pipeline_tests.web.conftest import ACTOR, WISH, Serve, Served
 from imagegen_pipeline_tests.web.test_jobs import CHANGE, PATH, ended, generate, typed
@@ -184,15 +184,15 @@ def test_a_waiting_job_that_is_stopped_is_never_sent(
 
 def test_ended_jobs_are_forgotten_in_time(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only so many stay in memory; the ledger answers for the others."""
-    monkeypatch.setattr(desk_module, "MOST_KEPT", 2)
+    monkeypatch.setattr(job_manager_module, "MOST_KEPT", 2)
     jobs = [
         server.post(f"{PATH}?async=1", {**WISH, "actorName": f"a{n}"}).json()["jobId"]
         for n in range(4)
     ]
     for job in jobs:
         assert ended(server, job)["status"] == "COMPLETED"
-    desk = server.running.studio.desk
-    until(lambda: sum(desk.get(job) is not None for job in jobs) == 2)
+    job_manager = server.running.studio.job_manager
+    until(lambda: sum(job_manager.get(job) is not None for job in jobs) == 2)
     assert all(server.get(f"/api/jobs/{job}").json()["status"] == "COMPLETED" for job in jobs)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import State
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline_tests.conftest import until
 from imagegen_pipeline_tests.web.conftest import ACTOR, WISH, Serve, Served
 
@@ -158,25 +158,25 @@ def test_a_regenerate_that_is_asked_for_again_goes_on(serve_slow: Serve) -> None
     """The same POST while the first one's picture is at the service, although the server was
     started anew meanwhile: the same job, paid once.
     """
-    server, wish = serve_slow(), {**WISH, "regenerate": True}
+    server, params = serve_slow(), {**WISH, "regenerate": True}
     server.make()
-    job = server.post(f"{PATH}?async=1", wish).json()
+    job = server.post(f"{PATH}?async=1", params).json()
     until(
         lambda: [one.state for one in server.pipeline.ledger.attempts.unfinished()] == ["submitted"]
     )
     server.stop()
 
     again = serve_slow()
-    assert again.post(f"{PATH}?async=1", {**wish, "steps": 6}).json()["jobId"] != job["jobId"]
-    assert again.post(f"{PATH}?async=1", wish).json()["jobId"] == job["jobId"]
+    assert again.post(f"{PATH}?async=1", {**params, "steps": 6}).json()["jobId"] != job["jobId"]
+    assert again.post(f"{PATH}?async=1", params).json()["jobId"] == job["jobId"]
     assert ended(again, job["jobId"])["status"] == "COMPLETED"
-    assert again.post(PATH, wish).status_code == 200  # the first has ended: this is another one
+    assert again.post(PATH, params).status_code == 200  # the first has ended: this is another one
     until(lambda: again.simulator.billed("runpod") == 4)
 
 
 def test_what_is_not_known_of_a_job_is_said(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that the server does not remember any more warns that it may not be all of it."""
-    monkeypatch.setattr("imagegen_pipeline.web.desk.MOST_ITEMS_KEPT", 2)
+    monkeypatch.setattr("imagegen_pipeline.web.jobs.job_manager.MOST_ITEMS_KEPT", 2)
     server = serve()
     keys = typed(server, 2)
     generate(server, "click-000001", keys)
@@ -281,7 +281,7 @@ def test_dagster_sees_what_was_made(server: Served) -> None:
 
     from dagster import AssetKey
 
-    from imagegen_pipeline.defs.instance import open_instance
+    from imagegen_pipeline.dagster_ext.instance import open_instance
 
     instance = open_instance()
     assert instance is not None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from imagegen_pipeline.web import live
+from imagegen_pipeline.web.api import change_events
 from imagegen_pipeline_tests.conftest import until
 from imagegen_pipeline_tests.web.conftest import Serve, Served
 
@@ -44,10 +44,10 @@ def test_a_page_hears_of_a_change_within_a_second(server: Served) -> None:
     """One event at once, and one after each change, with a number that grows."""
     with listening(server) as heard:
         until(lambda: heard)
-        before = heard[-1]["touched"]
+        before = heard[-1]["change_seq"]
         server.make()
-        until(lambda: heard[-1]["touched"] > before, seconds=5)
-    assert [one["touched"] for one in heard] == sorted(one["touched"] for one in heard)
+        until(lambda: heard[-1]["change_seq"] > before, seconds=5)
+    assert [one["change_seq"] for one in heard] == sorted(one["change_seq"] for one in heard)
 
 
 def test_one_thread_watches_for_all_pages_and_ends_with_them(server: Served) -> None:
@@ -65,7 +65,7 @@ def test_one_thread_watches_for_all_pages_and_ends_with_them(server: Served) -> 
 
 def test_too_many_pages_are_told_so(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """429 with Retry-After past the limit; a page that closes makes room."""
-    monkeypatch.setattr(live, "MOST_LISTENERS", 1)
+    monkeypatch.setattr(change_events, "MOST_LISTENERS", 1)
     with listening(server) as heard:
         until(lambda: heard)
         refused = server.get("/api/events")
@@ -76,7 +76,7 @@ def test_too_many_pages_are_told_so(server: Served, monkeypatch: pytest.MonkeyPa
 
 def test_a_silent_stream_is_kept_alive(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A comment now and then, so that nothing between takes the stream for dead."""
-    monkeypatch.setattr(live, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(change_events, "KEEP_ALIVE_SECONDS", 0.1)
     with requests.get(f"{server.url}/api/events", stream=True, timeout=10) as answer:
         lines = answer.iter_lines()
         assert next(line for line in lines if line.startswith(b":")) == b": still here"

@@ -49,7 +49,7 @@ def test_clients_that_wait_for_pictures_hold_nobody_up(serve_slow: Serve) -> Non
             )
             for n in range(100)
         ]
-        until(lambda: server.running.studio.desk.waiting_items > 50)
+        until(lambda: server.running.studio.job_manager.waiting_items > 50)
         began = time.monotonic()
         assert server.get("/api/totals").ok
         assert time.monotonic() - began < 3

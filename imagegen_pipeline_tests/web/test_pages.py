@@ -43,14 +43,14 @@ def test_cards_come_in_pieces_that_make_up_the_whole(server: Served, keys: list[
     assert _KEY.findall("".join(pieces)) == keys
     first = server.get("/cards?limit=30")
     assert first.headers["x-total"] == "70"
-    assert int(first.headers["x-touched"]) == server.pipeline.ledger.gallery.last_touched()
+    assert int(first.headers["x-change-seq"]) == server.pipeline.ledger.gallery.last_change_seq()
     assert _KEY.findall(server.get("/cards?offset=9999").text) == []
 
 
 def test_what_has_changed_comes_whether_it_matches_or_not(server: Served, keys: list[str]) -> None:
     """Only what was touched since; each says whether it still matches the filter."""
     book = server.pipeline.ledger.gallery
-    before = book.last_touched()
+    before = book.last_change_seq()
     assert _KEY.findall(server.get(f"/cards/changed?after={before}").text) == []
     done = [card for key in keys if (card := book.card(key)) and str(card.state) == "done"][:2]
     server.pipeline.ledger.reviews.decide([done[0].attempt or 0], Verdict.APPROVED)
@@ -58,7 +58,7 @@ def test_what_has_changed_comes_whether_it_matches_or_not(server: Served, keys: 
     assert _KEY.findall(answer.text) == [done[0].key]
     assert 'data-matches="0"' in answer.text
     assert answer.headers["x-more"] == "0"
-    assert int(answer.headers["x-touched"]) == book.last_touched() > before
+    assert int(answer.headers["x-change-seq"]) == book.last_change_seq() > before
 
 
 def test_too_many_changes_say_that_the_page_should_begin_anew(server: Served) -> None:
@@ -66,7 +66,7 @@ def test_too_many_changes_say_that_the_page_should_begin_anew(server: Served) ->
     seed(server.pipeline, 260, small=True)
     book = server.pipeline.ledger.gallery
     attempts = [attempt for _, attempt in book.marked(Filter()) if attempt is not None]
-    before = book.last_touched()
+    before = book.last_change_seq()
     assert server.pipeline.ledger.reviews.decide(attempts, Verdict.REJECTED) > 200
     answer = server.get(f"/cards/changed?after={before}")
     assert answer.headers["x-more"] == "1"
@@ -108,7 +108,7 @@ def test_trouble_with_the_ledger_is_a_page_with_its_remedy(
     def broken() -> int:
         raise LedgerError("The ledger is locked.", remedy="End the other program.")
 
-    monkeypatch.setattr(server.pipeline.ledger.gallery, "last_touched", broken)
+    monkeypatch.setattr(server.pipeline.ledger.gallery, "last_change_seq", broken)
     for path in ("/", "/cards", "/cards/changed?after=1", "/picture/a"):
         answer = server.get(path)
         assert answer.status_code == 503

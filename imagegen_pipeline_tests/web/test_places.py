@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from imagegen_pipeline.web.places import Places, Ticket
+from imagegen_pipeline.web.jobs.slot_pool import Reservation, SlotPool
 
 
 class Queue:
     """Places, and what each ticket has got so far."""
 
     def __init__(self, count: int) -> None:
-        self.places = Places(count)
+        self.places = SlotPool(count)
         self.got: dict[str, int] = {}
-        self.tickets: dict[str, Ticket] = {}
+        self.tickets: dict[str, Reservation] = {}
 
     def ask(self, name: str, items: int = 1) -> None:
         """A ticket of so many items."""
-        ticket = Ticket(items, lambda places: self.got.__setitem__(name, places))
+        ticket = Reservation(items, lambda places: self.got.__setitem__(name, places))
         self.tickets[name] = ticket
         self.places.ask(ticket)
 

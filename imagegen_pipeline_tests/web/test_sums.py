@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from imagegen_pipeline.ledger import Filter, Ledger, Verdict
-from imagegen_pipeline.web import sums
-from imagegen_pipeline.web.sums import Sums
+from imagegen_pipeline.web.gallery import stats_cache
+from imagegen_pipeline.web.gallery.stats_cache import StatsCache
 from imagegen_pipeline_tests.ledger.conftest import ledger, url
-from imagegen_pipeline_tests.ledger.things import plan, prompt, scan, store
+from imagegen_pipeline_tests.ledger.ledger_rows import plan, prompt, scan, store
 
 __all__ = ["ledger", "url"]
 
 
 def test_a_change_is_counted_at_once(ledger: Ledger) -> None:
     """Whatever happens to an item is in the next count, of every filter."""
-    counted = Sums(lambda: ledger.gallery)
+    counted = StatsCache(lambda: ledger.gallery)
     ledger.items.record(scan(prompt("a"), prompt("b")))
     assert counted.counts(Filter())["waiting"] == 2
     made = store(ledger, plan(ledger, "a"))
@@ -39,10 +39,10 @@ def test_nothing_is_counted_twice_while_nothing_changes(
         return whole(ledger.gallery)
 
     monkeypatch.setattr(type(ledger.gallery), "totals", totals)
-    counted = Sums(lambda: ledger.gallery)
+    counted = StatsCache(lambda: ledger.gallery)
     for _ in range(3):
         counted.totals()
     assert asked == ["totals"]
-    monkeypatch.setattr(sums, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(stats_cache, "FRESH_SECONDS", -1.0)
     counted.totals()
     assert len(asked) == 2

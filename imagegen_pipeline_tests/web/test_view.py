@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.generation import Attempt, State
-from imagegen_pipeline.ledger import Card, Filter, PictureState, Totals
-from imagegen_pipeline.ledger.totals import Count
-from imagegen_pipeline.web import view
+from imagegen_pipeline.domain.requests import Attempt, State
+from imagegen_pipeline.ledger import Card, Filter, GalleryStats, PictureState
+from imagegen_pipeline.ledger.gallery_stats import Count
+from imagegen_pipeline.web.gallery import view
 
 RUN = "0d9d5d0e-6b0e-4a8e-9d43-0e35b6f0a1c2"
 DAGSTER = "http://127.0.0.1:3000"
@@ -20,7 +20,7 @@ def a_card(**facts: Any) -> Card:
     """A card with nothing said of it."""
     given: dict[str, Any] = dict.fromkeys(Card.__dataclass_fields__)
     given |= {"key": "a", "kind": "prompt", "source": "json", "location": "", "text": "a boat"}
-    given |= {"gone": False, "state": PictureState.DONE, "touched": 1}
+    given |= {"gone": False, "state": PictureState.DONE, "change_seq": 1}
     return Card(**{**given, **facts})
 
 
@@ -140,7 +140,7 @@ def test_an_actors_description_is_what_is_edited() -> None:
 def test_what_is_left_of_the_budget_is_never_less_than_nothing() -> None:
     """Overspent is nothing left; without a budget there is no figure."""
     none = Count(0, 0)
-    spent = Totals(none, none, none, none, spent_today=4.0, aside_today=2.0, unpriced_today=0)
+    spent = GalleryStats(none, none, none, none, spent_today=4.0, aside_today=2.0, unpriced_today=0)
     assert view.TotalsView(spent, 5.0).left == 0.0
     assert view.TotalsView(spent, 5.0).spent_percent == 100.0
     assert view.TotalsView(spent, None).left is None

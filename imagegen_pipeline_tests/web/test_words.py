@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen_pipeline.quoting import Quote
-from imagegen_pipeline.web.words import quote_sentence
+from imagegen_pipeline.app.cost_estimate import CostEstimate
+from imagegen_pipeline.web.gallery.cost_text import cost_sentence
 
-NONE = Quote(
+NONE = CostEstimate(
     make=0,
     by_time=0,
     unpriced=0,
@@ -51,4 +51,4 @@ NONE = Quote(
 )
 def test_a_quote_in_words(facts: dict[str, object], said: str) -> None:
     """How many, for how much, what is left, and why some cannot be asked for."""
-    assert quote_sentence(replace(NONE, **facts)).startswith(said)  # type: ignore[arg-type]
+    assert cost_sentence(replace(NONE, **facts)).startswith(said)  # type: ignore[arg-type]

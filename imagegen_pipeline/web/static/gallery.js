@@ -44,7 +44,7 @@ function startPicture() {
   queued = () => viewer.mark();
   listenToKeys({ viewer, grid: null });
   live = new Live({
-    touched: Number(main.dataset.touched),
+    changeSeq: Number(main.dataset.changeSeq),
     query,
     changed: (cards, more) => {
       if (more || cards.some((card) => card.dataset.key === viewer.key)) viewer.refresh();
@@ -99,7 +99,7 @@ function startGrid() {
     results.replaceChildren(...fresh.children);
     place("news").replaceWith(pill);
     place("said").replaceWith(said);
-    for (const name of ["total", "touched", "first", "query"]) results.dataset[name] = fresh.dataset[name];
+    for (const name of ["total", "changeSeq", "first", "query"]) results.dataset[name] = fresh.dataset[name];
     summarise([...page.querySelectorAll("#states, #totals")].map((one) => /** @type {HTMLElement} */ (one)));
     adopt();
   }
@@ -156,7 +156,7 @@ function startGrid() {
   };
   adopt();
   listenToKeys({ viewer, grid });
-  live = new Live({ touched: Number(results.dataset.touched), query, changed, summary: summarise, told });
+  live = new Live({ changeSeq: Number(results.dataset.changeSeq), query, changed, summary: summarise, told });
   results.addEventListener("click", (event) => {
     if (!/** @type {HTMLElement} */ (event.target).closest("#news")) return;
     scrollTo({ top: 0 });

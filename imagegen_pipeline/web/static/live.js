@@ -6,12 +6,12 @@ const ASK_EVERY = 4000; // ms, without the stream
 
 export class Live {
   /**
-   * @param {{ touched: number, query: () => string,
+   * @param {{ changeSeq: number, query: () => string,
    *   changed: (cards: HTMLElement[], more: boolean) => void,
    *   summary: (elements: HTMLElement[]) => void, told: () => void }} options
    */
-  constructor({ touched, query, changed, summary, told }) {
-    this.touched = touched;
+  constructor({ changeSeq, query, changed, summary, told }) {
+    this.changeSeq = changeSeq;
     this.query = query;
     this.changed = changed;
     this.summary = summary;
@@ -36,9 +36,9 @@ export class Live {
     this.stream = new EventSource("/api/events");
     this.stream.addEventListener("open", () => { this.#lost(false); this.poll(); });
     this.stream.addEventListener("changed", (event) => {
-      const { touched } = JSON.parse(/** @type {MessageEvent} */ (event).data);
+      const { change_seq: changeSeq } = JSON.parse(/** @type {MessageEvent} */ (event).data);
       this.told();
-      if (touched > this.touched) this.poll();
+      if (changeSeq > this.changeSeq) this.poll();
     });
     this.stream.addEventListener("error", () => {
       this.#lost(true);
@@ -65,11 +65,11 @@ export class Live {
     while (this.wanted) {
       this.wanted = false;
       try {
-        const address = withQuery("/cards/changed", this.query(), { after: this.touched });
+        const address = withQuery("/cards/changed", this.query(), { after: this.changeSeq });
         const { html, headers } = await getHTML(address);
-        const touched = Number(headers.get("X-Touched"));
-        if (touched <= this.touched) return;
-        this.touched = touched;
+        const changeSeq = Number(headers.get("X-Change-Seq"));
+        if (changeSeq <= this.changeSeq) return;
+        this.changeSeq = changeSeq;
         this.changed(elementsOf(html), headers.get("X-More") === "1");
         this.#summarise();
       } catch {

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from imagegen_pipeline.ledger import Filter
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.web.options import ServeOptions
-from imagegen_pipeline.web.serving import running
+from imagegen_pipeline.web.server import running
 from imagegen_pipeline_tests.conftest import OURS, ROOT, make_project
 from imagegen_pipeline_tests.web.browser.conftest import CHROMIUM, PHONE, PRICES
 from imagegen_pipeline_tests.web.seeding import seed

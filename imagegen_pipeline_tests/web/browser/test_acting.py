@@ -303,7 +303,7 @@ def test_an_actors_numbers_are_those_of_the_graph(visit: Visit) -> None:
     expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made")
 
 
-def test_the_first_picture_of_a_prompt_is_made(visit: Visit) -> None:
+def test_the_first_generate_one_prompt_is_made(visit: Visit) -> None:
     """What has none says "Make…", with its source's text to change; ``r`` does the same."""
     page = visit.open("/?state=waiting")
     key = first_of(page, "waiting")

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from imagegen_pipeline.domain.keys import safe_file_stem
+from imagegen_pipeline.domain.partition_keys import safe_file_stem
 from imagegen_pipeline_tests.web.browser.conftest import (
     CHROMIUM,
     PHONE,

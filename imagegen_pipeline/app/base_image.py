@@ -1,0 +1,267 @@
+"""One base image of one actor, with the users' HTTP answer as its result."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagegen_pipeline.domain.actors import (
+    DEFAULT_HEIGHT,
+    DEFAULT_STEPS,
+    DEFAULT_WIDTH,
+    RANDOM_SEED,
+    Actor,
+    ActorScan,
+    description_in,
+    description_warnings,
+    size_warnings,
+)
+from imagegen_pipeline.domain.comfy.workflow import LARGEST_SEED, MOST_STEPS, check_size
+from imagegen_pipeline.domain.errors import StoreError
+from imagegen_pipeline.domain.partition_keys import LONGEST_KEY, is_key
+from imagegen_pipeline.domain.prompt_text import prompt_text_fault
+from imagegen_pipeline.domain.requests import Attempt, Outcome
+from imagegen_pipeline.engine import Batch, BatchOptions
+from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
+from imagegen_pipeline.storage.atomic_files import temporary_file
+
+MISSING_FIELDS = "Missing required fields: actorName and description are required"
+_NO_RESPONSE = ("unreachable", "busy", "unknown", "bad_answer")
+_REFUSED = ("account", "missing_key", "rate_limited", "bad_request")
+_NOT_THE_JOB = (
+    *("stopped", "given_up", "decision", "spending", "budget", "unknown_price", "day_limit"),
+    *("store", "name_taken", "ledger", "attempt_moved", "lease_lost", "internal"),
+)
+"""What kept a picture from being made, or kept, that no other description would change."""
+_REMEDIES = {
+    "RunPod error": "Check that RUNPOD_API_KEY is configured, that the serverless endpoint is "
+    "available, and the network.",
+    "No response from RunPod": "RunPod may be down; check RUNPOD_SERVER_100_ID.",
+    "Generation failed": "The prompt may be too complex or contradictory: simplify the "
+    "description, and check RunPod's log of the job.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImageParams:
+    """What the users' endpoint and command are asked: pixels, steps, and a seed (-1: random)."""
+
+    actor_name: str
+    description: str
+    width: int = DEFAULT_WIDTH
+    height: int = DEFAULT_HEIGHT
+    steps: int = DEFAULT_STEPS
+    seed: int = RANDOM_SEED
+
+    @property
+    def warnings(self) -> list[str]:
+        """Advice that refuses nothing."""
+        return description_warnings(self.description) + size_warnings(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImageAnswer:
+    """The users' JSON, and the outcome behind it; ``status_code`` is the HTTP one."""
+
+    status_code: int
+    body: dict[str, Any]
+    outcome: Outcome | None = field(default=None)
+
+
+def refusal(params: BaseImageParams) -> str | None:
+    """Why a wish cannot be granted, before anything is sent; None when it can."""
+    if not params.actor_name.strip() or not params.description.strip():
+        return MISSING_FIELDS
+    fault = prompt_text_fault(params.description, "description")
+    if fault is not None:
+        return " ".join(fault)
+    if not is_key(params.actor_name):
+        return (
+            f"{params.actor_name[:LONGEST_KEY]!r} is not an actor's folder name: letters, digits, "
+            f"_ and - only, such as 0100_european_25_male, and no more than {LONGEST_KEY}"
+        )
+    if not 1 <= params.steps <= MOST_STEPS:
+        return f"steps are 1 to {MOST_STEPS}, not {params.steps}"
+    if not RANDOM_SEED <= params.seed <= LARGEST_SEED:
+        return f"seed is -1 (random) or 0 to {LARGEST_SEED}, not {params.seed}"
+    return None
+
+
+def generate_base_image(
+    pipeline: Pipeline,
+    params: BaseImageParams,
+    *,
+    order: BatchOptions | None = None,
+    begun: Callable[[Batch], None] = lambda _batch: None,
+) -> BaseImageAnswer:
+    """Make an actor's base image, or reuse it; the answer has the users' shape either way.
+
+    ``begun`` is given the batch before it sends anything, so that others can stop it.
+
+    An actor without an ``actor.json`` gets one, so that the roster knows it. Where there is
+    one with another description, it stays as it is, and this picture counts for it.
+    Raises RequestRefusedError for a size that the graph cannot make, and SetupError.
+    """
+    reason = refusal(params) or _misplaced(pipeline, params)
+    if reason is not None:
+        return failed(400, params, reason)
+    check_size(params.width, params.height)
+    pipeline.service("runpod")  # a missing key is found before an actor is written down
+    actor, own = _enrol(pipeline, params)
+    batch = pipeline.generate_base_images([actor], order or pipeline.order(), own=own)
+    begun(batch)
+    (outcome,) = tuple(batch)
+    if not outcome.ok:
+        return failed(502, params, failure_text(outcome), outcome)
+    return completed(pipeline, params, actor.prompt, outcome)
+
+
+def base_image_answer(pipeline: Pipeline, actor_name: str) -> BaseImageAnswer | None:
+    """The actor's current base image as the answer that its wish got; None without one."""
+    outcome = pipeline.current_outcome(actor_name)
+    attempt = None if outcome is None else outcome.attempt
+    if outcome is None or attempt is None or attempt.service != "runpod":
+        return None
+    return completed(pipeline, params_from(attempt), attempt.sent_request.prompt, outcome)
+
+
+def params_from(attempt: Attempt) -> BaseImageParams:
+    """The wish that an attempt was made for, its seed the one used."""
+    request = attempt.sent_request
+    return BaseImageParams(
+        attempt.item_key,
+        description_in(request.prompt) or request.prompt,
+        request.width,
+        request.height,
+        request.steps,
+        attempt.seed,
+    )
+
+
+def _misplaced(pipeline: Pipeline, params: BaseImageParams) -> str | None:
+    """Why nothing may be written to the actor's folders: they are somebody else's."""
+    given = pipeline.settings
+    for roster in {given.actors_dir, given.base_images_dir}:
+        if leads_outside(roster / params.actor_name, roster):
+            return f"{params.actor_name}: {LEADS_OUTSIDE} {MOVE_IT_HERE}"
+    return None
+
+
+def _enrol(pipeline: Pipeline, params: BaseImageParams) -> tuple[Actor, str | None]:
+    """The actor to make, and the fingerprint of what the roster asks for if it differs."""
+    folder = pipeline.settings.actors_dir / params.actor_name
+    actor = Actor(
+        name=params.actor_name,
+        description=params.description.strip(),
+        container=str(pipeline.settings.actors_dir),
+        location=str(folder / "actor.json"),
+        width=params.width,
+        height=params.height,
+        steps=params.steps,
+        seed=params.seed,
+    )
+    if not (folder / "actor.json").exists() and not pipeline.settings.simulator:
+        _write_actor(folder / "actor.json", actor)
+    known = pipeline.scan_one_actor(params.actor_name)
+    if known is None:
+        scan = ActorScan(container=actor.container, actors=(actor,), complete=False)
+        pipeline.ledger.items.record(scan)
+        return actor, None
+    own = pipeline.base_image_request(known).fingerprint
+    return actor, None if known == actor else own
+
+
+def _write_actor(path: Path, actor: Actor) -> None:
+    facts = {
+        "description": actor.description,
+        "width": actor.width,
+        "height": actor.height,
+        "steps": actor.steps,
+        "seed": actor.seed,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+        temporary_file(path, text.encode()).replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _metadata(params: BaseImageParams, prompt: str) -> dict[str, Any]:
+    return {
+        "actor_name": params.actor_name,
+        "description": params.description,
+        "width": params.width,
+        "height": params.height,
+        "steps": params.steps,
+        "prompt": prompt,
+    }
+
+
+def picture_bytes(pipeline: Pipeline, outcome: Outcome) -> bytes:
+    """The PNG of the outcome's own attempt; raises StoreError.
+
+    It is read from the history: another wish may have replaced the picture at the fixed path.
+    """
+    file, attempt = Path(outcome.path or ""), outcome.attempt
+    if attempt is not None and attempt.path is not None:
+        own = pipeline.store.absolute(attempt.path).with_suffix(".png")
+        file = own if own.is_file() else file
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def completed(
+    pipeline: Pipeline, params: BaseImageParams, prompt: str, outcome: Outcome
+) -> BaseImageAnswer:
+    """The users' answer for a picture that is there; raises StoreError when it cannot be read."""
+    attempt = outcome.attempt
+    picture = picture_bytes(pipeline, outcome)
+    name = f"{params.actor_name}_base.png"
+    warnings = [*params.warnings, *outcome.warnings]
+    if pipeline.settings.simulator:
+        warnings.append(f"The simulator made this picture; it lies at {outcome.path}.")
+    body = {
+        "status": "COMPLETED",
+        "output": {"job_results": {"images": [base64.b64encode(picture).decode()]}},
+        "localPath": f"/data/actors/{params.actor_name}/base_image/{name}",
+        "filename": name,
+        "seed": attempt.seed if attempt else None,
+        "metadata": _metadata(params, prompt),
+        "warnings": warnings,
+    }
+    return BaseImageAnswer(200, body, outcome)
+
+
+def failed(
+    status_code: int, params: BaseImageParams, error: str, outcome: Outcome | None = None
+) -> BaseImageAnswer:
+    """The users' answer for what went wrong."""
+    body: dict[str, Any] = {
+        "status": "FAILED",
+        "error": error,
+        "filename": f"{params.actor_name}_base.png",
+        "warnings": params.warnings,
+    }
+    return BaseImageAnswer(status_code, body, outcome)
+
+
+def failure_text(outcome: Outcome) -> str:
+    """The guide's three texts, each with its cause and remedy; the guide's own remedy is left
+    out where the generation is not at fault (a stop, a budget, a full disk).
+    """
+    if outcome.error_kind in _NO_RESPONSE:
+        head = "No response from RunPod"
+    elif outcome.error_kind in _REFUSED:
+        head = "RunPod error"
+    else:
+        head = "Generation failed"
+    guides = None if outcome.error_kind in _NOT_THE_JOB else _REMEDIES[head]
+    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, guides)))

@@ -1,0 +1,22 @@
+"""Dagster's own records, opened for a command: what ails them is one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def open_records() -> Any:  # noqa: ANN401 - a DagsterInstance, which is imported only now
+    """The configured Dagster instance, to be disposed of; raises SetupError."""
+    from imagegen_pipeline.dagster_ext.instance import open_instance
+    from imagegen_pipeline.domain.errors import SetupError
+
+    remedy = "Run this in the project, where dagster.yaml lies, or mend what DAGSTER_HOME names."
+    try:
+        instance = open_instance()
+    except SetupError:
+        raise
+    except Exception as error:
+        raise SetupError(f"Dagster cannot be opened: {error}", remedy=remedy) from error
+    if instance is None:
+        raise SetupError("There is no Dagster instance here.", remedy=remedy)
+    return instance

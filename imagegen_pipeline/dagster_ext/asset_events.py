@@ -1,0 +1,183 @@
+"""Outcomes as Dagster events: what a person sees of a picture in the UI."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from imagegen_pipeline.dagster_ext.check_events import RunlessChecks
+from imagegen_pipeline.dagster_ext.data_versions import (
+    SourceVersions,
+    source_asset,
+    table_tags,
+)
+from imagegen_pipeline.dagster_ext.names import (
+    ACTOR_PARTITIONS,
+    PROMPT_PARTITIONS,
+    RESULTS,
+    asset_of,
+)
+from imagegen_pipeline.dagster_ext.partition_registry import add_missing
+from imagegen_pipeline.dagster_ext.previews import drawing, preview_of
+from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
+from imagegen_pipeline.domain.requests import Attempt, Outcome, Status
+from imagegen_pipeline.pipeline import Pipeline
+
+LONGEST_PROMPT = 2000
+LISTED = 50
+"""Names that a list in metadata has at most."""
+
+
+def materialization(
+    pipeline: Pipeline, outcome: Outcome, tags: Mapping[str, str]
+) -> dg.AssetMaterialization:
+    """The event of an item that has its picture; ``tags`` say what it was made from."""
+    attempt = outcome.attempt
+    if attempt is None:
+        raise ValueError(f"{outcome.item_key} has no picture to report")
+    return dg.AssetMaterialization(
+        asset_key=asset_of(attempt),
+        partition=outcome.item_key,
+        description=f"{outcome.status}: {outcome.path}",
+        metadata=_picture_metadata(pipeline, outcome, attempt),
+        tags=dict(tags),
+    )
+
+
+def _picture_metadata(
+    pipeline: Pipeline, outcome: Outcome, attempt: Attempt
+) -> Mapping[str, dg.MetadataValue]:
+    metadata: dict[str, dg.MetadataValue] = {}
+    preview = preview_of(pipeline, attempt)
+    if preview is not None:
+        metadata["preview"] = drawing(outcome.item_key, preview)
+    request = attempt.sent_request
+    metadata |= {
+        "path": dg.MetadataValue.path(outcome.path or ""),
+        "status": dg.MetadataValue.text(str(outcome.status)),
+        "source": dg.MetadataValue.text(_source(outcome)),
+        "seed": dg.MetadataValue.text(str(attempt.seed)),  # seeds outgrow GraphQL's numbers
+        "size": dg.MetadataValue.text(f"{attempt.width}x{attempt.height}"),
+        "seconds": dg.MetadataValue.float(_seconds(outcome, attempt)),
+        "cost": _cost(outcome.cost),
+        "model": dg.MetadataValue.text(attempt.model),
+        "prompt": dg.MetadataValue.text(request.prompt[:LONGEST_PROMPT]),
+        "sha256": dg.MetadataValue.text(attempt.digest or ""),
+        "attempt": dg.MetadataValue.int(attempt.id),
+        "gallery": dg.MetadataValue.url(
+            f"{pipeline.settings.gallery_url}/picture/{outcome.item_key}"
+        ),
+    }
+    if attempt.simulated:
+        metadata["simulated"] = dg.MetadataValue.bool(True)
+    if outcome.warnings:
+        metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {w}" for w in outcome.warnings))
+    return metadata
+
+
+def _seconds(outcome: Outcome, attempt: Attempt) -> float:
+    """What this materialization took: nothing for a picture that was there."""
+    return 0.0 if outcome.status is Status.REUSED else round(attempt.seconds or 0.0, 3)
+
+
+def _source(outcome: Outcome) -> str:
+    if outcome.status is Status.REUSED:
+        return "reused"
+    attempt = outcome.attempt
+    if outcome.status is Status.SHARED and attempt is not None:
+        return f"shared with attempt {attempt.shared_from}"
+    return attempt.service if attempt is not None else "unknown"
+
+
+def _cost(cost: float | None) -> dg.MetadataValue:
+    return dg.MetadataValue.text("unknown") if cost is None else dg.MetadataValue.float(cost)
+
+
+def failure_observation(asset: dg.AssetKey, outcome: Outcome) -> dg.AssetObservation:
+    """Why an item has no picture, in its partition's own list of events."""
+    return dg.AssetObservation(
+        asset_key=asset,
+        partition=outcome.item_key,
+        description=f"{outcome.status}: {outcome.reason}",
+        metadata={
+            "status": str(outcome.status),
+            "error_kind": outcome.error_kind or "",
+            "error": outcome.error or "",
+            "remedy": outcome.remedy or "",
+        },
+    )
+
+
+class RunlessReporter:
+    """Tells Dagster of pictures that were made outside of it."""
+
+    def __init__(self, instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
+        self._instance = instance
+        self._pipeline = pipeline
+        self._checks = RunlessChecks(instance, pipeline)
+        self._known: dict[str, set[str]] = {}
+
+    def report(self, outcome: Outcome) -> bool:
+        """Report one outcome, unless Dagster has heard of its picture; returns whether."""
+        attempt = outcome.attempt
+        if not outcome.ok or attempt is None or attempt.reported:
+            return False
+        self._register(
+            ACTOR_PARTITIONS if attempt.service == "runpod" else PROMPT_PARTITIONS, outcome.item_key
+        )
+        tags = self._tags(attempt)
+        self._instance.report_runless_asset_event(materialization(self._pipeline, outcome, tags))
+        self._checks.report(attempt)
+        self._pipeline.ledger.attempts.reported([attempt.id])
+        return True
+
+    def _tags(self, attempt: Attempt) -> Mapping[str, str]:
+        """What the picture was made from; its source's event is reported first if it is news."""
+        source_item = self._pipeline.ledger.items.get([attempt.item_key])[
+            attempt.item_key
+        ].source_item
+        versions = SourceVersions(self._instance, source_asset(source_item), [source_item.key])
+        for event in versions.news([source_item]):
+            self._instance.report_runless_asset_event(event)
+            versions.read()
+        return versions.tags(
+            attempt, self._pipeline.request_builder.made_from(attempt, source_item)
+        )
+
+    def report_results(self) -> None:
+        """Bring the table of results up to date and report it; raises StoreError."""
+        metadata = refresh_results(self._pipeline)
+        tags = table_tags(self._instance)
+        self._instance.report_runless_asset_event(
+            dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags)
+        )
+
+    def _register(self, name: str, key: str) -> None:
+        if name not in self._known:
+            self._known[name] = set(self._instance.get_dynamic_partitions(name))
+        if key not in self._known[name]:
+            add_missing(self._instance, name, [key])
+            self._known[name].add(key)
+
+    def report_missed(self, *, before: float | None = None) -> int:
+        """Report every current picture that Dagster has not heard of (and that was stored
+        ``before`` a moment, in seconds since the epoch); returns how many.
+        """
+        count = 0
+        while missed := _unreported(self._pipeline, before):
+            count += sum(self.report(outcome) for outcome in missed)
+        return count
+
+
+def _unreported(pipeline: Pipeline, before: float | None) -> list[Outcome]:
+    """Current pictures that Dagster has not heard of, oldest first; a thousand at most."""
+    return [
+        Outcome(
+            attempt.item_key,
+            Status.SHARED if attempt.shared_from else Status.MADE,
+            attempt=attempt,
+            path=str(pipeline.picture_path(attempt)),
+            cost=0.0 if attempt.shared_from else attempt.cost,
+            warnings=attempt.warnings,
+        )
+        for attempt in pipeline.ledger.attempts.unreported(before=before)
+    ]

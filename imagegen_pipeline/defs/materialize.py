@@ -1,0 +1,191 @@
+"""Pictures made in a Dagster step, whatever asks for them: an asset's run, or a job."""
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from imagegen_pipeline.app.regenerate import BatchRequest
+from imagegen_pipeline.dagster_ext.data_versions import ACTORS_ASSET, PROMPTS_ASSET
+from imagegen_pipeline.dagster_ext.names import BASE_IMAGES, IMAGES
+from imagegen_pipeline.dagster_ext.step_reporter import (
+    StepContext,
+    StepCounts,
+    StepReporter,
+    intent_of,
+    own_partitions,
+)
+from imagegen_pipeline.defs.configs import (
+    BaseImagesConfig,
+    ImagesConfig,
+    KeysConfig,
+    PicturesConfig,
+)
+from imagegen_pipeline.defs.resources import DuomiResource, RunPodResource
+from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
+from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, SetupError
+from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
+from imagegen_pipeline.domain.requests import ServiceName
+from imagegen_pipeline.engine import BatchOptions, ImageTask
+from imagegen_pipeline.pipeline import Pipeline
+
+ASSETS_OF: Mapping[ServiceName, tuple[dg.AssetKey, dg.AssetKey]] = {
+    "duomi": (IMAGES, PROMPTS_ASSET),
+    "runpod": (BASE_IMAGES, ACTORS_ASSET),
+}
+"""The asset of each service's pictures, and the one that they are made from."""
+_FOR_LATER = (BudgetReachedError.kind, DayLimitError.kind)
+
+
+def covered_keys(context: StepContext, config: KeysConfig) -> list[str]:
+    """The run's own partitions, and those beyond them that its configuration names.
+
+    Raises SetupError when there are neither.
+    """
+    keys = list(dict.fromkeys([*own_partitions(context), *config.keys]))
+    if not keys:
+        raise SetupError(
+            "The run is about no partition.",
+            remedy="Choose partitions, or name them as keys in the configuration.",
+        )
+    return keys
+
+
+def materialize_images(
+    context: StepContext, config: ImagesConfig, work: Pipeline, duomi: DuomiResource
+) -> StepReporter:
+    """Make the pictures of the prompts that a step is about; returns what it has reported.
+
+    Raises what stops the whole step, such as MissingKeyError.
+    """
+    work.use(duomi.client(work))
+    keys = covered_keys(context, config)
+    look = work.sources.look_for(keys)
+    log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys)
+    meant = _meant(log, config)
+    known = log.present(meant, Prompt)
+    _report_absent(log, meant, known, look.problems)
+    if not config.asks_for_more():
+        known = _without_typed_ones(log, known)
+    parameters, order = config.parameters(), _order(context, work, config)
+    wanted = (work.request_builder.image(one, parameters) for one in known.values())
+    asked = list(known.values())
+    if config.limit is not None:
+        asked = [known[key] for key in _within_limit(log, work, config.limit, order, list(wanted))]
+    log.run(work.generate_images(asked, parameters, order))
+    return log
+
+
+def materialize_base_images(
+    context: StepContext, config: BaseImagesConfig, work: Pipeline, runpod: RunPodResource
+) -> StepReporter:
+    """Make the base images of the actors that a step is about, as ``materialize_images``."""
+    work.use(runpod.client(work))
+    keys = covered_keys(context, config)
+    look = work.sources.look_for(keys)
+    log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys)
+    meant = _meant(log, config)
+    known = {key: config.apply(actor) for key, actor in log.present(meant, Actor).items()}
+    _report_absent(log, meant, known, look.problems)
+    order = _order(context, work, config)
+    wanted = (work.request_builder.base_image(actor) for actor in known.values())
+    asked = list(known.values())
+    if config.limit is not None:
+        asked = [known[key] for key in _within_limit(log, work, config.limit, order, list(wanted))]
+    for actor in asked:
+        _advise(context, actor)
+    log.run(work.generate_base_images(asked, order))
+    return log
+
+
+def _order(context: StepContext, work: Pipeline, config: PicturesConfig) -> BatchOptions:
+    return work.order(
+        intent=intent_of(context),
+        regenerate=config.regenerate,
+        seed_given=config.seed is not None,
+    )
+
+
+def _advise(context: StepContext, actor: Actor) -> None:
+    for line in description_warnings(actor.description) + size_warnings(actor.width, actor.height):
+        context.log.warning(f"{actor.name}: {line}")
+
+
+def _meant(log: StepReporter, config: KeysConfig) -> list[str]:
+    """The keys that are to be made; the others that the run covers are passed over."""
+    if not config.keys:
+        return log.keys
+    meant = set(config.keys)
+    log.pass_over([key for key in log.keys if key not in meant])
+    return config.keys
+
+
+def _report_absent(
+    log: StepReporter,
+    meant: Sequence[str],
+    known: Mapping[str, Prompt | Actor],
+    problems: Sequence[SourceProblem],
+) -> None:
+    unreadable = {problem.location: problem for problem in problems}
+    for outcome in list(log.absent([key for key in meant if key not in known], unreadable)):
+        log.report(outcome)
+
+
+def _without_typed_ones(log: StepReporter, known: Mapping[str, Prompt]) -> dict[str, Prompt]:
+    """The prompts of sources. A typed prompt has no source that could ask for another picture
+    than the one it was typed for, so what it has is reported as it is.
+    """
+    typed = [key for key, prompt in known.items() if prompt.source == "single_prompt"]
+    reported = set(log.pass_over(typed))
+    return {key: prompt for key, prompt in known.items() if key not in reported}
+
+
+def _within_limit(
+    log: StepReporter,
+    work: Pipeline,
+    limit: int,
+    order: BatchOptions,
+    wanted: Sequence[ImageTask],
+) -> list[str]:
+    """The keys that are made in a run with a limit; the rest is passed over.
+
+    What an earlier run of the same intent has bought counts, so that a re-execution of a run
+    with a limit buys no more than was allowed.
+    """
+    keys = [one.key for one in wanted]
+    fates = work.dry_run(wanted, regenerate=order.regenerate).fates
+    own = work.ledger.attempts.of_run(order.intent)
+    bought = {attempt.item_key for attempt in own if attempt.shared_from is None}
+    to_buy = [key for key in keys if fates[key] == "make" and key not in bought]
+    left_out = set(to_buy[max(limit - len(bought), 0) :])
+    if left_out:
+        log.context.log.info(f"The limit of {limit} leaves out {len(left_out)}.")
+    log.pass_over([key for key in keys if key in left_out])
+    return [key for key in keys if key not in left_out]
+
+
+def materialize_requests(
+    context: StepContext,
+    work: Pipeline,
+    orders: Sequence[BatchRequest],
+    services: Mapping[ServiceName, DuomiResource | RunPodResource],
+) -> None:
+    """Make what a job has planned. What a budget or a day's limit leaves over is left to the
+    next time: it is no failure. Raises the failure of what failed, at the end.
+    """
+    tally = StepCounts()
+    log = None
+    for part in orders:
+        work.use(services[part.service].client(work))
+        asset, source = ASSETS_OF[part.service]
+        keys = [one.key for one in part.wanted]
+        log = StepReporter(context, work, asset, source, keys, tally=tally)
+        log.run(work.make(part.service, part.wanted, part.order))
+    if log is None:
+        context.log.info("There is nothing to make.")
+        return
+    left = [one for one in tally.failed if one.error_kind in _FOR_LATER]
+    if left:
+        context.log.warning(f"{len(left)} are left for another day: {left[0].reason}")
+    tally.failed = [one for one in tally.failed if one not in left]
+    log.refresh_results()
+    log.raise_failures()

@@ -1,0 +1,93 @@
+"""What is asked of the engine for a prompt or an actor: the request, the folder, the name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.comfy.workflow import Workflow
+from imagegen_pipeline.domain.parameters import (
+    FLUX_GUIDANCE,
+    PromptParameters,
+    base_image_request,
+    file_prefix,
+)
+from imagegen_pipeline.domain.prompts import Prompt
+from imagegen_pipeline.domain.requests import Attempt, GenerationRequest
+from imagegen_pipeline.engine import ImageTask
+from imagegen_pipeline.settings import Settings
+from imagegen_pipeline.storage.pictures import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBuilder:
+    """Turns items into what the engine makes; ``graph`` gives the workflow as it is now."""
+
+    settings: Settings
+    store: LocalStore
+    graph: Callable[[], Workflow]
+
+    def by_default(self, source_item: Prompt | Actor) -> ImageTask:
+        """What the item's own source asks for, in the users' defaults."""
+        if isinstance(source_item, Actor):
+            return self.base_image(source_item)
+        return self.image(source_item, PromptParameters())
+
+    def image(self, prompt: Prompt, parameters: PromptParameters) -> ImageTask:
+        """A prompt's picture; raises RequestRefusedError for a size that is none."""
+        return self.of(prompt, parameters.request(prompt))
+
+    def base_image(self, actor: Actor, own: str | None = None) -> ImageTask:
+        """An actor's base image, with the workflow as it is now; ``own`` as in ``ImageTask``."""
+        return self.of(actor, self.base_image_request(actor), own)
+
+    def base_image_request(self, actor: Actor) -> GenerationRequest:
+        """The request for an actor's base image; raises WorkflowError."""
+        graph = self.graph()
+        guidance = FLUX_GUIDANCE if graph.guidance is None else graph.guidance
+        return base_image_request(actor, workflow_digest=graph.digest, guidance=guidance)
+
+    def of(
+        self, source_item: Prompt | Actor, request: GenerationRequest, own: str | None = None
+    ) -> ImageTask:
+        """An item's picture by this very request."""
+        if isinstance(source_item, Actor):
+            return self._base_image_by(source_item, request, own)
+        return ImageTask(
+            key=source_item.key,
+            request=request,
+            folder=self.store.relative(self.settings.output_dir),
+            file_prefix=file_prefix(source_item),
+            own=own,
+            about={"source": source_item.source, "location": source_item.location},
+        )
+
+    def _base_image_by(
+        self, actor: Actor, request: GenerationRequest, own: str | None
+    ) -> ImageTask:
+        folder = self.settings.base_images_dir / actor.name / "base_image"
+        return ImageTask(
+            key=actor.key,
+            request=request,
+            folder=self.store.relative(folder / "history"),
+            file_prefix=f"{actor.name}_base",
+            publish=self.store.relative(folder / f"{actor.name}_base.png"),
+            own=own,
+            about={"source": "actor", "location": actor.location},
+        )
+
+    def made_from(self, attempt: Attempt, source_item: Prompt | Actor) -> str | None:
+        """The version of the item that its picture was made from: the present one, or None when
+        the item has changed since. One that was edited in the gallery counts for its item.
+        """
+        default = self.by_default(source_item).request
+        counts = {default.fingerprint}
+        if isinstance(source_item, Prompt):  # its text is all of it: model and size are the run's
+            asked = GenerationRequest(**{**attempt.request, "prompt": default.prompt})
+            counts.add(asked.fingerprint)
+        return source_item.digest if attempt.fingerprint in counts else None
+
+    def as_sent(self, attempt: Attempt, source_item: Prompt | Actor) -> ImageTask:
+        """An item as it was when ``attempt`` was sent for it."""
+        return self.of(source_item, GenerationRequest(**attempt.request), attempt.fingerprint)

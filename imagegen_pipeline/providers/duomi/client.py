@@ -1,0 +1,292 @@
+"""Duomi: text to image, synchronous (SDXL and friends) and asynchronous (gpt-image).
+
+Facts from Duomi's documentation, and, where it is silent, from public client code: the
+bodies, the codes and their meanings, the sizes and models listed below.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from imagegen_pipeline.domain.errors import (
+    AccountRefusedError,
+    BadAnswerError,
+    JobExpiredError,
+    JobFailedError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RedirectedError,
+    RequestRefusedError,
+    ServiceBusyError,
+    ServiceError,
+)
+from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
+from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
+from imagegen_pipeline.providers.http.client import (
+    HttpClient,
+    HttpResponse,
+    Timeouts,
+    require_object,
+)
+from imagegen_pipeline.providers.http.response_parsing import (
+    error_text,
+    read_images,
+    read_job_id,
+    read_seconds,
+    short_line,
+    without_pictures,
+)
+
+KNOWN_SIZES = ("1024x1024", "512x1024", "768x512", "768x1024", "1024x576", "576x1024")
+KNOWN_MODELS = (
+    "stabilityai/stable-diffusion-2-1",
+    "stabilityai/stable-diffusion-xl-base-1.0",
+    "stabilityai/stable-diffusion-3-medium",
+    "stabilityai/stable-diffusion-3-5-large",
+    "black-forest-labs/FLUX.1-schnell",
+    "black-forest-labs/FLUX.1-dev",
+)
+_LARGEST_SEED = 9_999_999_999
+_GPT_PIXELS = (655_360, 8_294_400)
+_WAITING = {"pending": JobState.QUEUED, "running": JobState.RUNNING}
+_FAILED = ("error", "failed", "cancelled")
+_CODES: dict[int, type[ServiceError]] = {
+    20012: RequestRefusedError,
+    20026: RequestRefusedError,
+    30003: AccountRefusedError,
+    30011: AccountRefusedError,
+    50604: RateLimitedError,
+    50505: ServiceBusyError,
+}
+
+
+class DuomiClient:
+    """Duomi's API at ``base_url``; see ``ImageService`` for the calls."""
+
+    name: ServiceName = "duomi"
+
+    def __init__(
+        self,
+        *,
+        api_key: str | SecretStr,
+        base_url: str = "https://duomiapi.com",
+        mode: Literal["auto", "sync", "async"] = "auto",
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.endpoint = base_url.rstrip("/")
+        self._mode = mode
+        self._http = HttpClient(key=api_key, timeouts=timeouts or Timeouts())
+
+    def __repr__(self) -> str:
+        return f"DuomiClient({self.endpoint!r})"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def submit(self, request: GenerationRequest) -> Submission:
+        """See ``ImageService.submit``. The synchronous mode answers with the picture."""
+        check_request(request)
+        if self.is_async(request.model):
+            answer = self._post(_async_body(request), {"async": "true"})
+            return Submission(job_id=_task_id(answer))
+        answer = self._post(_sync_body(request), None)
+        body = require_object(answer, service="Duomi", paid=True)
+        return Submission(report=_report(body))
+
+    def is_async(self, model: str) -> bool:
+        """Whether requests for ``model`` go by task."""
+        return self._mode == "async" or (self._mode == "auto" and model.startswith("gpt-image"))
+
+    def poll(self, job_id: str, endpoint: str) -> JobReport:
+        """See ``ImageService.poll``."""
+        answer = self._http.send(
+            "GET", f"{endpoint}/v1/tasks/{quote(job_id, safe='')}", creates=False
+        )
+        if _code_and_message(answer)[0] == 404 or (
+            answer.status == 404 and isinstance(answer.body, dict)
+        ):
+            raise JobExpiredError(f"Duomi no longer has task {job_id}.", job_id=job_id)
+        if answer.status >= 500 or answer.status == 404:  # one without JSON is a gateway's
+            raise ServiceBusyError(_status_sentence(answer), retry_after=answer.retry_after)
+        try:
+            _raise_refusal(answer, creates=False)
+        except RequestRefusedError as error:  # the task was accepted: asking went wrong
+            raise BadAnswerError(str(error)) from None
+        body = require_object(answer, service="Duomi")
+        state = body.get("state")
+        if isinstance(state, str) and state in _WAITING:
+            return JobReport(_WAITING[state])
+        if state in _FAILED:
+            reason = error_text(body) or "no reason given"
+            raise JobFailedError(f"Duomi's task {job_id} is {state}: {reason}.", job_id=job_id)
+        if state != "succeeded":
+            raise BadAnswerError(f"Duomi's task {job_id} has the unknown state {state!r:.100}.")
+        return _report(body)
+
+    def cancel(self, job_id: str, endpoint: str) -> None:
+        """Duomi documents no way to cancel a task: it runs on and can be collected later."""
+
+    def health(self) -> dict[str, Any]:
+        """See ``ImageService.health``: Duomi does not tell."""
+        return {}
+
+    def _post(self, body: dict[str, Any], params: dict[str, str] | None) -> HttpResponse:
+        url = f"{self.endpoint}/v1/images/generations"
+        answer = self._http.send("POST", url, creates=True, payload=body, params=params)
+        _raise_refusal(answer, creates=True)
+        return answer
+
+
+def check_request(request: GenerationRequest) -> None:
+    """Refuse what the service is known to refuse, before anything is sent."""
+    if not 1 <= request.steps <= 100:
+        raise RequestRefusedError(f"Steps are 1 to 100 at Duomi, not {request.steps}.")
+    if not 0 <= request.guidance <= 20:
+        raise RequestRefusedError(f"Guidance is 0 to 20 at Duomi, not {request.guidance:g}.")
+    if not 0 <= request.seed <= _LARGEST_SEED:
+        raise RequestRefusedError(f"Seeds are 0 to {_LARGEST_SEED} at Duomi, not {request.seed}.")
+    if request.model.startswith("gpt-image"):
+        least, most = _GPT_PIXELS
+        pixels = request.width * request.height
+        if request.width % 16 or request.height % 16 or not least <= pixels <= most:
+            raise RequestRefusedError(
+                f"{request.model} makes pictures whose sides are divisible by 16, of {least:,} "
+                f"to {most:,} pixels; {request.size} is not one, 1024x1536 is."
+            )
+
+
+def _sync_body(request: GenerationRequest) -> dict[str, Any]:
+    return {
+        "model": request.model,
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "image_size": request.size,
+        "batch_size": 1,
+        "seed": request.seed,
+        "num_inference_steps": request.steps,
+        "guidance_scale": request.guidance,
+    }
+
+
+def _async_body(request: GenerationRequest) -> dict[str, Any]:
+    if request.model.startswith("gpt-image"):
+        shape = {"size": request.size, "n": 1, "quality": "high"}
+        return {"model": request.model, "prompt": request.prompt, **shape}
+    return _sync_body(request)
+
+
+def _task_id(answer: HttpResponse) -> str:
+    body = answer.body
+    task = read_job_id(body.get("id")) if isinstance(body, dict) else None
+    if task is None:
+        # The request was accepted with 200: a task may run that has no name for us.
+        raise BadAnswerError(f"Duomi accepted the task but named none: {answer.excerpt!r}.")
+    return task
+
+
+def _images(body: dict[str, Any]) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:
+    """The pictures of any answer, and a warning when there are too many.
+
+    They stand in ``images`` or ``data``, as a list or in a task's ``data``.
+    """
+    inner = body.get("data")
+    entries = body.get("images") or (inner.get("images") if isinstance(inner, dict) else inner)
+    if not isinstance(entries, list) or not entries:
+        raise BadAnswerError(f"Duomi's answer holds no picture: {without_pictures(body)!r:.300}.")
+    return read_images(entries, service="Duomi")
+
+
+def _report(body: dict[str, Any]) -> JobReport:
+    images, warnings = _images(body)
+    timings = body.get("timings")
+    inference = timings.get("inference") if isinstance(timings, dict) else None
+    seed = body.get("seed")
+    return JobReport(
+        JobState.COMPLETED,
+        images=images,
+        run_seconds=read_seconds(inference),
+        seed=seed if isinstance(seed, int) else None,
+        warnings=warnings,
+        raw=without_pictures(body),
+    )
+
+
+def _raise_refusal(answer: HttpResponse, *, creates: bool) -> None:
+    """Raise what an answer that is not a plain success means (the table of errors)."""
+    code, message = _code_and_message(answer)
+    if answer.status == 200 and code is None:
+        return
+    status, sentence = answer.status, _status_sentence(answer)
+    if status == 200:
+        said = f"{code!s:.100} {message}".rstrip(" .")
+        sentence = f"Duomi answered with an error inside a 200: {said}."
+        if isinstance(code, int) and 400 <= code < 600:
+            status = code
+    known = _CODES.get(code) if isinstance(code, int) else None
+    kind = known or _by_status(status, creates=creates)
+    if kind in (RateLimitedError, ServiceBusyError):
+        raise kind(sentence, retry_after=answer.retry_after)
+    raise kind(sentence, remedy=_remedy(status, code))
+
+
+def _by_status(status: int, *, creates: bool) -> type[ServiceError]:
+    if status in (401, 402, 403):
+        return AccountRefusedError
+    if status == 429:
+        return RateLimitedError
+    if status == 503:
+        return ServiceBusyError
+    if status >= 500:
+        return OutcomeUnknownError if creates else ServiceBusyError
+    if 300 <= status < 400:
+        return RedirectedError
+    return RequestRefusedError
+
+
+def _code_and_message(answer: HttpResponse) -> tuple[int | str | None, str]:
+    """The code in a body that says *error*; (None, …) for one that does not.
+
+    A task that has a state was answered, whatever it says of its own error.
+    """
+    body = answer.body
+    if not isinstance(body, dict) or (answer.status == 200 and "state" in body):
+        return None, ""
+    nested = body.get("error")
+    if isinstance(nested, dict) and nested:
+        return _number(nested.get("code")) or "error", short_line(str(nested.get("message") or ""))
+    if isinstance(nested, str) and nested:
+        return "error", short_line(nested)
+    code = _number(body.get("code"))
+    if isinstance(code, int) and code not in (0, 200):
+        return code, short_line(str(body.get("message") or body.get("msg") or ""))
+    return None, ""
+
+
+def _number(code: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """The same code, as a number where it is one in quotes."""
+    return int(code) if isinstance(code, str) and code.isdecimal() and len(code) < 10 else code
+
+
+def _status_sentence(answer: HttpResponse) -> str:
+    return f"API request failed with status {answer.status}: {answer.excerpt}."
+
+
+def _remedy(status: int, code: int | str | None) -> str | None:
+    if code == 20026:
+        return f"Use a size that the documentation lists: {', '.join(KNOWN_SIZES)}."
+    if code == 20012:
+        return f"Use a model that the documentation lists: {', '.join(KNOWN_MODELS)}."
+    if code == 30003:
+        return (
+            "The model may be disabled for a time: try later, or another one; `imagegen models` "
+            f"finds which answer. Known: {', '.join(KNOWN_MODELS)}."
+        )
+    if code == 30011:
+        return "The balance is used up: add credits, then run again; what is made is reused."
+    if status in (401, 402, 403):
+        return "Verify that DUOMI_API_KEY is correct and has sufficient credits."
+    return None

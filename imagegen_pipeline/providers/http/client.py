@@ -1,0 +1,351 @@
+"""HTTP to a service: time-outs on every call, size limits, and answers as typed errors.
+
+A request that may have created something is sent once. Whether it was accepted is told
+apart by *when* it broke: before a connection stood, nothing was sent (UnreachableError);
+after that, a picture may have been billed (OutcomeUnknownError).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import html
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Literal
+from urllib.parse import quote
+
+import requests
+from pydantic import SecretStr
+from requests.auth import AuthBase
+from urllib3.exceptions import (
+    HTTPError,
+    LocationValueError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+
+from imagegen_pipeline.domain.errors import (
+    BadAnswerError,
+    OutcomeUnknownError,
+    ServiceBusyError,
+    ServiceError,
+    SetupError,
+    UnreachableError,
+)
+from imagegen_pipeline.providers.http.connections import LimitedAdapter
+from imagegen_pipeline.providers.http.inflate import ACCEPTED, inflated
+from imagegen_pipeline.providers.http.response_parsing import one_line, read_json
+
+LARGEST_ANSWER = 100 * 1024 * 1024
+"""Bytes of JSON, base64 pictures included."""
+EXCERPT = 300
+_LOOKED_AT = 20 * EXCERPT
+"""Characters of a text that are looked at for an excerpt, however long it is."""
+_PART = 256 * 1024
+_LONGEST_NUMBER = 20
+_HOSTS = 256
+"""Whose proxies are remembered: a service may name another host for every picture."""
+_SHORTEST_SECRET = 8
+"""A shorter "key" is a placeholder, and striking it out could hurt a picture's base64."""
+_BEFORE_REQUEST = frozenset(
+    {
+        "CERTIFICATE_VERIFY_FAILED",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "TLSV1_UNRECOGNIZED_NAME",
+        "UNSUPPORTED_PROTOCOL",
+        "WRONG_VERSION_NUMBER",
+    }
+)
+"""OpenSSL's reasons for a handshake that failed: the request was not sent yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, for an answer's headers and each part of it, for a whole download."""
+
+    connect: float = 10
+    read: float = 120
+    download: float = 60
+
+
+class NoRedirectSession(requests.Session):
+    """A session that leaves redirects alone, keeps no cookies, and asks the environment for its
+    proxies and certificates once for each host: requests reads it anew, whole, for every request,
+    which took a tenth of what a picture costs.
+
+    Even when told not to follow a redirect, requests prepares the next step: it reads the whole
+    body, whatever its size, and fails on a Location that is no address.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.headers["Accept-Encoding"] = ACCEPTED
+        self._environment = lru_cache(_HOSTS)(self._asked_environment)
+
+    def merge_environment_settings(self, url: Any, _proxies: Any, stream: Any, *_more: Any) -> Any:  # noqa: ANN401 - as requests calls it
+        """See ``Session.merge_environment_settings``; callers give no proxies of their own."""
+        scheme, _, rest = str(url).partition("://")
+        host = rest.partition("/")[0]
+        return {**self._environment(f"{scheme}://{host}"), "stream": stream}
+
+    def _asked_environment(self, address: str) -> dict[str, Any]:
+        return dict(super().merge_environment_settings(address, {}, None, None, None))
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """None: there is no next step."""
+        return None
+
+
+class KeyAuth(AuthBase):
+    """Puts the key on a request, and keeps ``.netrc`` from putting another one there."""
+
+    def __init__(self, key: SecretStr, scheme: str = "") -> None:
+        self._key = key
+        self._scheme = scheme
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"{self._scheme}{self._key.get_secret_value()}"
+        return request
+
+    def __repr__(self) -> str:
+        return "KeyAuth(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A complete HTTP answer: status, JSON body (None when it is none) and its text.
+
+    JSON beyond the limits of ``read_json`` counts as none.
+    """
+
+    status: int
+    body: Any
+    text: str
+    retry_after: float | None
+
+    @property
+    def excerpt(self) -> str:
+        """The beginning of the text, on one line, for an error's sentence."""
+        line = " ".join(one_line(self.text[:_LOOKED_AT]).split())
+        return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
+
+
+class HttpClient:
+    """One service's HTTP. Threads share it; the key is in no message and no ``repr``.
+
+    ``scheme`` stands before the key in the Authorization header (``Bearer ``).
+    Raises SetupError for a key that no HTTP header can carry: the library underneath would
+    say so in a message that holds the key.
+    """
+
+    def __init__(self, *, key: str | SecretStr, scheme: str = "", timeouts: Timeouts) -> None:
+        self._key = _stripped(key)
+        if not _fits_a_header(self._key):
+            raise SetupError(
+                "The API key holds a line break or a character outside ASCII.",
+                remedy="Copy the key again from the service's page, without quotes or blanks.",
+            )
+        self._spellings = _spellings(self._key)
+        self._timeouts = timeouts
+        self._session = NoRedirectSession()
+        self._session.auth = KeyAuth(self._key, scheme)
+        adapter = LimitedAdapter()
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def __repr__(self) -> str:
+        return "HttpClient(key=***)"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def send(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        *,
+        creates: bool,
+        payload: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+    ) -> HttpResponse:
+        """Send once. ``creates`` says that the request may make something that is billed.
+
+        Raises UnreachableError when no connection was made; else, when the answer broke
+        off, OutcomeUnknownError if it ``creates``, ServiceBusyError if not.
+        """
+        try:
+            response = self._session.request(
+                method,
+                url,
+                json=payload,
+                params=params,
+                timeout=(self._timeouts.connect, self._timeouts.read),
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                raw = self._read(response).decode("utf-8", "replace")
+        except (OSError, LocationValueError) as error:
+            raise self._transport_error(error, creates=creates) from None
+        return self._answer(response, raw)
+
+    def _read(self, response: requests.Response) -> bytes:
+        deadline = time.monotonic() + self._timeouts.read
+        if announced_length(response) > LARGEST_ANSWER:
+            raise _too_long()
+        parts, size = [], 0
+        for part in received_parts(response):
+            size += len(part)
+            if size > LARGEST_ANSWER:
+                raise _too_long()
+            if time.monotonic() > deadline:
+                raise requests.exceptions.ReadTimeout(
+                    f"the answer was not complete after {self._timeouts.read:g} s"
+                )
+            parts.append(part)
+        return b"".join(parts)
+
+    def _transport_error(
+        self, error: OSError | LocationValueError, *, creates: bool
+    ) -> ServiceError:
+        sentence = f"Request exception: {self.without_key(str(error))}."
+        if _never_connected(error):
+            return UnreachableError(sentence)
+        if creates:
+            return OutcomeUnknownError(sentence)
+        return ServiceBusyError(sentence)
+
+    def without_key(self, text: str) -> str:
+        """``text`` with the key struck out, should a service have repeated it."""
+        for spelling in self._spellings:
+            text = text.replace(spelling.get_secret_value(), "***")
+        return text
+
+    def _answer(self, response: requests.Response, raw: str) -> HttpResponse:
+        body, text = read_json(raw), raw
+        if len(self._key) >= _SHORTEST_SECRET:
+            clean = self._struck(body)
+            if clean != body:
+                body, text = clean, json.dumps(clean, ensure_ascii=False)
+        return HttpResponse(
+            status=response.status_code,
+            body=body,
+            text=self.without_key(text),
+            retry_after=retry_after_seconds(response.headers.get("Retry-After")),
+        )
+
+    def _struck(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, dict):
+            return {self.without_key(name): self._struck(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._struck(inner) for inner in value]
+        return self.without_key(value) if isinstance(value, str) else value
+
+
+def received_parts(response: requests.Response) -> Iterator[bytes]:
+    """The body's parts as they arrive, for a caller that watches time and size; some are empty.
+
+    ``iter_content`` would wait until each part is full: a server that sends byte by byte
+    holds it for hours, because every byte starts the read time-out afresh.
+    Raises requests' own errors.
+    """
+    try:
+        yield from inflated(_raw_parts(response), response.headers.get("Content-Encoding", ""))
+    except ReadTimeoutError as error:
+        raise requests.ReadTimeout(error) from None
+    except HTTPError as error:
+        raise requests.exceptions.ChunkedEncodingError(error) from None
+    except ValueError as error:
+        raise requests.exceptions.ContentDecodingError(str(error)) from None
+
+
+def _raw_parts(response: requests.Response) -> Iterator[bytes]:
+    while part := response.raw.read1(_PART, decode_content=False):
+        yield part
+
+
+def announced_length(response: requests.Response) -> int:
+    """The bytes that an answer says it will have; 0 when it does not say."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and len(length) < _LONGEST_NUMBER else 0
+
+
+def require_object(answer: HttpResponse, *, service: str, paid: bool = False) -> dict[str, Any]:
+    """The answer's JSON object; raises BadAnswerError when it has none.
+
+    ``paid`` says that a picture may be in it: the error then carries what came.
+    """
+    if not isinstance(answer.body, dict):
+        raise BadAnswerError(
+            f"{service} answered {answer.status} with something that is not a JSON object: "
+            f"{answer.excerpt!r}.",
+            raw=answer.text.encode("utf-8", "replace") if paid else b"",
+        )
+    return answer.body
+
+
+def _too_long() -> requests.RequestException:
+    return requests.exceptions.ContentDecodingError(
+        f"the answer is longer than {LARGEST_ANSWER:,} bytes"
+    )
+
+
+def _stripped(key: str | SecretStr) -> SecretStr:
+    """The key without the blanks around it. Who holds it in a SecretStr shows it nowhere."""
+    return SecretStr((key if isinstance(key, str) else key.get_secret_value()).strip())
+
+
+def _fits_a_header(key: SecretStr) -> bool:
+    text = key.get_secret_value()
+    return text.isascii() and text.isprintable()
+
+
+def _spellings(key: SecretStr) -> list[SecretStr]:
+    """The key, as a text, JSON, HTML and a URL write it."""
+    plain = key.get_secret_value()
+    in_json = json.dumps(plain)[1:-1]
+    spelt = [plain, in_json, in_json.replace("/", "\\/"), html.escape(plain)]
+    spelt += [quote(plain), quote(plain, safe="")]
+    return [SecretStr(text) for text in dict.fromkeys(spelt) if text]
+
+
+def _never_connected(error: OSError | LocationValueError) -> bool:
+    if not isinstance(error, requests.RequestException):
+        return True  # raised while the request was prepared: no certificates, no such host
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return True
+    if isinstance(
+        error,
+        requests.exceptions.InvalidURL
+        | requests.exceptions.MissingSchema
+        | requests.exceptions.InvalidSchema,
+    ):
+        return True
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    if isinstance(error, requests.exceptions.SSLError):
+        inner = reason.args[0] if isinstance(reason, HTTPError) and reason.args else reason
+        return isinstance(inner, ssl.SSLError) and inner.reason in _BEFORE_REQUEST
+    return isinstance(reason, NewConnectionError | NameResolutionError)
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,266 @@
+"""RunPod Serverless, queue-based: a ComfyUI graph in, pictures out.
+
+Facts from RunPod's documentation, and, for what the workers put under ``output``, from
+public workers and client code. ``/run`` is used, never ``/runsync``: its time-out loses the
+job's id.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from imagegen_pipeline.domain.comfy.workflow import Workflow
+from imagegen_pipeline.domain.errors import (
+    AccountRefusedError,
+    BadAnswerError,
+    JobExpiredError,
+    JobFailedError,
+    JobTimeoutError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RedirectedError,
+    RequestRefusedError,
+    ServiceBusyError,
+    ServiceError,
+)
+from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
+from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
+from imagegen_pipeline.providers.http.client import (
+    HttpClient,
+    HttpResponse,
+    Timeouts,
+    require_object,
+)
+from imagegen_pipeline.providers.http.response_parsing import (
+    error_text,
+    read_images,
+    read_job_id,
+    read_seconds,
+    read_warnings,
+    short_line,
+    without_pictures,
+)
+
+LARGEST_BODY = 10_000_000
+"""``/run`` refuses bodies over 10 MB; ours is refused before it is sent."""
+_LEAST_EXECUTION_SECONDS = 5.0
+_RETENTION_SECONDS = 30 * 60.0
+_WAITING = {"IN_QUEUE": JobState.QUEUED, "IN_PROGRESS": JobState.RUNNING}
+
+
+class RunPodClient:
+    """One RunPod endpoint; see ``ImageService`` for the calls.
+
+    ``queue_seconds`` and ``run_seconds`` become the job's policy, so that the platform gives
+    up after we do: a job is ended after ``run_seconds`` of work (``executionTimeout``), and
+    deleted after the sum of both and the half hour that results are kept (``ttl``): a job
+    that ends at the last moment can still be collected after a crash.
+    """
+
+    name: ServiceName = "runpod"
+
+    def __init__(
+        self,
+        *,
+        api_key: str | SecretStr,
+        endpoint_id: str,
+        workflow: Workflow,
+        base_url: str = "https://api.runpod.ai/v2",
+        timeouts: Timeouts | None = None,
+        queue_seconds: float = 900,
+        run_seconds: float = 900,
+    ) -> None:
+        self.endpoint = f"{base_url.rstrip('/')}/{endpoint_id}"
+        self._workflow = workflow
+        self._queue_seconds = queue_seconds
+        self._run_seconds = run_seconds
+        self._http = HttpClient(key=api_key, scheme="Bearer ", timeouts=timeouts or Timeouts())
+
+    def __repr__(self) -> str:
+        return f"RunPodClient({self.endpoint!r})"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def submit(self, request: GenerationRequest) -> Submission:
+        """See ``ImageService.submit``: the job's id is written down before the first poll."""
+        payload = {"input": {"workflow": self._graph(request)}, "policy": self._policy()}
+        size = len(json.dumps(payload).encode())
+        if size > LARGEST_BODY:
+            raise RequestRefusedError(
+                f"The request has {size:,} bytes; RunPod takes {LARGEST_BODY:,}."
+            )
+        answer = self._http.send("POST", f"{self.endpoint}/run", creates=True, payload=payload)
+        self._raise_refusal(answer, creates=True)
+        body = answer.body
+        job_id = read_job_id(body.get("id")) if isinstance(body, dict) else None
+        if job_id is None:
+            raise BadAnswerError(f"RunPod accepted the job but named none: {answer.excerpt!r}.")
+        return Submission(job_id=job_id)
+
+    def _graph(self, request: GenerationRequest) -> dict[str, Any]:
+        return self._workflow.bind(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            width=request.width,
+            height=request.height,
+            steps=request.steps,
+            seed=request.seed,
+            guidance=None if self._workflow.guidance is None else request.guidance,
+        )
+
+    def _policy(self) -> dict[str, int]:
+        run = max(self._run_seconds, _LEAST_EXECUTION_SECONDS)
+        lives = self._queue_seconds + run + _RETENTION_SECONDS
+        return {"executionTimeout": round(run * 1000), "ttl": round(lives * 1000)}
+
+    def poll(self, job_id: str, endpoint: str) -> JobReport:
+        """See ``ImageService.poll``; raises JobFailedError for every way a job can fail."""
+        answer = self._http.send(
+            "GET", f"{endpoint}/status/{quote(job_id, safe='')}", creates=False
+        )
+        if answer.status == 404 and not isinstance(answer.body, dict):
+            raise ServiceBusyError(f"RunPod's gateway answered with 404: {answer.excerpt}.")
+        if answer.status == 404 and not _says_no_endpoint(answer):
+            raise JobExpiredError(
+                f"RunPod no longer has job {job_id} ({answer.excerpt}): its result is kept for "
+                "30 minutes, and a job lives no longer than its ttl.",
+                job_id=job_id,
+            )
+        self._raise_refusal(answer, creates=False)
+        return read_job(require_object(answer, service="RunPod"), job_id)
+
+    def cancel(self, job_id: str, endpoint: str) -> None:
+        """See ``ImageService.cancel``."""
+        answer = self._http.send(
+            "POST", f"{endpoint}/cancel/{quote(job_id, safe='')}", creates=False
+        )
+        if answer.status not in (400, 404):
+            self._raise_refusal(answer, creates=False)
+
+    def health(self) -> dict[str, Any]:
+        """What the endpoint says of its jobs and workers: counts by state."""
+        answer = self._http.send("GET", f"{self.endpoint}/health", creates=False)
+        self._raise_refusal(answer, creates=False)
+        return require_object(answer, service="RunPod")
+
+    def _raise_refusal(self, answer: HttpResponse, *, creates: bool) -> None:
+        if answer.status == 200:
+            return
+        sentence = f"RunPod answered with status {answer.status}: {answer.excerpt}."
+        if answer.status in (401, 402, 403):
+            raise AccountRefusedError(
+                sentence, remedy="Verify that RUNPOD_API_KEY is correct and has credits."
+            )
+        if answer.status == 404:
+            raise AccountRefusedError(
+                sentence,
+                remedy="Verify RUNPOD_SERVER_100_ID, and that RUNPOD_API_KEY is of its account.",
+            )
+        if answer.status == 429:
+            raise RateLimitedError(sentence, retry_after=answer.retry_after)
+        if answer.status == 503 or (answer.status >= 500 and not creates):
+            raise ServiceBusyError(sentence, retry_after=answer.retry_after)
+        raise _other_refusal(answer.status)(sentence)
+
+
+def _says_no_endpoint(answer: HttpResponse) -> bool:
+    """Whether a 404 is about the endpoint, or a key that does not see it, and not the job."""
+    detail = answer.body.get("detail") if isinstance(answer.body, dict) else None
+    return isinstance(detail, str) and "endpoint" in detail.lower()
+
+
+def _other_refusal(status: int) -> type[ServiceError]:
+    if status >= 500:
+        return OutcomeUnknownError
+    if status >= 400:
+        return RequestRefusedError
+    return RedirectedError if status >= 300 else BadAnswerError
+
+
+def read_job(body: dict[str, Any], job_id: str) -> JobReport:
+    """A job's body in our words. IN_PROGRESS may carry ``output``: progress, not a result."""
+    status = body.get("status")
+    if isinstance(status, str) and status in _WAITING:
+        return JobReport(
+            _WAITING[status],
+            queue_seconds=_seconds(body, "delayTime"),
+        )
+    if status == "TIMED_OUT":
+        raise JobTimeoutError(
+            f"RunPod ended job {job_id} at its time limit.",
+            job_id=job_id,
+            run_seconds=_seconds(body, "executionTime"),
+        )
+    if status in ("FAILED", "CANCELLED"):
+        reason = error_text(body) or ("it was cancelled" if status == "CANCELLED" else "no reason")
+        raise JobFailedError(
+            f"RunPod's job {job_id} is {status}: {reason}.",
+            job_id=job_id,
+            run_seconds=_seconds(body, "executionTime"),
+        )
+    if status != "COMPLETED":
+        raise BadAnswerError(f"RunPod's job {job_id} has the unknown status {status!r:.100}.")
+    try:
+        images, warnings = read_output(body.get("output"), job_id)
+    except JobFailedError as error:
+        error.run_seconds = _seconds(body, "executionTime")
+        raise
+    return JobReport(
+        JobState.COMPLETED,
+        images=images,
+        queue_seconds=_seconds(body, "delayTime"),
+        run_seconds=_seconds(body, "executionTime"),
+        warnings=warnings,
+        raw=without_pictures(body),
+    )
+
+
+def read_output(output: Any, job_id: str) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:  # noqa: ANN401
+    """The pictures and warnings in a worker's ``output``, whichever shape it has.
+
+    Raises JobFailedError for a failure dressed as success.
+    """
+    if output is None or output in ("", {}, []):
+        raise JobFailedError(
+            f"RunPod's job {job_id} is COMPLETED without output.",
+            job_id=job_id,
+            remedy="The result was probably over the size limit: ask for a smaller picture.",
+        )
+    if isinstance(output, str | list):
+        output = {"images": output if isinstance(output, list) else [output]}
+    if not isinstance(output, dict):
+        raise BadAnswerError(f"RunPod's job {job_id} has an output of {type(output).__name__}.")
+    entries = _entries(output)
+    if not entries:
+        reason = error_text(output) or short_line(str(output.get("status") or "no picture in it"))
+        raise JobFailedError(
+            f"RunPod's job {job_id} is COMPLETED and has no picture: {reason}.", job_id=job_id
+        )
+    images, warnings = read_images(entries, service="RunPod")
+    return images, warnings + read_warnings(output.get("errors"))
+
+
+def _entries(output: dict[str, Any]) -> list[Any]:
+    if output.get("status") == "error" or output.get("error"):
+        return []
+    for holder in (output, output.get("job_results"), output.get("output")):
+        images = holder.get("images") if isinstance(holder, dict) else None
+        if isinstance(images, str) and images:
+            return [images]
+        if isinstance(images, list) and images:
+            return images
+    for field in ("image", "image_url", "message"):
+        value = output.get(field)
+        if isinstance(value, dict) or (isinstance(value, str) and value and " " not in value):
+            return [value]  # one with blanks is a sentence for people, not a picture
+    return []
+
+
+def _seconds(body: dict[str, Any], field: str) -> float | None:
+    return read_seconds(body.get(field), parts=1000)

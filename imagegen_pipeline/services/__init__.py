@@ -1,1 +1,0 @@
-"""Clients of the paid services: wire ⇄ domain. They know nothing of Dagster or the ledger."""

@@ -1,0 +1,298 @@
+"""What the answers look like, for the OpenAPI document: the routes build them as plain data."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+KEY_PATTERN = "^[A-Za-z0-9_-]+$"
+_UNSEEN = (
+    r"\s\u0000-\u001f\u007f-\u009f\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
+    r"\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb"
+)
+"""Blanks, control and format characters, as ``prompt_text`` has them."""
+TEXT_PATTERN = rf"^[^\u0000]*[^{_UNSEEN}][^\u0000]*$"
+"""A text with something to see in it."""
+
+
+class Problem(BaseModel):
+    """What went wrong, and what to do about it."""
+
+    status: Literal["FAILED"]
+    error: str = Field(description="One or two sentences: the cause, and the remedy.")
+    warnings: list[str]
+    filename: str | None = None
+
+
+class JobResults(BaseModel):
+    """Pictures as the service sent them."""
+
+    images: list[str] = Field(description="PNG in base64.")
+
+
+class Output(BaseModel):
+    """The service's part of the answer."""
+
+    job_results: JobResults
+
+
+class Metadata(BaseModel):
+    """What the picture was asked for with."""
+
+    actor_name: str
+    description: str
+    width: int
+    height: int
+    steps: int
+    prompt: str = Field(description="The whole prompt.")
+
+
+class BaseImage(BaseModel):
+    """A base image that is there."""
+
+    status: Literal["COMPLETED"]
+    output: Output
+    localPath: str  # noqa: N815 - the users' name
+    filename: str
+    seed: int = Field(description="The seed that was used.")
+    metadata: Metadata
+    warnings: list[str]
+    jobId: str | None = None  # noqa: N815
+    kind: str | None = None
+
+
+class Accepted(BaseModel):
+    """A base image that is being made."""
+
+    status: Literal["IN_QUEUE", "IN_PROGRESS"]
+    jobId: str  # noqa: N815
+    kind: Literal["base-image"]
+    job: str = Field(description="Where to ask how it is.")
+    warnings: list[str]
+
+
+class FailedJob(Problem):
+    """A base image that could not be made."""
+
+    jobId: str  # noqa: N815
+    kind: Literal["base-image"]
+
+
+class ItemOutcome(BaseModel):
+    """What came of one item; ``cost`` null: it is not known, and may have been billed."""
+
+    key: str
+    status: Literal["made", "reused", "shared", "failed", "held", "skipped"]
+    error: str | None
+    remedy: str | None
+    cost: float | None
+
+
+class Generation(BaseModel):
+    """A job of many pictures."""
+
+    jobId: str  # noqa: N815
+    kind: Literal["generation"]
+    job: str
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "STOPPED"]
+    total: int
+    made: int
+    reused: int
+    failed: int
+    waiting: int
+    cost: float | None
+    outcomes: list[ItemOutcome]
+    warnings: list[str]
+
+
+class Card(BaseModel):
+    """An item with its current picture and its newest attempt. Times: seconds since the epoch."""
+
+    key: str
+    kind: Literal["prompt", "actor"]
+    source: str
+    location: str
+    text: str
+    gone: bool
+    state: Literal["waiting", "running", "done", "failed", "held", "approved", "rejected"]
+    change_seq: int
+    verdict: Literal["approved", "rejected"] | None
+    verdict_at: float | None
+    attempt: int | None
+    width: int | None
+    height: int | None
+    seed: int | None
+    model: str | None
+    cost: float | None
+    shared: bool
+    simulated: bool
+    made_at: float | None
+    last: int | None
+    last_state: str | None
+    last_at: float | None
+    error_kind: str | None
+    error: str | None
+    remedy: str | None
+    service: Literal["duomi", "runpod"]
+    picture: str | None = Field(description="Where the original is.")
+    thumbnail: str | None
+    page: str = Field(description="Where a person looks at it.")
+
+
+class Pictures(BaseModel):
+    """Some cards of those that match, and how many there are by state."""
+
+    total: int
+    counts: dict[str, int]
+    pictures: list[Card]
+
+
+class Try(BaseModel):
+    """One attempt at an item's picture."""
+
+    id: int
+    state: str
+    service: Literal["duomi", "runpod"]
+    model: str
+    seed: int
+    request: dict[str, Any]
+    created_at: float
+    submitted_at: float | None
+    finished_at: float | None
+    queue_seconds: float | None
+    run_seconds: float | None
+    width: int | None
+    height: int | None
+    bytes: int | None
+    cost: float | None
+    verdict: Literal["approved", "rejected"] | None
+    verdict_at: float | None
+    shared_from: int | None
+    possible_double_charge: bool
+    error_kind: str | None
+    error: str | None
+    remedy: str | None
+    warnings: list[str]
+    picture: str | None
+    thumbnail: str | None
+
+
+class Picture(BaseModel):
+    """One item with all its attempts, newest first."""
+
+    card: Card
+    attempts: list[Try]
+
+
+class Mark(BaseModel):
+    """An item that matches, with its current picture's attempt."""
+
+    key: str
+    attempt: int | None
+
+
+class Marked(BaseModel):
+    """Everything that matches, in the gallery's order."""
+
+    pictures: list[Mark]
+
+
+class Changed(BaseModel):
+    """How many pictures a decision changed."""
+
+    changed: int
+
+
+class CostEstimateSchema(BaseModel):
+    """What a generation would do and cost; ``sentence`` is what a person reads before paying."""
+
+    make: int
+    by_time: int
+    unpriced: int
+    reuse: int
+    refused: int
+    reasons: list[str]
+    cost: float | None
+    reserve: float | None
+    spent_today: float
+    budget_day: float | None
+    budget_run: float | None
+    sentence: str
+
+
+class Download(BaseModel):
+    """Where a ZIP can be fetched, for ten minutes."""
+
+    href: str
+    pictures: int
+    missing: int
+    bytes: int
+
+
+class CountSchema(BaseModel):
+    """A number in all, and of today (UTC)."""
+
+    all: int
+    today: int
+
+
+class StatsSchema(BaseModel):
+    """What was made and spent."""
+
+    made: CountSchema
+    shared: CountSchema
+    reused: CountSchema
+    failed: CountSchema
+    spent_today: float
+    aside_today: float
+    unpriced_today: int
+
+
+class SourceFault(BaseModel):
+    """What in the sources cannot be read."""
+
+    location: str
+    message: str
+    remedy: str
+
+
+class Problems(BaseModel):
+    """Everything in the sources that cannot be read."""
+
+    problems: list[SourceFault]
+
+
+class Health(BaseModel):
+    """The server answers."""
+
+    status: Literal["ok"]
+
+
+BASE_IMAGE, ACCEPTED, FAILED_JOB, GENERATION = BaseImage, Accepted, FailedJob, Generation
+_REASONS = {
+    400: "The request cannot be granted as it is.",
+    401: "The token is missing or wrong.",
+    403: "Another site's page may not do this.",
+    404: "There is no such thing.",
+    405: "The address does not take that method.",
+    408: "The request did not come whole in time.",
+    409: "Things have moved on, or it is not to be decided: load the page anew.",
+    413: "The request is too large.",
+    415: "The body is not JSON.",
+    416: "The range is not within the file.",
+    421: "The server does not go by that name.",
+    429: "Too much at once; `Retry-After` says when to try again.",
+    500: "A fault of this program.",
+    502: "The service failed, or could not be asked.",
+    503: "The set-up, the disk or the ledger does not allow it now.",
+}
+_ANYWHERE = (401, 403, 421, 429)
+
+
+def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route that say what went wrong."""
+    return {
+        code: {"model": Problem, "description": _REASONS[code]}
+        for code in sorted({*codes, *_ANYWHERE})
+    }

@@ -1,0 +1,375 @@
+"""What the templates show: the ledger's facts in the words, links and buttons of a page."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup, escape
+
+from imagegen_pipeline.domain.actors import base_image_prompt
+from imagegen_pipeline.domain.requests import Attempt, State
+from imagegen_pipeline.ledger.decisions import GIVEN_UP
+from imagegen_pipeline.ledger.gallery_queries import Card, Filter, PictureState
+from imagegen_pipeline.ledger.gallery_stats import GalleryStats
+
+SOURCE_NAMES = {
+    "database": "Database",
+    "json": "JSON files",
+    "single_prompt": "Typed prompts",
+    "actor": "Actors",
+}
+_FILTERS = ("state", "source", "actor", "model", "text")
+_ASSETS = {"prompt": "generated_images", "actor": "actor_base_images"}
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_BACKFILL_ID = re.compile(r"[a-z]{8}")
+_OPEN = (State.PLANNED, State.SUBMITTING, State.SUBMITTED, State.COMPLETED)
+
+
+def filter_of(query: Mapping[str, str]) -> Filter:
+    """The filter that a page's address asks for; a state that is none counts as all."""
+    given = {name: query.get(name, "").strip() for name in _FILTERS}
+    if given["state"] not in set(PictureState):
+        given["state"] = ""
+    text = given.pop("text")
+    return Filter(**{name: value or None for name, value in given.items()}, text=text)
+
+
+def query_of(wanted: Filter, **changes: object) -> str:
+    """``?state=…&text=…`` for a filter, or nothing where it is empty."""
+    values = {**asdict(wanted), **changes}
+    query = urlencode({name: value for name, value in values.items() if value})
+    return f"?{query}" if query else ""
+
+
+def money(amount: float | None) -> str:
+    """An amount as a person reads it: as many digits as it needs, ``unknown`` for none."""
+    if amount is None:
+        return "unknown"
+    if amount == 0:
+        return "0"
+    if abs(amount) >= 1:
+        return f"{amount:,.2f}"
+    return f"{amount:.4f}".rstrip("0").rstrip(".") if abs(amount) >= 0.0001 else "< 0.0001"
+
+
+def when(moment: float | None, *, now: float | None = None) -> str:
+    """A moment in local time, as short as it stays clear."""
+    if moment is None:
+        return ""
+    then, today = time.localtime(moment), time.localtime(time.time() if now is None else now)
+    if then[:3] == today[:3]:
+        return time.strftime("%H:%M", then)
+    day = f"{then.tm_mday} {time.strftime('%b', then)}"
+    return f"{day}, {time.strftime('%H:%M', then)}" if then[0] == today[0] else f"{day} {then[0]}"
+
+
+def day(moment: float | None, *, now: float | None = None) -> str:
+    """A moment where there is little room: the time of today, the day of before."""
+    return when(moment, now=now).partition(",")[0]
+
+
+def moment_iso(moment: float) -> str:
+    """A moment for machines."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def seconds(duration: float | None) -> str:
+    """A duration in words."""
+    if duration is None:
+        return "unknown"
+    if duration < 60:
+        return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
+    minutes, rest = divmod(round(duration), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def excerpt(text: str, length: int = 160) -> str:
+    """The beginning of a text, on one line, cut between two words."""
+    line = " ".join(text[: length * 2].split())
+    if len(line) <= length:
+        return line
+    head = line[: length - 1]
+    return (head[: head.rfind(" ")] if " " in head[length // 2 :] else head) + "…"
+
+
+def coded(text: str) -> Markup:
+    """A sentence as HTML: what it has between backticks is a command."""
+    parts = (escape(part) for part in text.split("`"))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
+
+
+def without_commands(text: str) -> str:
+    """Advice without the parts that name a command: for where a button does the same."""
+    clauses = re.split(r"(?<=[;.:]) ", text)
+    kept = [one for one in clauses if not re.search(r"`|\bimagegen \w+ ", one)]
+    # The part before a colon or semicolon that led to a command now ends the sentence.
+    sentence = " ".join(kept).rstrip("; ")
+    return "" if not sentence or sentence.endswith(":") else sentence.rstrip(".") + "."
+
+
+@dataclass(frozen=True, slots=True)
+class CardView:
+    """One card. ``place`` is its number among the cards that match, from 1."""
+
+    card: Card
+    place: int | None = None
+    matches: bool | None = None
+
+    @property
+    def thumbnail(self) -> str | None:
+        """The address of the small picture."""
+        return None if self.card.attempt is None else f"/thumbnails/{self.card.attempt}.webp"
+
+    @property
+    def href(self) -> str:
+        """The address of the picture opened large."""
+        return f"/picture/{quote(self.card.key, safe='')}"
+
+    @property
+    def state(self) -> str:
+        """The state's name."""
+        return str(self.card.state)
+
+    @property
+    def state_label(self) -> str:
+        """The state as it is read."""
+        return "Given up" if self.given_up else self.state.capitalize()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether a person has given it up."""
+        return self.card.state is PictureState.HELD and self.card.error_kind == GIVEN_UP
+
+    @property
+    def advice(self) -> str:
+        """What to do about its trouble, where the page's own buttons do not do it."""
+        remedy = self.card.remedy or ""
+        return without_commands(remedy) if self.card.state is PictureState.HELD else remedy
+
+    @property
+    def label(self) -> str:
+        """What a screen reader says of the card."""
+        said = "" if self.card.verdict in (None, self.state) else f", {self.card.verdict}"
+        return f"{self.card.key}: {self.state_label}{said}. {excerpt(self.card.text, 120)}"
+
+    @property
+    def has_trouble(self) -> bool:
+        """Whether it waits for somebody to do something."""
+        return self.card.state in (PictureState.FAILED, PictureState.HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One attempt of an item, as its history shows it."""
+
+    attempt: Attempt
+    dagster_url: str
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether its picture is on disk."""
+        return self.attempt.state is State.STORED
+
+    @property
+    def state(self) -> str:
+        """The state of the gallery that fits: for colour and icon."""
+        if self.has_picture:
+            return self.attempt.verdict or "done"
+        if self.attempt.state in _OPEN:
+            return "waiting" if self.attempt.state is State.PLANNED else "running"
+        return "held" if self.attempt.state is State.HELD else "failed"
+
+    @property
+    def state_label(self) -> str:
+        """The attempt's own state as it is read."""
+        verdict = f", {self.attempt.verdict}" if self.attempt.verdict else ""
+        return str(self.attempt.state).capitalize() + verdict
+
+    @property
+    def size(self) -> str:
+        """The size of the picture, or the one asked for."""
+        made, asked = self.attempt, self.attempt.request
+        width, height = made.width or asked.get("width"), made.height or asked.get("height")
+        return f"{width} × {height}"  # noqa: RUF001 - as people write it
+
+    @property
+    def moment(self) -> float:
+        """When it ended, or began."""
+        return self.attempt.finished_at or self.attempt.submitted_at or self.attempt.created_at
+
+    @property
+    def run_url(self) -> str | None:
+        """Dagster's page of the run or backfill that asked for it; None for another door."""
+        intent = self.attempt.intent
+        if _RUN_ID.fullmatch(intent):
+            return f"{self.dagster_url}/runs/{intent}"
+        if _BACKFILL_ID.fullmatch(intent):
+            return f"{self.dagster_url}/runs/b/{intent}"
+        return None
+
+    def asked(self, name: str) -> Any:  # noqa: ANN401 - a request's fields
+        """A field of the request, as asked."""
+        return self.attempt.request.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button: what a click does (``data-action``), and how it looks."""
+
+    name: str
+    label: str
+    look: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureView:
+    """An item opened large: its card and all its attempts, newest first."""
+
+    view: CardView
+    attempts: tuple[AttemptView, ...]
+    dagster_url: str
+    basis: Mapping[str, Any] = field(default_factory=dict)
+    """The request that a regenerate without a change would send."""
+
+    @property
+    def card(self) -> Card:
+        """The item's card."""
+        return self.view.card
+
+    @property
+    def current(self) -> AttemptView | None:
+        """The attempt of the current picture."""
+        return next((one for one in self.attempts if one.attempt.id == self.card.attempt), None)
+
+    @property
+    def shown(self) -> AttemptView | None:
+        """Whose parameters are shown: the current picture's, or the newest attempt's."""
+        return self.current or (self.attempts[0] if self.attempts else None)
+
+    @property
+    def older(self) -> tuple[AttemptView, ...]:
+        """The other pictures that the item has."""
+        return tuple(
+            one for one in self.attempts if one.has_picture and one.attempt.id != self.card.attempt
+        )
+
+    @property
+    def full_prompt(self) -> str | None:
+        """What is sent for an actor: the description in the guide's nine lines."""
+        return base_image_prompt(self.card.text) if self.card.kind == "actor" else None
+
+    @property
+    def sent_prompt(self) -> str | None:
+        """The text that made what is shown, where it is not the item's own any more."""
+        sent = self.shown.asked("prompt") if self.shown else None
+        return None if sent in (None, self.card.text, self.full_prompt) else str(sent)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the dialog before a new picture begins with: what made the shown one, and its
+        source's text where that was edited since.
+        """
+        shown = self.shown
+        request = self.basis or ({} if shown is None else shown.attempt.request)
+        if not request:
+            return {}
+        given = ("negative_prompt", "steps", "guidance", "width", "height")
+        return {
+            "service": self.card.service,
+            "prompt": self._text_of(str(request.get("prompt", self.card.text))),
+            "model": request.get("model", ""),
+            "seed": "" if shown is None else str(shown.attempt.seed),
+            "first": self.current is None,
+            **{name: request.get(name, "") for name in given},
+        }
+
+    def _text_of(self, sent: str) -> str:
+        """The text that a person would edit: an actor's description, not the nine lines."""
+        if self.card.kind != "actor":
+            return sent
+        head, tail = base_image_prompt("\0").split("\0")
+        if not (sent.startswith(head) and sent.endswith(tail)):
+            return self.card.text
+        return sent[len(head) : len(sent) - len(tail)]
+
+    @property
+    def can_remake(self) -> bool:
+        """Whether there is a button for another picture, or for the first one, beside the
+        remedies: what is held or on its way has no use for it.
+        """
+        if self.card.gone or self.card.state is PictureState.WAITING:
+            return False
+        return self.current is not None or self.card.state is PictureState.FAILED
+
+    @property
+    def partition_url(self) -> str:
+        """Dagster's page of the item's partition."""
+        key = quote(self.card.key, safe="")
+        asset = _ASSETS[self.card.kind]
+        return f"{self.dagster_url}/assets/{asset}?view=partitions&partition={key}"
+
+    @property
+    def remedies(self) -> tuple[Action, ...]:
+        """What can be done about an item that failed, is held, or was never made."""
+        if self.card.gone:
+            return ()
+        if self.view.given_up:
+            return (Action("lift", "Lift, and make it after all…", "primary"),)
+        if self.card.state is PictureState.HELD:
+            return (
+                Action("resubmit", "Send again…", "primary"),
+                Action("give-up", "Give up"),
+            )
+        if self.card.state is PictureState.FAILED:
+            return (Action("retry", "Try again", "primary"),)
+        if self.card.state is PictureState.WAITING:
+            return (Action("regenerate", "Make…", "primary"),)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsView:
+    """The line of figures over the pictures."""
+
+    totals: GalleryStats
+    budget_day: float | None
+
+    @property
+    def gone(self) -> float:
+        """What is spent today, or set aside for what is under way."""
+        return self.totals.spent_today + self.totals.aside_today
+
+    @property
+    def left(self) -> float | None:
+        """What is left of today's budget; None without one."""
+        if self.budget_day is None:
+            return None
+        return max(0.0, self.budget_day - self.gone)
+
+    @property
+    def spent_percent(self) -> float:
+        """How much of today's budget is spent, 0 to 100."""
+        if not self.budget_day:
+            return 100.0 if self.budget_day == 0 else 0.0
+        return min(100.0, 100.0 * self.gone / self.budget_day)
+
+
+def card_views(
+    cards: Sequence[Card], *, first: int | None = None, matching: set[str] | None = None
+) -> list[CardView]:
+    """Cards as views: numbered from ``first``, or marked with whether they match."""
+    return [
+        CardView(
+            card,
+            None if first is None else first + number,
+            None if matching is None else card.key in matching,
+        )
+        for number, card in enumerate(cards)
+    ]
