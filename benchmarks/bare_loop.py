@@ -15,7 +15,7 @@ import requests
 from PIL import Image
 
 from benchmarks.plain_client import make_picture, prompt_texts
-from benchmarks.service import Service
+from benchmarks.provider import Service
 
 
 class BareLoop:
@@ -26,9 +26,9 @@ class BareLoop:
     """
 
     def __init__(
-        self, service: Service, folder: Path, size: tuple[int, int], *, flush: bool = False
+        self, provider: Service, folder: Path, size: tuple[int, int], *, flush: bool = False
     ) -> None:
-        self._address = service.url
+        self._address = provider.url
         self._folder = folder
         self._size = size
         self._flush = flush

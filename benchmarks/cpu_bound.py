@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks.bare_loop import BareLoop
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.prepared import LARGE, LARGE_MEGABYTES, prepare
+from benchmarks.provider import Service, paid_service
 from benchmarks.python_door import make_all
-from benchmarks.service import Service, paid_service
 
 AT_ONCE = 4
 """Twice the cores, so that one thread decodes while another is at the network or the disk."""
@@ -43,15 +43,15 @@ def timed(work: Callable[[], object]) -> Taken:
     return Taken(time.perf_counter() - began, time.process_time() - used)
 
 
-def side_by_side(service: Service, count: int) -> dict[str, Taken]:
+def side_by_side(provider: Service, count: int) -> dict[str, Taken]:
     """So many pictures, in each of the three ways."""
-    made = make_all(service, count, LARGE, at_once=AT_ONCE)
+    made = make_all(provider, count, LARGE, at_once=AT_ONCE)
     taken = {"ours": Taken(made.seconds, made.cpu_seconds)}
     with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        bare = BareLoop(service, Path(place), LARGE)
+        bare = BareLoop(provider, Path(place), LARGE)
         taken["one by one"] = timed(lambda: bare.one_by_one(count))
     with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        bare = BareLoop(service, Path(place), LARGE)
+        bare = BareLoop(provider, Path(place), LARGE)
         taken["pool"] = timed(lambda: bare.in_a_pool(count, AT_ONCE))
     return taken
 
@@ -64,10 +64,10 @@ def measure(quick: bool) -> Figure:
             folder / "prepared", LARGE, QUICK_PREPARED if quick else PREPARED, LARGE_MEGABYTES
         )
         megabytes = [path.stat().st_size / 1e6 for path in files]
-        with paid_service(folder, pictures=folder / "prepared") as service:
+        with paid_service(folder, pictures=folder / "prepared") as provider:
             sizes = QUICK_SIZES if quick else SIZES
-            taken = {count: side_by_side(service, count) for count in sizes}
-            share = service.share()
+            taken = {count: side_by_side(provider, count) for count in sizes}
+            share = provider.share()
     most = sizes[-1]
     seconds = {name: one.seconds for name, one in taken[most].items()}
     each = {name: 1000 * one.cpu_seconds / most for name, one in taken[most].items()}

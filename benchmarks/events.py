@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 import dagster as dg
 
 from benchmarks.figures import Figure, Result, Series, run_script
+from benchmarks.provider import paid_service
 from benchmarks.range_run import (
     IMAGES,
     PROMPTS,
@@ -30,7 +31,6 @@ from benchmarks.range_run import (
     timed,
 )
 from benchmarks.scratch import scratch_project, write_prompts
-from benchmarks.service import paid_service
 
 SIZES = {250: 2, 500: 2, 1_000: 2}
 """Partitions, and rounds."""

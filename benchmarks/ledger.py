@@ -182,16 +182,17 @@ def _items(present: int, count: int) -> Iterator[dict[str, Any]]:
 def _attempts(count: int, present: int, dice: random.Random) -> Iterator[dict[str, Any]]:
     began = time.time() - _YEAR
     for number in range(1, count + 1):
-        service = "runpod" if number % 9 == 0 else "duomi"
-        model = dice.choice(_MODELS[service])
+        provider = "runpod" if number % 9 == 0 else "duomi"
+        model = dice.choice(_MODELS[provider])
         planned = began + _YEAR * number / count
-        seconds = dice.lognormvariate(2.2 if service == "duomi" else 3.6, 0.5)
+        seconds = dice.lognormvariate(2.2 if provider == "duomi" else 3.6, 0.5)
         stored = dice.random() < 0.95
         prompt = " ".join(dice.choices(_WORDS, k=60))
         yield {
             "id": number,
             "item_key": f"db-{(number - 1) % present + 1}",
-            "service": service,
+            "kind": "actor" if provider == "runpod" else "prompt",
+            "provider": provider,
             "model": model,
             **dict.fromkeys(("fingerprint", "sent_fingerprint"), f"{number:064x}"),
             "request": {"prompt": prompt, "steps": 20, "guidance": 7.5, "negative_prompt": ""},
@@ -275,6 +276,7 @@ def life(pipeline: Pipeline, key: str) -> list[float]:
     request = PromptParameters().request(source_item)
     plan = NewAttempt(
         item_key=key,
+        kind="prompt",
         request=request,
         asked_fingerprint=request.fingerprint,
         seed=request.seed,

@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.dagster_run import Process, first_submit, materialize, register
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.prepared import SMALL, prepare
+from benchmarks.provider import paid_service
 from benchmarks.scratch import scratch_project, write_prompts
-from benchmarks.service import paid_service
 
 AT_ONCE = 64
 SIZES = (100, 1_000, 10_000)
@@ -29,12 +29,12 @@ def range_run(count: int, pictures: Path) -> tuple[Process, Result]:
     """One range run over so many prompts, and the service's share of the processor."""
     with scratch_project() as root:
         write_prompts(root, count)
-        with paid_service(root, pictures=pictures) as service:
+        with paid_service(root, pictures=pictures) as provider:
             keys = register(root)
-            service.watch()
+            provider.watch()
             config = {"image_size": f"{SMALL[0]}x{SMALL[1]}"}
             process = materialize(root, keys, config=config, IMAGEGEN_CONCURRENCY=str(AT_ONCE))
-            share = service.share()
+            share = provider.share()
             first_submit(count)  # that all were made, each once
     return process, share
 

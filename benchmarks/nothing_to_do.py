@@ -21,6 +21,7 @@ from statistics import median
 import dagster as dg
 
 from benchmarks.figures import Figure, Result, Series, run_script
+from benchmarks.provider import paid_service
 from benchmarks.range_run import (
     IMAGES,
     PROMPTS,
@@ -35,7 +36,6 @@ from benchmarks.range_run import (
     timed,
 )
 from benchmarks.scratch import ROOT, scratch_project, write_prompts
-from benchmarks.service import paid_service
 
 SIZES = {250: 1, 500: 1, 1_000: 1, 10_000: 1}
 """Partitions, and rounds."""

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from benchmarks.dagster_run import first_submit
+from benchmarks.provider import Service
 from benchmarks.scratch import scratch_project, write_prompts
-from benchmarks.service import Service
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.pipeline import Pipeline
 
@@ -25,12 +25,12 @@ class Made:
     """Of a core, by this process."""
 
 
-def make_all(service: Service, count: int, size: tuple[int, int], *, at_once: int) -> Made:
+def make_all(provider: Service, count: int, size: tuple[int, int], *, at_once: int) -> Made:
     """Make the pictures of so many JSON prompts; RuntimeError unless every one was made, once."""
     with scratch_project() as root:
-        service.use()
+        provider.use()
         write_prompts(root, count)
-        billed = service.billed()
+        billed = provider.billed()
         with closing(Pipeline()) as pipeline:
             found = pipeline.scan_prompts(database=False)
             parameters = PromptParameters(image_size=f"{size[0]}x{size[1]}")
@@ -40,6 +40,6 @@ def make_all(service: Service, count: int, size: tuple[int, int], *, at_once: in
                 if not outcome.ok:
                     raise RuntimeError(f"{outcome.item_key}: {outcome.reason}")
             ended, used = time.time(), time.process_time() - used
-        if service.billed() - billed != count:
-            raise RuntimeError(f"{service.billed() - billed} pictures of {count} were billed")
+        if provider.billed() - billed != count:
+            raise RuntimeError(f"{provider.billed() - billed} pictures of {count} were billed")
         return Made(ended - began, ended - first_submit(count), used)

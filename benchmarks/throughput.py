@@ -32,8 +32,8 @@ from benchmarks.dagster_run import (
 )
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.prepared import SMALL, prepare
+from benchmarks.provider import paid_service
 from benchmarks.scratch import scratch_project, write_prompts
-from benchmarks.service import paid_service
 
 AT_ONCE = 64
 SECONDS_A_PICTURE = 2.0
@@ -56,7 +56,7 @@ class Measured:
     """From the first submit to the end of the step."""
     process: Process
     events: int
-    service: Result
+    provider: Result
 
     @property
     def limit(self) -> float:
@@ -75,13 +75,13 @@ def ours(count: int, pictures: Path) -> Measured:
         write_prompts(root, count)
         with paid_service(
             root, latency=SECONDS_A_PICTURE, capacity=AT_ONCE, pictures=pictures
-        ) as service:
+        ) as provider:
             keys = register(root)
-            service.watch()
+            provider.watch()
             config = {"image_size": "x".join(map(str, SMALL))}
             process = materialize(root, keys, config=config, IMAGEGEN_CONCURRENCY=str(AT_ONCE))
-            share = service.share()
-            billed = service.billed()
+            share = provider.share()
+            billed = provider.billed()
             if billed != count:
                 raise RuntimeError(f"{billed} pictures of {count} prompts were billed")
             began, events = first_submit(count), told("generated_images")
@@ -116,9 +116,9 @@ def bare_pool(count: int, pictures: Path) -> float:
         folder = Path(place)
         with paid_service(
             folder, latency=SECONDS_A_PICTURE, capacity=AT_ONCE, pictures=pictures
-        ) as service:
+        ) as provider:
             began = time.perf_counter()
-            BareLoop(service, folder, SMALL, flush=True).in_a_pool(count, AT_ONCE)
+            BareLoop(provider, folder, SMALL, flush=True).in_a_pool(count, AT_ONCE)
             return time.perf_counter() - began
 
 
@@ -176,7 +176,7 @@ def measure(quick: bool) -> Figure:
                 1000 * bare_process.cpu_seconds / most.count,
                 "ms a partition",
             ),
-            most.service,
+            most.provider,
         ],
         series=[
             Series(

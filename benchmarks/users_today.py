@@ -31,9 +31,9 @@ from benchmarks.dagster_run import first_submit, materialize, register, told
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.plain_client import keep_picture, prompt_texts
 from benchmarks.prepared import SMALL, prepare
+from benchmarks.provider import Service, paid_service
 from benchmarks.python_door import make_all
 from benchmarks.scratch import scratch_project, write_prompts
-from benchmarks.service import Service, paid_service
 from imagegen_pipeline.dagster_ext.instance import open_instance
 
 SECONDS_A_PICTURE = 2.0
@@ -45,29 +45,29 @@ PREPARED, QUICK_PREPARED = 32, 3
 _QUIETLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
-def loop(service: Service, count: int, folder: Path) -> float:
+def loop(provider: Service, count: int, folder: Path) -> float:
     """Seconds of a sequential loop with the users' delay after each picture."""
     began = time.perf_counter()
     for number, text in enumerate(prompt_texts(count)):
-        keep_picture(requests, service.url, text, SMALL, folder / f"loop {number}.png")
+        keep_picture(requests, provider.url, text, SMALL, folder / f"loop {number}.png")
         time.sleep(DELAY)
     return time.perf_counter() - began
 
 
-def pool(service: Service, count: int, folder: Path) -> float:
+def pool(provider: Service, count: int, folder: Path) -> float:
     """Seconds of a plain pool of threads."""
     began = time.perf_counter()
     with ThreadPoolExecutor(POOL) as threads:
         paths = (folder / f"pool {number}.png" for number in range(count))
-        keep = partial(_keep, service.url)
+        keep = partial(_keep, provider.url)
         list(threads.map(keep, prompt_texts(count), paths))
     return time.perf_counter() - began
 
 
-def careful_pool(service: Service, count: int, folder: Path) -> float:
+def careful_pool(provider: Service, count: int, folder: Path) -> float:
     """Seconds of a pool that decodes each picture, and flushes its file."""
     began = time.perf_counter()
-    BareLoop(service, folder, SMALL, flush=True).in_a_pool(count, POOL)
+    BareLoop(provider, folder, SMALL, flush=True).in_a_pool(count, POOL)
     return time.perf_counter() - began
 
 
@@ -75,14 +75,14 @@ def _keep(address: str, text: str, path: Path) -> None:
     keep_picture(requests, address, text, SMALL, path)
 
 
-def runs(service: Service, count: int, folder: Path) -> float:
+def runs(provider: Service, count: int, folder: Path) -> float:
     """Seconds of a Dagster run for each partition, on an instance of the project's kind."""
     numbers = dg.StaticPartitionsDefinition([str(number) for number in range(count)])
 
     @dg.asset(partitions_def=numbers)
     def picture(context: dg.AssetExecutionContext) -> None:
         text = prompt_texts(count)[int(context.partition_key)]
-        _keep(service.url, text, folder / f"run {context.partition_key}.png")
+        _keep(provider.url, text, folder / f"run {context.partition_key}.png")
 
     job = dg.Definitions(assets=[picture]).resolve_implicit_global_asset_job_def()
     with scratch_project():
@@ -97,12 +97,12 @@ def runs(service: Service, count: int, folder: Path) -> float:
             return time.perf_counter() - began
 
 
-def range_run(service: Service, count: int) -> tuple[float, float]:
+def range_run(provider: Service, count: int) -> tuple[float, float]:
     """Seconds of one Dagster range run of ours with all at once: from the first submit to the last
     event of a partition, and of the whole process.
     """
     with scratch_project() as root:
-        service.use()
+        provider.use()
         write_prompts(root, count)
         keys = register(root)
         config = {"image_size": f"{SMALL[0]}x{SMALL[1]}"}
@@ -111,15 +111,15 @@ def range_run(service: Service, count: int) -> tuple[float, float]:
         return last - first_submit(count), process.seconds
 
 
-def in_turns(service: Service, count: int, folder: Path, rounds: int) -> dict[str, float]:
+def in_turns(provider: Service, count: int, folder: Path, rounds: int) -> dict[str, float]:
     """The short ones: the median of so many rounds each."""
     names = ("many", "pool", "careful pool", "as many")
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
-        seconds["many"].append(make_all(service, count, SMALL, at_once=MANY).since_submit)
-        seconds["pool"].append(pool(service, count, folder))
-        seconds["careful pool"].append(careful_pool(service, count, folder))
-        seconds["as many"].append(make_all(service, count, SMALL, at_once=POOL).since_submit)
+        seconds["many"].append(make_all(provider, count, SMALL, at_once=MANY).since_submit)
+        seconds["pool"].append(pool(provider, count, folder))
+        seconds["careful pool"].append(careful_pool(provider, count, folder))
+        seconds["as many"].append(make_all(provider, count, SMALL, at_once=POOL).since_submit)
     return {name: median(measured) for name, measured in seconds.items()}
 
 
@@ -131,13 +131,13 @@ def measure(quick: bool) -> Figure:
         prepare(folder / "prepared", SMALL, QUICK_PREPARED if quick else PREPARED)
         with paid_service(
             folder, latency=SECONDS_A_PICTURE, capacity=MANY, pictures=folder / "prepared"
-        ) as service:
+        ) as provider:
             sizes = QUICK_SIZES if quick else SIZES
-            short = {size: in_turns(service, size, folder, rounds) for size in sizes}
-            by_range, whole = range_run(service, count)
-            by_loop = loop(service, count, folder)
-            by_runs = runs(service, count, folder)
-            share = service.share()
+            short = {size: in_turns(provider, size, folder, rounds) for size in sizes}
+            by_range, whole = range_run(provider, count)
+            by_loop = loop(provider, count, folder)
+            by_runs = runs(provider, count, folder)
+            share = provider.share()
     ours = short[count]
     return Figure(
         "users_today",

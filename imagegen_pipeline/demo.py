@@ -74,8 +74,8 @@ def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
     stored = counts.get("stored", 0)
     others = ", ".join(f"{n} {state}" for state, n in counts.items() if state != "stored")
     print(f"Made: {stored} pictures in all{f' (besides: {others})' if others else ''}.")
-    for service in ("duomi", "runpod"):
-        print(f"      {service} would have billed {bills[service]['billed']} since it started.")
+    for provider in ("duomi", "runpod"):
+        print(f"      {provider} would have billed {bills[provider]['billed']} since it started.")
     print(f"Pictures:    {settings.output_dir.relative_to(settings.root)}")
     print(f"Base images: {settings.base_images_dir.relative_to(settings.root)}/*/base_image")
     print(f"Results:     {pipeline.results_file.relative_to(settings.root)}")

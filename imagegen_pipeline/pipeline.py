@@ -24,7 +24,7 @@ from imagegen_pipeline.domain.requests import (
     Attempt,
     GenerationRequest,
     Outcome,
-    ServiceName,
+    ProviderName,
     Status,
 )
 from imagegen_pipeline.engine import (
@@ -63,7 +63,7 @@ class Pipeline:
         self.settings = settings or load_settings()
         self.store = LocalStore(self.settings.data_dir)
         self.request_builder = RequestBuilder(self.settings, self.store, lambda: self.workflow)
-        self._clients: dict[ServiceName, ProviderClient] = {}
+        self._clients: dict[ProviderName, ProviderClient] = {}
         self._opening = threading.Lock()
 
     def with_timeouts(self, seconds: float) -> Pipeline:
@@ -102,14 +102,14 @@ class Pipeline:
         """Work with this client for its service, as Dagster's resources ask."""
         self._clients[client.name] = client
 
-    def service(self, name: ServiceName) -> ProviderClient:
+    def provider(self, name: ProviderName) -> ProviderClient:
         """The client of a service; raises MissingKeyError."""
         with self._opening:
             if name not in self._clients:
                 self._clients[name] = self._open(name)
             return self._clients[name]
 
-    def _open(self, name: ServiceName) -> ProviderClient:
+    def _open(self, name: ProviderName) -> ProviderClient:
         key = self.settings.key_for(name)
         return self.duomi_client(key) if name == "duomi" else self.runpod_client(key)
 
@@ -160,7 +160,7 @@ class Pipeline:
         return EngineContext(
             ledger=self.ledger,
             store=self.store,
-            service=self.service,
+            provider=self.provider,
             downloader=Downloader(timeouts=self.timeouts, allow_private_hosts=allowed),
             prices=Prices(given.prices),
             deadlines=Deadlines(
@@ -261,15 +261,17 @@ class Pipeline:
             "runpod", (self.request_builder.base_image(one, own) for one in actors), order
         )
 
-    def make(self, service: ServiceName, wanted: Iterable[ImageTask], order: BatchOptions) -> Batch:
+    def make(
+        self, provider: ProviderName, wanted: Iterable[ImageTask], order: BatchOptions
+    ) -> Batch:
         """A batch of pictures that one service makes.
 
         Raises, at once, MissingKeyError in a live run without a key, and StoreError for a
         folder that takes no pictures.
         """
-        self.service(service)
+        self.provider(provider)
         given = self.settings
-        folder = given.output_dir if service == "duomi" else given.base_images_dir
+        folder = given.output_dir if provider == "duomi" else given.base_images_dir
         self._check_folder(self.store.relative(folder))
         return generate(self.engine_context, wanted, order)
 
@@ -337,7 +339,7 @@ class Pipeline:
 
     def picture_path(self, attempt: Attempt) -> Path:
         """Where a person finds the picture of an attempt: a base image at its fixed path."""
-        if attempt.service == "runpod":
+        if attempt.kind == "actor":
             folder = self.settings.base_images_dir / attempt.item_key / "base_image"
             return folder / f"{attempt.item_key}_base.png"
         return self.store.absolute(attempt.path or "")

@@ -30,7 +30,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
 from imagegen_pipeline.domain.limits import Budget, Limits, parse_budget, parse_limit
 from imagegen_pipeline.domain.prices import Prices, parse_prices
-from imagegen_pipeline.domain.requests import ServiceName
+from imagegen_pipeline.domain.requests import ProviderName
 from imagegen_pipeline.domain.validators import (
     SecretAddress,
     is_address,
@@ -42,7 +42,7 @@ from imagegen_pipeline.domain.validators import (
 SIMULATED_DUOMI_KEY = "simulated-duomi-key"
 SIMULATED_RUNPOD_KEY = "simulated-runpod-key"
 SIMULATED_ENDPOINT = "simulated-endpoint"
-KEY_VARIABLES: dict[ServiceName, str] = {"duomi": "DUOMI_API_KEY", "runpod": "RUNPOD_API_KEY"}
+KEY_VARIABLES: dict[ProviderName, str] = {"duomi": "DUOMI_API_KEY", "runpod": "RUNPOD_API_KEY"}
 OURS = "IMAGEGEN_"
 SHORTEST_TOKEN = 16
 """Characters: fewer could be guessed."""
@@ -96,7 +96,7 @@ def _below(root: Path, path: Path) -> Path:
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT, allow_inf_nan=False)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 PriceTable = Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_prices)]
-CountByService = Annotated[dict[ServiceName, int], NoDecode, BeforeValidator(parse_limit)]
+CountByService = Annotated[dict[ProviderName, int], NoDecode, BeforeValidator(parse_limit)]
 Money = Annotated[float, BeforeValidator(parse_budget)]
 
 
@@ -231,12 +231,12 @@ class Settings(BaseSettings):
     def _resolve(self, path: Path) -> Path:
         return _below(self.root, path)
 
-    def limits(self, service: ServiceName) -> Limits:
+    def limits(self, provider: ProviderName) -> Limits:
         """What may be sent to a service, by all processes on the ledger."""
         return Limits(
-            in_flight=self.in_flight.get(service),
-            per_minute=self.rate_per_minute.get(service),
-            per_day=self.rate_per_day.get(service),
+            in_flight=self.in_flight.get(provider),
+            per_minute=self.rate_per_minute.get(provider),
+            per_day=self.rate_per_day.get(provider),
         )
 
     @property
@@ -310,15 +310,15 @@ class Settings(BaseSettings):
         """The ComfyUI graph for base images."""
         return self._resolve(self.workflow_path)
 
-    def key_for(self, service: ServiceName) -> SecretStr:
+    def key_for(self, provider: ProviderName) -> SecretStr:
         """The service's key; raises MissingKeyError when a live run has none, and SetupError."""
         if self.simulator:
             simulated = {"duomi": SIMULATED_DUOMI_KEY, "runpod": SIMULATED_RUNPOD_KEY}
-            return SecretStr(simulated[service])
-        key = {"duomi": self.duomi_api_key, "runpod": self.runpod_api_key}[service]
+            return SecretStr(simulated[provider])
+        key = {"duomi": self.duomi_api_key, "runpod": self.runpod_api_key}[provider]
         if key is None:
-            raise MissingKeyError(KEY_VARIABLES[service])
-        return SecretStr(checked_key(key, KEY_VARIABLES[service]))
+            raise MissingKeyError(KEY_VARIABLES[provider])
+        return SecretStr(checked_key(key, KEY_VARIABLES[provider]))
 
     def endpoint(self) -> str:
         """The RunPod endpoint for base images; raises MissingKeyError when there is none."""

@@ -47,9 +47,9 @@ class Simulator:
         """What the services would have counted and billed."""
         return requests.get(f"{self.url}/_sim/stats", timeout=10).json()
 
-    def billed(self, service: str = "duomi") -> int:
+    def billed(self, provider: str = "duomi") -> int:
         """How many pictures the service would have billed."""
-        return self.stats()[service]["billed"]
+        return self.stats()[provider]["billed"]
 
     def fault(self, **fault: Any) -> None:
         """Script what goes wrong next."""

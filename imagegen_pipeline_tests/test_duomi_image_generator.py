@@ -86,7 +86,7 @@ def test_a_refusal_is_returned_not_raised(
     live_generator: DuomiImageGenerator, simulator: Simulator
 ) -> None:
     """A service's refusal gives success False, the guide's text and its remedy, and no picture."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=403)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=403)
     result = live_generator.generate_image("a lighthouse")
     assert result["success"] is False
     assert result["error"].startswith("API request failed with status 403: ")
@@ -404,7 +404,7 @@ def test_one_failure_leaves_the_others_alone(
     live_project.write_json("ant", "an ant")
     live_project.write_json("bee", "a bee")
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="an ant", body="no"
+        provider="duomi", operation="submit", fault="status", status=400, match="an ant", body="no"
     )
     ant, bee = live_generator.batch_generate_from_json(delay=0)
     assert ant["error"].startswith("API request failed with status 400: no.")
@@ -455,7 +455,7 @@ def test_what_happens_is_in_the_running_log(
 ) -> None:
     """The running log has a timed line for each picture and each failure, and no key."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="an ant", body="no"
+        provider="duomi", operation="submit", fault="status", status=400, match="an ant", body="no"
     )
     made = live_generator.generate_image("a lighthouse")
     live_generator.generate_image("an ant")

@@ -338,7 +338,7 @@ def base_image_answer(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 def test_status_403_is_said_with_its_remedy(live_project: Project, simulator: Simulator) -> None:
     """A 403 gives the guide's text, Duomi's words and the remedy, on stderr and in both logs."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=403)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=403)
     done = live_project.run(
         *("imagegen", "generate", "--source", "prompt", "--prompt", "x", "--image-size", SMALL),
         check=False,
@@ -361,7 +361,7 @@ def test_a_timeout_is_a_request_exception(
 ) -> None:
     """No answer in IMAGEGEN_TIMEOUT_READ seconds gives the guide's text, sent twice at the most."""
     monkeypatch.setenv("IMAGEGEN_TIMEOUT_READ", "0.2")
-    simulator.fault(service="duomi", operation="submit", fault="hang", times=-1)
+    simulator.fault(provider="duomi", operation="submit", fault="hang", times=-1)
     result = generate_one("a lighthouse")
     assert re.match(r"Request exception: HTTPConnectionPool\(.*Read timed out", result["error"])
     assert result["status"] == "held"
@@ -380,7 +380,7 @@ def generate_one(prompt: str) -> dict[str, Any]:
 
 def test_a_rate_limit_is_waited_out(live_project: Project, simulator: Simulator) -> None:
     """A 429 is sent again after a pause and costs one picture."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=429)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=429)
     assert generate_one("a lighthouse")["success"] is True
     assert simulator.billed() == 1
 
@@ -462,7 +462,7 @@ def test_runpods_failures_are_said(
 ) -> None:
     """Each way in which RunPod fails gives its text and remedy in the guide's form, exit 1."""
     monkeypatch.setenv("IMAGEGEN_TIMEOUT_READ", "0.3" if "hang" in fault.values() else "60")
-    simulator.fault(service="runpod", **fault)
+    simulator.fault(provider="runpod", **fault)
     code, answer = base_image_answer(ACTOR, DESCRIPTION, "64", "96", "5", "-1")
     assert code == 1
     assert answer["status"] == "FAILED"

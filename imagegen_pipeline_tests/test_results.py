@@ -59,7 +59,7 @@ def test_each_attempt_is_a_row_in_full(project: Project, pipeline: Pipeline) -> 
     assert row["key"].startswith("json-mill-")
     assert (row["kind"], row["source"], row["location"]) == ("prompt", "json", str(path))
     assert (row["state"], row["current"], row["gone"]) == ("stored", True, False)
-    assert (row["service"], row["prompt"]) == ("duomi", "a mill by a stream")
+    assert (row["provider"], row["prompt"]) == ("duomi", "a mill by a stream")
     assert (row["width"], row["height"], row["steps"]) == (64, 64, 20)
     assert row["seed"] == "9999999999"
     assert row["simulated"] is True
@@ -92,7 +92,7 @@ def test_a_failure_keeps_its_reason_and_remedy(
 ) -> None:
     """The error's kind, sentence and remedy stand in columns of their own."""
     project.write_json("mill", "a mill by a stream")
-    simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     make(pipeline)
     (row,) = result_rows(pipeline.ledger)
     assert (row["state"], row["error_kind"]) == ("failed", "bad_request")

@@ -40,7 +40,7 @@ from imagegen_pipeline_tests.hostile.echoes import (
 )
 from imagegen_pipeline_tests.hostile.graphql import JOB, SELECTOR, Webserver, webserver_of
 from imagegen_pipeline_tests.hostile.traces import files_that_show, shows
-from imagegen_pipeline_tests.services.local_services import flux, sdxl
+from imagegen_pipeline_tests.providers.local_services import flux, sdxl
 
 CANARY = "c4n4ry7f3a9c55d1"
 DUOMI_KEY = f"sk-{CANARY}/duo+mi=&'x"
@@ -91,7 +91,7 @@ class Aftermath:
     """What is left when every door has been used: files, outputs and answers."""
 
     project: Project
-    services: EchoingServices
+    providers: EchoingServices
     outputs: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
     told: str = ""
 
@@ -109,15 +109,15 @@ class Aftermath:
 @pytest.fixture(scope="module")
 def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     """A live project whose services repeat the keys, after all of its commands."""
-    with echoing_services() as services:
-        environment = {**variables(services), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    with echoing_services() as providers:
+        environment = {**variables(providers), "DAGSTER_DISABLE_TELEMETRY": "1"}
         del environment["DUOMI_API_KEY"]
         project = make_project(tmp_path_factory.mktemp("secrecy"), environment)
         (project.root / ".env").write_text(f'DUOMI_API_KEY="{DUOMI_KEY}"\n')
         for word in IN_DAGSTER:
             project.write_json(word, f"a {MARK} that {word.rstrip('2')} by {word}")
         project.write_actor("0100_sailor", description=f"an old {MARK}")
-        after = Aftermath(project, services)
+        after = Aftermath(project, providers)
         with webserver_of(project) as webserver:
             use_dagster(after)
             until(webserver.answers)
@@ -128,12 +128,12 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
         yield after
 
 
-def variables(services: EchoingServices) -> dict[str, str]:
+def variables(providers: EchoingServices) -> dict[str, str]:
     """The settings of a live project at these services."""
     return {
-        "DUOMI_BASE_URL": f"{services.url}/duomi",
+        "DUOMI_BASE_URL": f"{providers.url}/duomi",
         "DUOMI_API_KEY": DUOMI_KEY,
-        "RUNPOD_BASE_URL": f"{services.url}/runpod",
+        "RUNPOD_BASE_URL": f"{providers.url}/runpod",
         "RUNPOD_API_KEY": RUNPOD_KEY,
         "RUNPOD_SERVER_100_ID": "endpoint",
         "IMAGEGEN_ALLOW_PRIVATE_HOSTS": "127.0.0.1",
@@ -171,8 +171,8 @@ def ask_everything(webserver: Webserver) -> None:
 
 def test_the_keys_were_sent_and_every_answer_was_given(aftermath: Aftermath) -> None:
     """Both services got their key, and the commands ended as the answers ask for."""
-    assert aftermath.services.sent == {DUOMI_KEY, f"Bearer {RUNPOD_KEY}"}
-    asked = set(aftermath.services.asked)
+    assert aftermath.providers.sent == {DUOMI_KEY, f"Bearer {RUNPOD_KEY}"}
+    asked = set(aftermath.providers.asked)
     assert asked >= {*(word.rstrip("2") for word in IN_DAGSTER), "unauthorized", "crashes"}
     assert asked >= {"runpod works", "runpod fails"}
     codes = {name: done.returncode for name, done in aftermath.outputs.items()}
@@ -257,8 +257,8 @@ def test_no_answer_of_the_webserver_tells_a_key(aftermath: Aftermath) -> None:
 @pytest.fixture
 def at_echoes(live_project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """The pipeline of a live project at such services, in this process."""
-    with echoing_services() as services:
-        for name, value in variables(services).items():
+    with echoing_services() as providers:
+        for name, value in variables(providers).items():
             monkeypatch.setenv(name, value)
         with closing(Pipeline()) as pipeline:
             yield pipeline
@@ -277,7 +277,7 @@ def test_no_traceback_shows_a_key_even_with_its_locals(
     """For every answer, to a submit, a poll and a cancel; nor does any library's log."""
     caplog.set_level(logging.DEBUG)
     name = "runpod" if word.startswith("runpod ") else "duomi"
-    client = at_echoes.service(name)
+    client = at_echoes.provider(name)
     request = (flux if name == "runpod" else sdxl)(prompt=f"a {word.split()[-1]} here")
     job = f"job-{word.split()[-1]}"
     shown, calls = (
@@ -326,12 +326,12 @@ def plain_texts(source_item: Any, seen: set[int], depth: int = 12) -> Iterator[s
 
 def test_no_object_shows_or_holds_its_key_in_plain(at_echoes: Pipeline) -> None:
     """Settings, pipeline, clients and generator: neither as text nor in any attribute."""
-    at_echoes.service("duomi").submit(sdxl(prompt="a works here"))
-    at_echoes.service("runpod").poll("job-works", at_echoes.service("runpod").endpoint)
+    at_echoes.provider("duomi").submit(sdxl(prompt="a works here"))
+    at_echoes.provider("runpod").poll("job-works", at_echoes.provider("runpod").endpoint)
     with closing(DuomiImageGenerator(api_key=DUOMI_KEY)) as generator:
         source_items = [
             *(at_echoes, at_echoes.settings, load_settings(), at_echoes.engine_context, generator),
-            *(at_echoes.service("duomi"), at_echoes.service("runpod")),
+            *(at_echoes.provider("duomi"), at_echoes.provider("runpod")),
         ]
         for source_item in source_items:
             fields = vars(source_item) if hasattr(source_item, "__dict__") else ""
@@ -365,7 +365,7 @@ def test_a_mistyped_key_is_not_repeated(
     for variable in ("DUOMI_API_KEY", "RUNPOD_API_KEY"):
         monkeypatch.setenv(variable, DUOMI_KEY + wrong)
     with pytest.raises(SetupError, match=f"{name.upper()}_API_KEY is not a key") as caught:
-        Pipeline().service(name)
+        Pipeline().provider(name)
     assert CANARY not in caught.value.sentence
 
 
@@ -378,6 +378,6 @@ def test_a_proxys_password_is_in_no_message(
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(ImagegenError) as caught:
-        at_echoes.service("duomi").submit(sdxl(prompt="a works here"))
+        at_echoes.provider("duomi").submit(sdxl(prompt="a works here"))
     assert "proxy" in str(caught.value).lower()
     assert CANARY not in with_locals(caught.value)

@@ -111,7 +111,7 @@ def generate_base_image(
     if reason is not None:
         return failed(400, params, reason)
     check_size(params.width, params.height)
-    pipeline.service("runpod")  # a missing key is found before an actor is written down
+    pipeline.provider("runpod")  # a missing key is found before an actor is written down
     actor, own = _enrol(pipeline, params)
     batch = pipeline.generate_base_images([actor], order or pipeline.order(), own=own)
     begun(batch)
@@ -125,7 +125,7 @@ def base_image_answer(pipeline: Pipeline, actor_name: str) -> BaseImageAnswer | 
     """The actor's current base image as the answer that its wish got; None without one."""
     outcome = pipeline.current_outcome(actor_name)
     attempt = None if outcome is None else outcome.attempt
-    if outcome is None or attempt is None or attempt.service != "runpod":
+    if outcome is None or attempt is None or attempt.kind != "actor":
         return None
     return completed(pipeline, params_from(attempt), attempt.sent_request.prompt, outcome)
 

@@ -22,7 +22,7 @@ from imagegen_pipeline.domain.requests import (
     Attempt,
     GenerationRequest,
     Outcome,
-    ServiceName,
+    ProviderName,
     State,
     Status,
 )
@@ -72,7 +72,7 @@ NO_OVERRIDES = Overrides()
 class BatchRequest:
     """Items of one service and one order: one batch of the engine."""
 
-    service: ServiceName
+    provider: ProviderName
     order: BatchOptions
     wanted: tuple[ImageTask, ...]
 
@@ -112,7 +112,7 @@ def plan_regenerate(
     RequestRefusedError for a change that no item could have.
     """
     _check_text(change)
-    orders: dict[tuple[ServiceName, bool, bool, str], list[ImageTask]] = {}
+    orders: dict[tuple[ProviderName, bool, bool, str], list[ImageTask]] = {}
     refused: list[Outcome] = []
     had: list[Outcome] = []
     for key, known in _known(pipeline, keys):
@@ -128,15 +128,15 @@ def plan_regenerate(
         except ImagegenError as error:
             refused.append(_refusal(key, error))
             continue
-        group = (wanted.request.service, regenerate, seed_given, why)
+        group = (wanted.request.provider, regenerate, seed_given, why)
         orders.setdefault(group, []).append(wanted)
     parts = tuple(
         BatchRequest(
-            service,
+            provider,
             pipeline.order(intent=why, regenerate=regenerate, seed_given=seed_given),
             tuple(wanted),
         )
-        for (service, regenerate, seed_given, why), wanted in orders.items()
+        for (provider, regenerate, seed_given, why), wanted in orders.items()
     )
     return RegeneratePlan(parts, tuple(refused), tuple(had))
 
@@ -319,7 +319,7 @@ def _check_text(change: Overrides) -> None:
 def _check(pipeline: Pipeline, request: GenerationRequest) -> None:
     """Refuse what the service would refuse, before anything is planned."""
     sent = request if request.seed != RANDOM_SEED else request.with_seed(0)
-    if request.service == "duomi":
+    if request.provider == "duomi":
         parse_size(request.size)
         check_request(sent)
         return

@@ -85,8 +85,8 @@ def refresh_requests(pipeline: Pipeline, keys: Sequence[str], *, intent: str) ->
     items = pipeline.ledger.items.get(keys)
     wanted = [pipeline.request_builder.by_default(item.source_item) for item in items.values()]
     order = pipeline.order(intent=intent)
-    services = dict.fromkeys(one.request.service for one in wanted)
+    providers = dict.fromkeys(one.request.provider for one in wanted)
     return [
-        BatchRequest(name, order, tuple(one for one in wanted if one.request.service == name))
-        for name in services
+        BatchRequest(name, order, tuple(one for one in wanted if one.request.provider == name))
+        for name in providers
     ]

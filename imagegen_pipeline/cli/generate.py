@@ -141,7 +141,7 @@ def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
     """A missing key is found before the sources are read, however long they are."""
     if api_key is not None:
         pipeline.use(pipeline.duomi_client(api_key))
-    pipeline.service("duomi")
+    pipeline.provider("duomi")
 
 
 def _find(

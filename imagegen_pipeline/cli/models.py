@@ -31,7 +31,7 @@ def models(*, yes: bool, try_all: bool) -> None:
     pipeline = InterruptiblePipeline()
     answered = 0
     try:
-        pipeline.service("duomi")
+        pipeline.provider("duomi")
         _state_cost(pipeline, KNOWN_MODELS, try_all=try_all)
         if not yes:
             click.confirm("Go on?", abort=True, err=True)

@@ -85,7 +85,7 @@ def _source(outcome: Outcome) -> str:
     attempt = outcome.attempt
     if outcome.status is Status.SHARED and attempt is not None:
         return f"shared with attempt {attempt.shared_from}"
-    return attempt.service if attempt is not None else "unknown"
+    return attempt.provider if attempt is not None else "unknown"
 
 
 def _cost(cost: float | None) -> dg.MetadataValue:
@@ -122,7 +122,8 @@ class RunlessReporter:
         if not outcome.ok or attempt is None or attempt.reported:
             return False
         self._register(
-            ACTOR_PARTITIONS if attempt.service == "runpod" else PROMPT_PARTITIONS, outcome.item_key
+            ACTOR_PARTITIONS if attempt.kind == "actor" else PROMPT_PARTITIONS,
+            outcome.item_key,
         )
         tags = self._tags(attempt)
         self._instance.report_runless_asset_event(materialization(self._pipeline, outcome, tags))

@@ -18,4 +18,4 @@ APPROVED_FILES_CHECK = "approved_files_whole"
 
 def asset_of(attempt: "Attempt") -> dg.AssetKey:
     """The asset that an attempt's picture belongs to."""
-    return BASE_IMAGES if attempt.service == "runpod" else IMAGES
+    return BASE_IMAGES if attempt.kind == "actor" else IMAGES

@@ -92,10 +92,10 @@ def _numbers(statistics: Statistics) -> Metadata:
         "charges of unknown price": dg.MetadataValue.int(statistics.unpriced),
         "charges of unknown price today": dg.MetadataValue.int(statistics.unpriced_today),
     }
-    for service in statistics.seconds:
-        median, slow = statistics.percentiles(service)
-        numbers[f"{service} median seconds"] = dg.MetadataValue.float(round(median, 3))
-        numbers[f"{service} 95th percentile seconds"] = dg.MetadataValue.float(round(slow, 3))
+    for provider in statistics.seconds:
+        median, slow = statistics.percentiles(provider)
+        numbers[f"{provider} median seconds"] = dg.MetadataValue.float(round(median, 3))
+        numbers[f"{provider} 95th percentile seconds"] = dg.MetadataValue.float(round(slow, 3))
     return numbers
 
 

@@ -26,19 +26,19 @@ from imagegen_pipeline.dagster_ext.names import ACTOR_PARTITIONS, PROMPT_PARTITI
 from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 
 if TYPE_CHECKING:
+    from imagegen_pipeline.domain.requests import ItemKind
     from imagegen_pipeline.ledger import Item, SourceChange
-    from imagegen_pipeline.ledger.items import Kind
     from imagegen_pipeline.pipeline import Pipeline
     from imagegen_pipeline.sources.scan_results import ScanBudget
 
-KINDS: tuple[Kind, Kind] = ("actor", "prompt")
+KINDS: tuple[ItemKind, ItemKind] = ("actor", "prompt")
 """Actors first: they are few, and do not wait for a great many prompts."""
 MOST_KEYS = 20_000
 """Partitions that are registered at once: half of what the UI shows without getting slow."""
 IN_SOURCE = "in its source"
 """The metadata of an observation that says whether a source has its item."""
-_PARTITIONS: Mapping[Kind, str] = {"prompt": PROMPT_PARTITIONS, "actor": ACTOR_PARTITIONS}
-_ASSETS: Mapping[Kind, dg.AssetKey] = {"prompt": PROMPTS_ASSET, "actor": ACTORS_ASSET}
+_PARTITIONS: Mapping[ItemKind, str] = {"prompt": PROMPT_PARTITIONS, "actor": ACTOR_PARTITIONS}
+_ASSETS: Mapping[ItemKind, dg.AssetKey] = {"prompt": PROMPTS_ASSET, "actor": ACTORS_ASSET}
 _KEYS_AT_ONCE, _CHANGES_AT_ONCE, _EVENTS_AT_ONCE = 2_000, 500, 50
 _SEEN = dg.DagsterEventType.ASSET_OBSERVATION
 
@@ -47,15 +47,15 @@ _SEEN = dg.DagsterEventType.ASSET_OBSERVATION
 class ChangePosition:
     """How far Dagster has been told: the numbers of the last changes, for each kind of item."""
 
-    registered: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-    reported: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    registered: dict[ItemKind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    reported: dict[ItemKind, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
 
     def as_cursor(self) -> str:
         """The place as a sensor's cursor."""
         return json.dumps({"registered": self.registered, "reported": self.reported})
 
 
-def position_of(cursor: str | None, newest: Mapping[Kind, int]) -> ChangePosition:
+def position_of(cursor: str | None, newest: Mapping[ItemKind, int]) -> ChangePosition:
     """The place of a sensor's cursor.
 
     It is the beginning for a cursor of an older program, and for one that is ahead of the
@@ -116,7 +116,7 @@ class SourceSync:
             told.to_report += self._items.count_changes(kind, after=place)
         return told
 
-    def _register(self, kind: Kind, newest: int, told: SyncCounts, most: int | None) -> None:
+    def _register(self, kind: ItemKind, newest: int, told: SyncCounts, most: int | None) -> None:
         after = self.place.registered
         left = None if most is None else most - told.registered
         while after[kind] < newest and (left is None or left > 0):
@@ -127,7 +127,7 @@ class SourceSync:
             left = None if left is None else left - len(keys)
             after[kind] = page[-1].sequence if page else newest
 
-    def _report(self, kind: Kind, told: SyncCounts, budget: ScanBudget | None) -> None:
+    def _report(self, kind: ItemKind, told: SyncCounts, budget: ScanBudget | None) -> None:
         after, until = self.place.reported, self.place.registered[kind]
         while after[kind] < until:
             page = self._items.changes(kind, after=after[kind], until=until, limit=_CHANGES_AT_ONCE)
@@ -140,7 +140,7 @@ class SourceSync:
                     return
 
     def _report_page(
-        self, kind: Kind, page: Sequence[SourceChange], told: SyncCounts
+        self, kind: ItemKind, page: Sequence[SourceChange], told: SyncCounts
     ) -> Iterator[int]:
         from imagegen_pipeline.dagster_ext.event_log import report_together
 
@@ -171,7 +171,7 @@ class SourceSync:
             versions.news([item.source_item]) if self._new else versions.changes([item.source_item])
         )
 
-    def _said_to_be_gone(self, kind: Kind, keys: Sequence[str]) -> set[str]:
+    def _said_to_be_gone(self, kind: ItemKind, keys: Sequence[str]) -> set[str]:
         """Of these, the ones of which the newest observation says that they are gone."""
         asset = _ASSETS[kind]
         observed = self._instance.event_log_storage.get_latest_storage_id_by_partition(

@@ -147,7 +147,7 @@ def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt |
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
-    tags={**PAID, "service": "duomi"},
+    tags={**PAID, "provider": "duomi"},
     pool="duomi",
 )
 def generated_images(
@@ -176,7 +176,7 @@ def generated_images(
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
-    tags={**PAID, "service": "runpod"},
+    tags={**PAID, "provider": "runpod"},
     pool="runpod",
 )
 def actor_base_images(

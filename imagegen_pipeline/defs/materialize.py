@@ -24,11 +24,11 @@ from imagegen_pipeline.defs.resources import DuomiResource, RunPodResource
 from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
 from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, SetupError
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.domain.requests import ServiceName
+from imagegen_pipeline.domain.requests import ProviderName
 from imagegen_pipeline.engine import BatchOptions, ImageTask
 from imagegen_pipeline.pipeline import Pipeline
 
-ASSETS_OF: Mapping[ServiceName, tuple[dg.AssetKey, dg.AssetKey]] = {
+ASSETS_OF: Mapping[ProviderName, tuple[dg.AssetKey, dg.AssetKey]] = {
     "duomi": (IMAGES, PROMPTS_ASSET),
     "runpod": (BASE_IMAGES, ACTORS_ASSET),
 }
@@ -167,7 +167,7 @@ def materialize_requests(
     context: StepContext,
     work: Pipeline,
     orders: Sequence[BatchRequest],
-    services: Mapping[ServiceName, DuomiResource | RunPodResource],
+    providers: Mapping[ProviderName, DuomiResource | RunPodResource],
 ) -> None:
     """Make what a job has planned. What a budget or a day's limit leaves over is left to the
     next time: it is no failure. Raises the failure of what failed, at the end.
@@ -175,11 +175,11 @@ def materialize_requests(
     tally = StepCounts()
     log = None
     for part in orders:
-        work.use(services[part.service].client(work))
-        asset, source = ASSETS_OF[part.service]
+        work.use(providers[part.provider].client(work))
+        asset, source = ASSETS_OF[part.provider]
         keys = [one.key for one in part.wanted]
         log = StepReporter(context, work, asset, source, keys, tally=tally)
-        log.run(work.make(part.service, part.wanted, part.order))
+        log.run(work.make(part.provider, part.wanted, part.order))
     if log is None:
         context.log.info("There is nothing to make.")
         return

@@ -111,20 +111,20 @@ class SourceError(ImagegenError):
     kind = "source"
 
 
-class ServiceError(ImagegenError):
+class ProviderError(ImagegenError):
     """A service did not do what was asked of it."""
 
-    kind = "service"
+    kind = "provider"
 
 
-class RequestRefusedError(ServiceError):
+class RequestRefusedError(ProviderError):
     """The service says that the request is wrong. The same request would be refused again."""
 
     kind = "bad_request"
     remedy = "Change the request: the same one would be refused again."
 
 
-class AccountRefusedError(ServiceError):
+class AccountRefusedError(ProviderError):
     """Key, balance or model: every other item would be refused too."""
 
     kind = "account"
@@ -132,7 +132,7 @@ class AccountRefusedError(ServiceError):
     remedy = "Verify that the API key is correct and has sufficient credits."
 
 
-class RateLimitedError(ServiceError):
+class RateLimitedError(ProviderError):
     """429: the request was not accepted. ``retry_after`` in seconds, when the service said."""
 
     kind = "rate_limited"
@@ -143,7 +143,7 @@ class RateLimitedError(ServiceError):
         self.retry_after = retry_after
 
 
-class ServiceBusyError(ServiceError):
+class ProviderBusyError(ProviderError):
     """The service is overloaded and said so: the request was not accepted."""
 
     kind = "busy"
@@ -154,29 +154,29 @@ class ServiceBusyError(ServiceError):
         self.retry_after = retry_after
 
 
-class UnreachableError(ServiceError):
+class UnreachableError(ProviderError):
     """No connection was made, so nothing was sent and nothing billed."""
 
     kind = "unreachable"
     remedy = "Check the internet connection and the service's base URL, then run again."
 
 
-class OutcomeUnknownError(ServiceError):
+class OutcomeUnknownError(ProviderError):
     """The request left, and no answer came that says whether a picture was billed."""
 
     kind = "unknown"
     remedy = "Look at the service's own list of jobs, then say what is to be done with it."
 
 
-class ServiceDownError(ServiceError):
+class ProviderDownError(ProviderError):
     """The service failed again and again, also after pauses: nothing more is sent to it."""
 
-    kind = "service_down"
+    kind = "provider_down"
     stops_batch = True
     remedy = "Look at the service's status page, then run again: what is made is reused."
 
 
-class BadAnswerError(ServiceError):
+class BadAnswerError(ProviderError):
     """The service answered with something that cannot be understood.
 
     ``raw`` is what came, where it may be a picture that was paid for.
@@ -196,7 +196,7 @@ class RedirectedError(BadAnswerError):
     remedy = "Verify the service's base URL, then run again."
 
 
-class StoppedError(ServiceError):
+class StoppedError(ProviderError):
     """The batch was stopped, or the process ended, while this item was under way.
 
     ``sent`` says that a job is at the service, so that a picture may be billed.
@@ -210,7 +210,7 @@ class StoppedError(ServiceError):
         self.sent = sent
 
 
-class StillRunningError(ServiceError):
+class StillRunningError(ProviderError):
     """A job is past its deadline and could not be cancelled: it may yet be billed."""
 
     kind = "job_timeout"
@@ -220,14 +220,14 @@ class StillRunningError(ServiceError):
     )
 
 
-class JobElsewhereError(ServiceError):
+class JobElsewhereError(ProviderError):
     """A job was sent to an endpoint that the settings no longer name, and does not answer."""
 
     kind = "job_elsewhere"
     remedy = "Set the endpoint and key as they were to collect it; it is given up after a day."
 
 
-class JobFailedError(ServiceError):
+class JobFailedError(ProviderError):
     """The service accepted the job, ran it and failed. Carries the job's id, and the seconds
     that the service says it worked on it.
     """

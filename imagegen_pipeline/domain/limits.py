@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from imagegen_pipeline.domain.requests import ServiceName
+from imagegen_pipeline.domain.requests import ProviderName
 
-_SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
+_PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 _COUNT = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _COUNT_FORM = "write N for each service, or duomi=N,runpod=M"
 
@@ -50,29 +50,29 @@ class Budget:
         return (self.run, self.day) != (None, None)
 
 
-def parse_limit(value: object) -> dict[ServiceName, int]:
+def parse_limit(value: object) -> dict[ProviderName, int]:
     """A limit by service, from ``N`` (for each) or ``duomi=N,runpod=M``; raises ValueError.
 
     A mapping of services is accepted too; an empty one limits nothing.
     """
     if isinstance(value, Mapping):
-        return _by_service([(str(name), str(count)) for name, count in value.items()])
+        return _by_provider([(str(name), str(count)) for name, count in value.items()])
     text = str(value)
     if "=" not in text:
-        return dict.fromkeys(_SERVICES, _count(text))
+        return dict.fromkeys(_PROVIDERS, _count(text))
     parts = [part.partition("=") for part in text.split(",")]
-    return _by_service([(name, count) for name, _, count in parts])
+    return _by_provider([(name, count) for name, _, count in parts])
 
 
-def _by_service(pairs: Iterable[tuple[str, str]]) -> dict[ServiceName, int]:
-    limits: dict[ServiceName, int] = {}
+def _by_provider(pairs: Iterable[tuple[str, str]]) -> dict[ProviderName, int]:
+    limits: dict[ProviderName, int] = {}
     for name, count in pairs:
-        service = next((one for one in _SERVICES if one == name.strip()), None)
-        if service is None:
+        provider = next((one for one in _PROVIDERS if one == name.strip()), None)
+        if provider is None:
             raise ValueError(f"{name.strip()[:60]!r} is no service: {_COUNT_FORM}")
-        if service in limits:
-            raise ValueError(f"{service} stands in it twice: {_COUNT_FORM}")
-        limits[service] = _count(count)
+        if provider in limits:
+            raise ValueError(f"{provider} stands in it twice: {_COUNT_FORM}")
+        limits[provider] = _count(count)
     return limits
 
 

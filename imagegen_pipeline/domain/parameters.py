@@ -47,7 +47,7 @@ class PromptParameters:
         """The request for one prompt; raises RequestRefusedError for a size that is none."""
         width, height = parse_size(self.image_size)
         return GenerationRequest(
-            service="duomi",
+            provider="duomi",
             model=self.model,
             prompt=prompt.text,
             negative_prompt=self.negative_prompt,
@@ -64,7 +64,7 @@ def base_image_request(
 ) -> GenerationRequest:
     """The request for an actor's base image."""
     return GenerationRequest(
-        service="runpod",
+        provider="runpod",
         model=FLUX_MODEL,
         prompt=actor.prompt,
         width=actor.width,

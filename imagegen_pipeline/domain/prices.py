@@ -16,12 +16,12 @@ from typing import Any, get_args
 
 from imagegen_pipeline.domain.errors import RequestRefusedError
 from imagegen_pipeline.domain.parameters import parse_size
-from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 
 OTHER = "*"
 """In place of a model or a size: each that is not named."""
 EXAMPLE = '{"duomi": {"MODEL": 0.01}, "runpod": {"per_second": 0.0003}}'
-_SERVICES: tuple[ServiceName, ...] = get_args(ServiceName)
+_PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 _GPU_FORM = '{"gpu": "NAME", "per_second": {"NAME": 0.0003}}'
 
 
@@ -44,7 +44,7 @@ class Prices:
     def __init__(self, table: Mapping[str, Any]) -> None:
         table = _object(table, "the price table")
         for name in table:
-            if name not in (*_SERVICES, "assumed"):
+            if name not in (*_PROVIDERS, "assumed"):
                 raise ValueError(
                     f"{name!r} is no service; there are duomi and runpod, and 'assumed'"
                 )
@@ -58,7 +58,7 @@ class Prices:
         RunPod: ``run_seconds`` of execution, as the service measured them. What it bills for
         the start of a worker and its idle time is in no answer, and so not in the cost.
         """
-        if request.service == "duomi":
+        if request.provider == "duomi":
             return self._picture(request)
         if run_seconds is None or not 0 <= run_seconds < math.inf:
             return None
@@ -71,10 +71,10 @@ class Prices:
         The assumed price where none is known; None when there is none of these.
         """
         known = self.cost(request, longest_run_seconds)
-        assumed = self._assumed.get(request.service)
+        assumed = self._assumed.get(request.provider)
         if known is not None or assumed is None:
             return known
-        return assumed if request.service == "duomi" else assumed * longest_run_seconds
+        return assumed if request.provider == "duomi" else assumed * longest_run_seconds
 
     def _picture(self, request: GenerationRequest) -> float | None:
         sizes = self._pictures.get(request.model, self._pictures.get(OTHER, {}))
@@ -158,11 +158,11 @@ def _read_rate(table: object) -> float | None:
 
 def _read_assumed(table: object) -> dict[str, float]:
     prices = _object(table, "'assumed'")
-    for service, price in prices.items():
-        if service not in _SERVICES:
-            raise ValueError(f"'assumed' {service!r} is no service; there are duomi and runpod")
-        if _price(f"'assumed' {service!r}", price) == 0:
-            raise ValueError(f"'assumed' {service!r} is 0, and so would hold no budget")
+    for provider, price in prices.items():
+        if provider not in _PROVIDERS:
+            raise ValueError(f"'assumed' {provider!r} is no service; there are duomi and runpod")
+        if _price(f"'assumed' {provider!r}", price) == 0:
+            raise ValueError(f"'assumed' {provider!r} is 0, and so would hold no budget")
     return dict(prices)
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-ServiceName = Literal["duomi", "runpod"]
+ProviderName = Literal["duomi", "runpod"]
+ItemKind = Literal["prompt", "actor"]
+"""What an item, an attempt or an image is for; independent of the provider."""
 RANDOM_SEED = -1
 LARGEST_DRAWN_SEED = 2**32 - 1
 """Accepted by both services: Duomi takes seeds to 9,999,999,999, ComfyUI to 2**64-1."""
@@ -19,7 +21,7 @@ LARGEST_DRAWN_SEED = 2**32 - 1
 class GenerationRequest:
     """One picture as asked for: size in pixels, the seed as asked (-1 stays -1 here)."""
 
-    service: ServiceName
+    provider: ProviderName
     model: str
     prompt: str
     width: int
@@ -95,7 +97,8 @@ class Attempt:
 
     id: int
     item_key: str
-    service: ServiceName
+    kind: ItemKind
+    provider: ProviderName
     model: str
     fingerprint: str
     sent_fingerprint: str

@@ -10,10 +10,10 @@ from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
     OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderDownError,
+    ProviderError,
     RateLimitedError,
-    ServiceBusyError,
-    ServiceDownError,
-    ServiceError,
     StoppedError,
     UnreachableError,
 )
@@ -26,7 +26,7 @@ LONGEST_REST = 600.0
 """Seconds that a service may ask all of a batch to wait; beyond, its item alone fails."""
 PROBES = 5
 """Submits let through one by one, a pause before each; when all have failed, it is over."""
-_COUNTED = (UnreachableError, ServiceBusyError, RateLimitedError, OutcomeUnknownError)
+_COUNTED = (UnreachableError, ProviderBusyError, RateLimitedError, OutcomeUnknownError)
 _LOOK_SECONDS = 0.5
 
 
@@ -74,7 +74,7 @@ class Breaker:
             raise
         except (StoppedError, BadAnswerError):
             raise
-        except ServiceError as error:
+        except ProviderError as error:
             self._answered(error)
             raise
         else:
@@ -84,7 +84,7 @@ class Breaker:
 
     def _pause(self) -> float | None:
         if self._failed_probes >= PROBES:
-            raise ServiceDownError(
+            raise ProviderDownError(
                 f"The service failed {self._failures} times in a row, also after pauses."
             )
         left = self._closed_until - self._clock.monotonic()
@@ -92,7 +92,7 @@ class Breaker:
             return left
         return _LOOK_SECONDS if self._probe_is_out else None
 
-    def _failed(self, error: ServiceError, *, is_probe: bool) -> None:
+    def _failed(self, error: ProviderError, *, is_probe: bool) -> None:
         with self._lock:
             self._failures += 1
             self._failed_probes += is_probe
@@ -100,12 +100,12 @@ class Breaker:
                 self._close(min(FIRST_PAUSE * 2**self._failed_probes, LONGEST_PAUSE))
             self._rest(error)
 
-    def _answered(self, refusal: ServiceError | None) -> None:
+    def _answered(self, refusal: ProviderError | None) -> None:
         with self._lock:
             self._failures = self._failed_probes = 0
             self._rest(refusal)
 
-    def _rest(self, error: ServiceError | None) -> None:
+    def _rest(self, error: ProviderError | None) -> None:
         """What one item was asked to wait holds for all of them, within reason."""
         seconds = getattr(error, "retry_after", None) or 0.0
         if seconds <= LONGEST_REST:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, ServiceName
+from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, ItemKind, ProviderName
 from imagegen_pipeline.engine.io_limiter import IoLimiter
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.providers.base import ProviderClient
@@ -26,7 +26,7 @@ LEAST_RUN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
-    """One item of a batch: its key, what is asked, and where the picture is to lie.
+    """One item of a batch: its key, kind, request, and where its image is stored.
 
     ``folder`` is as the ledger writes paths; ``file_prefix`` gets the time behind it.
     ``publish`` is the fixed path of the current picture, where there is one. ``own`` is the
@@ -35,6 +35,7 @@ class ImageTask:
     """
 
     key: str
+    kind: ItemKind
     request: GenerationRequest
     folder: str
     file_prefix: str
@@ -61,20 +62,20 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """Everything a picture is made with. ``service`` opens a client when one is first needed,
+    """Everything a picture is made with. ``provider`` opens a client when one is first needed,
     so that work which only reuses needs no key. ``as_sent`` gives the item of an attempt as it
     was when that was sent.
     """
 
     ledger: Ledger
     store: PictureStore
-    service: Callable[[ServiceName], ProviderClient]
+    provider: Callable[[ProviderName], ProviderClient]
     downloader: Downloader
     prices: Prices = field(default_factory=lambda: Prices({}))
     deadlines: Deadlines = field(default_factory=Deadlines)
     on_unknown: Literal["resubmit", "hold"] = "resubmit"
     as_sent: Callable[[Attempt], ImageTask | None] = field(default=lambda _attempt: None)
-    limits: Callable[[ServiceName], Limits] = field(default=lambda _service: Limits())
+    limits: Callable[[ProviderName], Limits] = field(default=lambda _provider: Limits())
     budget: Budget = field(default_factory=Budget)
     simulated: bool = False
     clock: Clock = field(default_factory=SystemClock)

@@ -15,9 +15,11 @@ def hold_reason(context: EngineContext, last: Attempt) -> str | None:
         return "It was sent a second time already."
     if context.on_unknown == "hold":
         return "IMAGEGEN_ON_UNKNOWN is set to hold."
-    lately = context.ledger.attempts.unknown_lately(last.service, UNKNOWN_SECONDS)
+    lately = context.ledger.attempts.unknown_lately(last.provider, UNKNOWN_SECONDS)
     if lately >= MOST_UNKNOWN:
-        return f"It is one of {lately} requests to {last.service} in ten minutes without an answer."
+        return (
+            f"It is one of {lately} requests to {last.provider} in ten minutes without an answer."
+        )
     return None
 
 

@@ -21,9 +21,9 @@ from imagegen_pipeline.domain.errors import (
     JobExpiredError,
     JobFailedError,
     JobTimeoutError,
+    ProviderBusyError,
+    ProviderError,
     RateLimitedError,
-    ServiceBusyError,
-    ServiceError,
     StillRunningError,
     StoppedError,
     UnreachableError,
@@ -44,7 +44,7 @@ and a job's ttl is longer.
 """
 POLL_ERRORS = 10
 """Errors in a row, while polling, after which the job is left to be collected later."""
-NOT_ACCEPTED = (RateLimitedError, ServiceBusyError, UnreachableError)
+NOT_ACCEPTED = (RateLimitedError, ProviderBusyError, UnreachableError)
 """Refusals after which nothing is billed, so that the same request may be sent again."""
 _T = TypeVar("_T")
 
@@ -53,9 +53,9 @@ class JobSession:
     """One item's talk with its service. Every wait ends when its stop is set."""
 
     def __init__(
-        self, service: Callable[[], ProviderClient], clock: Clock, stops: StopSignals
+        self, provider: Callable[[], ProviderClient], clock: Clock, stops: StopSignals
     ) -> None:
-        self._service = service  # a download needs none, and so no key
+        self._provider = provider  # a download needs none, and so no key
         self._clock = clock
         self._stops = stops
 
@@ -112,7 +112,7 @@ class JobSession:
 
     def _poll(self, job_id: str, endpoint: str, age: float) -> JobReport:
         try:
-            return self._service().poll(job_id, endpoint)
+            return self._provider().poll(job_id, endpoint)
         except JobExpiredError as error:
             if age >= LEAST_RETENTION:
                 raise
@@ -129,13 +129,13 @@ class JobSession:
         """
         health = self._ask_health()
         try:
-            self._service().cancel(job_id, endpoint)
-            report = self._service().poll(job_id, endpoint)
+            self._provider().cancel(job_id, endpoint)
+            report = self._provider().poll(job_id, endpoint)
         except JobFailedError:
             raise JobTimeoutError(
                 f"{sentence}, and was cancelled.{health}", job_id=job_id
             ) from None
-        except ServiceError as error:
+        except ProviderError as error:
             raise StillRunningError(
                 f"{sentence}, and could not be cancelled ({error}).{health}"
             ) from error
@@ -145,8 +145,8 @@ class JobSession:
 
     def _ask_health(self) -> str:
         try:
-            health = self._service().health()
-        except ServiceError:
+            health = self._provider().health()
+        except ProviderError:
             return ""
         return f" The service says: {short_line(str(health))}." if health else ""
 

@@ -72,13 +72,13 @@ class QualityChecker:
         found = [self._decodes(attempt, seen), quality_rules.asked_size(attempt)]
         measures, fault = self._measures(attempt)
         by_measures = [quality_rules.not_blank, quality_rules.sharp]
-        if attempt.service == "runpod":
+        if attempt.kind == "actor":
             found.append(quality_rules.portrait_shape(attempt))
             by_measures.append(quality_rules.neutral_border)
         if measures is None:
             return [
                 *found,
-                *quality_rules.unmeasured_findings(fault, base_image=attempt.service == "runpod"),
+                *quality_rules.unmeasured_findings(fault, base_image=attempt.kind == "actor"),
             ]
         found += [rule(measures) for rule in by_measures]
         return [*found, self._not_a_duplicate(attempt, measures)]

@@ -11,7 +11,7 @@ from imagegen_pipeline.domain.errors import (
     LedgerError,
     NameTakenError,
     OutcomeUnknownError,
-    ServiceError,
+    ProviderError,
     StoppedError,
     StoreError,
     UnreachableError,
@@ -130,22 +130,22 @@ class Recovery:
         if attempt.state is not State.SUBMITTED or attempt.job_id is None:
             return attempt
         try:
-            service = self._ctx.service(attempt.service)
-            report = service.poll(attempt.job_id, attempt.endpoint or "")
+            provider = self._ctx.provider(attempt.provider)
+            report = provider.poll(attempt.job_id, attempt.endpoint or "")
         except ImagegenError:  # the picture is there; only its price stays unknown
             return attempt
         return self._writer.completed(attempt, report) if report.images else attempt
 
     def _of_another_endpoint(
         self, attempt: Attempt, error: AccountRefusedError | UnreachableError
-    ) -> ServiceError:
+    ) -> ProviderError:
         """What it means that an endpoint does not answer for a job that was sent there.
 
         An endpoint or a key that is not set any more must not stop the work of today's: the
         job is given up when no service would have it any more, and until then only its item
         fails.
         """
-        is_ours = attempt.endpoint == self._ctx.service(attempt.service).endpoint
+        is_ours = attempt.endpoint == self._ctx.provider(attempt.provider).endpoint
         if is_ours and isinstance(error, UnreachableError):
             return error
         reason = "which refuses it to this key" if is_ours else "which is not set now"

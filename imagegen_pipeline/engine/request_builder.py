@@ -56,6 +56,7 @@ class RequestBuilder:
             return self._base_image_by(source_item, request, own)
         return ImageTask(
             key=source_item.key,
+            kind="prompt",
             request=request,
             folder=self.store.relative(self.settings.output_dir),
             file_prefix=file_prefix(source_item),
@@ -69,6 +70,7 @@ class RequestBuilder:
         folder = self.settings.base_images_dir / actor.name / "base_image"
         return ImageTask(
             key=actor.key,
+            kind="actor",
             request=request,
             folder=self.store.relative(folder / "history"),
             file_prefix=f"{actor.name}_base",

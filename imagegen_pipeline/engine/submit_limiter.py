@@ -71,7 +71,7 @@ class SubmitLimiter:
         shop = self._ctx
         return AdmissionRules(
             lease=lease,
-            limits=shop.limits(plan.service),
+            limits=shop.limits(plan.provider),
             budget=shop.budget,
             reserve=shop.longest_cost(plan.sent_request),
             answer_seconds=shop.deadlines.answer,
@@ -87,7 +87,7 @@ class SubmitLimiter:
         # One asks for all that wait: hundreds that ask the ledger would only hold each other up.
         with self._door:
             while isinstance(answer := self._try(draft, terms), Deferred):
-                self._say(f"{draft.plan.service}: {answer.reason}")
+                self._say(f"{draft.plan.provider}: {answer.reason}")
                 if self._ctx.clock.wait(self._stops.submits, answer.seconds):
                     raise StoppedError("The batch was stopped while this item waited for its turn.")
             return answer

@@ -15,8 +15,8 @@ from imagegen_pipeline.domain.errors import (
     LedgerError,
     NotAPictureError,
     OutcomeUnknownError,
+    ProviderDownError,
     RedirectedError,
-    ServiceDownError,
     SpendingError,
     StoppedError,
     StoreError,
@@ -53,7 +53,7 @@ class TaskRunner:
         self._attempts = context.ledger.attempts
         self._writer = ResultWriter(context, wanted)
         self._session = JobSession(
-            lambda: context.service(wanted.request.service), context.clock, stops
+            lambda: context.provider(wanted.request.provider), context.clock, stops
         )
         self._recovery = Recovery(context, self._writer, self._session, stops)
         self.has_sent = False
@@ -267,7 +267,7 @@ class TaskRunner:
                 doubled = True
             except LedgerError:
                 raise
-            except (*LEFT_OPEN, SpendingError, ServiceDownError) as error:
+            except (*LEFT_OPEN, SpendingError, ProviderDownError) as error:
                 self._close_if_unsent(draft.written(), error)
                 raise
             except JobExpiredError as error:
@@ -323,6 +323,7 @@ class TaskRunner:
         wanted = self._wanted
         return NewAttempt(
             item_key=wanted.key,
+            kind=wanted.kind,
             request=wanted.request,
             asked_fingerprint=wanted.item_fingerprint,
             seed=seed,
@@ -335,12 +336,12 @@ class TaskRunner:
         )
 
     def _buy(self, draft: PendingAttempt, lease: Lease, leave: Callable[[], None]) -> Attempt:
-        service = self._ctx.service(self._wanted.request.service)
+        provider = self._ctx.provider(self._wanted.request.provider)
         session, request = self._session, draft.plan.sent_request
 
         def send() -> Submission:
             try:
-                submission = service.submit(request)
+                submission = provider.submit(request)
             except NOT_ACCEPTED:
                 self._attempts.not_accepted(draft.written())
                 raise
@@ -353,11 +354,11 @@ class TaskRunner:
         submission = session.submit(lambda: self._limiter.submit(draft, lease, send))
         attempt, report = draft.written(), submission.report
         if submission.job_id is not None:
-            attempt = self._writer.submitted(attempt, submission.job_id, service.endpoint)
-            report = session.await_job(submission.job_id, service.endpoint, self._ctx.deadlines)
+            attempt = self._writer.submitted(attempt, submission.job_id, provider.endpoint)
+            report = session.await_job(submission.job_id, provider.endpoint, self._ctx.deadlines)
         leave()
         if report is None:
-            raise BadAnswerError(f"{service.name} named no job and sent no picture.")
+            raise BadAnswerError(f"{provider.name} named no job and sent no picture.")
         return self._writer.complete(attempt, report, session)
 
     def _close_if_unsent(self, attempt: Attempt, error: ImagegenError) -> None:

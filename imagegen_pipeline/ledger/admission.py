@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, UnknownPriceError
 from imagegen_pipeline.domain.limits import Budget, Limits
-from imagegen_pipeline.domain.requests import ServiceName, State
+from imagegen_pipeline.domain.requests import ProviderName, State
 from imagegen_pipeline.ledger.leases import Lease
 from imagegen_pipeline.ledger.schema import attempts
 
@@ -45,7 +45,7 @@ class SubmitCandidate(Protocol):
     """Who is to leave: an attempt, or the plan of one."""
 
     @property
-    def service(self) -> str:
+    def provider(self) -> str:
         """The service that the request goes to."""
 
     @property
@@ -96,7 +96,7 @@ def _of_today(now: float) -> ColumnElement[bool]:
     """Sent since midnight (UTC). The services are named because the index begins with them:
     otherwise the whole ledger is read, for every picture.
     """
-    by_any = attempts.c.service.in_(get_args(ServiceName))
+    by_any = attempts.c.provider.in_(get_args(ProviderName))
     return and_(by_any, attempts.c.submitted_at >= now - now % _DAY)
 
 
@@ -108,7 +108,7 @@ def _within_budget(
         return None
     if terms.reserve is None:
         raise UnknownPriceError(
-            f"A budget is set, and the price of {asking.model} at {asking.service} is not known."
+            f"A budget is set, and the price of {asking.model} at {asking.provider} is not known."
         )
     scopes = (
         ("run", budget.run, attempts.c.intent == asking.intent),
@@ -162,12 +162,12 @@ def money_today(connection: Connection, now: float) -> tuple[float, float]:
 def _within_rates(
     connection: Connection, now: float, asking: SubmitCandidate, limits: Limits
 ) -> Deferred | None:
-    sent = attempts.c.service == asking.service
+    sent = attempts.c.provider == asking.provider
     if limits.per_day is not None:
         today = and_(sent, attempts.c.submitted_at >= now - now % _DAY)
         if _count(connection, today) >= limits.per_day:
             raise DayLimitError(
-                f"{limits.per_day} pictures a day are allowed of {asking.service}, and today's "
+                f"{limits.per_day} pictures a day are allowed of {asking.provider}, and today's "
                 "(UTC) are made."
             )
     if limits.per_minute is None:
@@ -194,7 +194,7 @@ def _within_flight(
     most = terms.limits.in_flight
     if most is None:
         return None
-    rows = and_(attempts.c.service == asking.service, _in_flight(now, terms))
+    rows = and_(attempts.c.provider == asking.provider, _in_flight(now, terms))
     if _count(connection, rows) < most:
         return None
     return Deferred(_LOOK_SECONDS, f"{most} in flight are allowed")

@@ -160,13 +160,13 @@ class AttemptQueries:
         with self._database.read() as connection:
             return set(connection.scalars(query))
 
-    def unknown_lately(self, service: str, seconds: float) -> int:
+    def unknown_lately(self, provider: str, seconds: float) -> int:
         """How many requests that left in the last ``seconds`` got no answer from a service."""
         query = (
             select(func.count())
             .select_from(attempts)
             .where(
-                attempts.c.service == service,
+                attempts.c.provider == provider,
                 attempts.c.state.in_((State.UNKNOWN, State.HELD)),
                 attempts.c.submitted_at >= self._database.now() - seconds,
             )

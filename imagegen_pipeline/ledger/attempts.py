@@ -27,7 +27,8 @@ from imagegen_pipeline.domain.requests import (
     OPEN_STATES,
     Attempt,
     GenerationRequest,
-    ServiceName,
+    ItemKind,
+    ProviderName,
     State,
 )
 from imagegen_pipeline.ledger.admission import AdmissionRules, Deferred, SubmitCandidate, admit
@@ -73,6 +74,7 @@ class NewAttempt:
     """
 
     item_key: str
+    kind: ItemKind
     request: GenerationRequest
     asked_fingerprint: str
     seed: int
@@ -85,9 +87,9 @@ class NewAttempt:
     created_at: float = field(default_factory=time.time)
 
     @property
-    def service(self) -> ServiceName:
+    def provider(self) -> ProviderName:
         """The service that is asked."""
-        return self.request.service
+        return self.request.provider
 
     @property
     def model(self) -> str:
@@ -149,7 +151,8 @@ class AttemptRepository(AttemptQueries):
             _BEGUN,
             {
                 "item_key": plan.item_key,
-                "service": plan.service,
+                "kind": plan.kind,
+                "provider": plan.provider,
                 "model": plan.model,
                 "fingerprint": plan.asked_fingerprint,
                 "sent_fingerprint": plan.sent_request.fingerprint,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from imagegen_pipeline.domain.requests import Attempt, ServiceName, State
+from imagegen_pipeline.domain.requests import Attempt, ProviderName, State
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, to_attempt
 from imagegen_pipeline.ledger.change_log import last_change_seq
 from imagegen_pipeline.ledger.database import Database
@@ -86,7 +86,7 @@ class Card:
     remedy: str | None
 
     @property
-    def service(self) -> ServiceName:
+    def provider(self) -> ProviderName:
         """Who makes its pictures."""
         return "runpod" if self.kind == "actor" else "duomi"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
+from imagegen_pipeline.domain.requests import ItemKind
 from imagegen_pipeline.ledger.change_log import last_change_seq
 from imagegen_pipeline.ledger.schema import items, problems
 from imagegen_pipeline.ledger.source_state import mark_stale
 
-Kind = Literal["prompt", "actor"]
 Stamped = tuple[Prompt | Actor, str | None]
 """An item and the stamp of what it was read from; None when it is to be read again."""
 _CHUNK = 500
@@ -49,7 +49,7 @@ class ScanPart:
     more): read well, or no longer there. What is not named here stays as it is.
     """
 
-    kind: Kind
+    kind: ItemKind
     container: str
     source_items: Sequence[Stamped] = ()
     gone: Sequence[str] = ()
@@ -71,7 +71,7 @@ class ItemUpsert:
         return self._sequence
 
     def source_items(
-        self, kind: Kind, source_items: Sequence[Stamped], *, keep_stamps: bool = False
+        self, kind: ItemKind, source_items: Sequence[Stamped], *, keep_stamps: bool = False
     ) -> ScanChange:
         """Write down what is there. The same content again changes its stamp at most, and not
         that if ``keep_stamps``: who reads without stamps says nothing of those that are known.
@@ -112,7 +112,7 @@ class ItemUpsert:
         return found
 
     def _new_row(
-        self, kind: Kind, source_item: Prompt | Actor, stamp: str | None
+        self, kind: ItemKind, source_item: Prompt | Actor, stamp: str | None
     ) -> dict[str, Any]:
         sequence = self._next()
         return {

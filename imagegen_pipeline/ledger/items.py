@@ -11,10 +11,10 @@ from sqlalchemy import Connection, func, select
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
 from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
+from imagegen_pipeline.domain.requests import ItemKind
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.item_upsert import (
     ItemUpsert,
-    Kind,
     ScanChange,
     ScanPart,
     last_sequence,
@@ -22,7 +22,7 @@ from imagegen_pipeline.ledger.item_upsert import (
 from imagegen_pipeline.ledger.schema import items, problems
 from imagegen_pipeline.ledger.source_state import SourceState, write_source_state
 
-__all__ = ["Item", "ItemRepository", "Kind", "ScanChange", "ScanPart", "SourceChange"]
+__all__ = ["Item", "ItemRepository", "ScanChange", "ScanPart", "SourceChange"]
 
 _CHUNK = 500
 
@@ -71,7 +71,7 @@ class ItemRepository:
         source_items: Sequence[Prompt | Actor] = (
             scan.prompts if isinstance(scan, PromptScan) else scan.actors
         )
-        kind: Kind = "prompt" if isinstance(scan, PromptScan) else "actor"
+        kind: ItemKind = "prompt" if isinstance(scan, PromptScan) else "actor"
         with self._database.write() as connection:
             recorder = ItemUpsert(connection, time.time())
             change = recorder.source_items(
@@ -121,7 +121,7 @@ class ItemRepository:
                     found[row.key] = _to_item(row)
         return {key: found[key] for key in wanted if key in found}
 
-    def changes(self, kind: Kind, *, after: int, until: int, limit: int) -> list[SourceChange]:
+    def changes(self, kind: ItemKind, *, after: int, until: int, limit: int) -> list[SourceChange]:
         """What was new, changed, gone or back after ``after``, oldest first. An item stands where
         its newest change is.
         """
@@ -136,18 +136,18 @@ class ItemRepository:
                 SourceChange(row.sequence, row.key, row.gone) for row in connection.execute(query)
             ]
 
-    def count_changes(self, kind: Kind, *, after: int) -> int:
+    def count_changes(self, kind: ItemKind, *, after: int) -> int:
         """How many ``changes`` there are."""
         query = select(func.count()).where(items.c.kind == kind, items.c.sequence > after)
         with self._database.read() as connection:
             return connection.scalar(query) or 0
 
-    def last_sequence(self, *kinds: Kind) -> int:
+    def last_sequence(self, *kinds: ItemKind) -> int:
         """The sequence of the newest change, of these kinds if any are named."""
         with self._database.read() as connection:
             return last_sequence(connection, kinds or ("prompt", "actor"))
 
-    def keys(self, kind: Kind) -> list[str]:
+    def keys(self, kind: ItemKind) -> list[str]:
         """The keys of everything present, in the order in which it was first seen."""
         query = (
             select(items.c.key)
@@ -179,7 +179,7 @@ class ItemRepository:
 
 def _missing(
     connection: Connection,
-    kind: Kind,
+    kind: ItemKind,
     scan: PromptScan | ActorScan,
     source_items: Sequence[Prompt | Actor],
 ) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ so many numbers are looked at again. SQLite has one writer at a time.
 _FETCHED = 500
 """Rows that are in memory at a time, however many there are."""
 _OF_ATTEMPTS = (
-    *("id", "item_key", "service", "model", "request", "seed", "state", "intent", "regenerate"),
+    *("id", "item_key", "provider", "model", "request", "seed", "state", "intent", "regenerate"),
     *("simulated", "created_at", "submitted_at", "finished_at", "job_id", "path", "archive"),
     *("digest", "width", "height", "cost", "reserved", "run_seconds", "error_kind", "error"),
     *("remedy", "warnings", "shared_from", "possible_double_charge", "verdict", "verdict_at"),

@@ -68,7 +68,8 @@ attempts = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     Column("item_key", String(200), ForeignKey("items.key"), nullable=False),
-    Column("service", String(20), nullable=False),
+    Column("kind", String(10), nullable=False),  # prompt | actor: what the image is for
+    Column("provider", String(40), nullable=False),
     Column("model", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("sent_fingerprint", String(64), nullable=False),
@@ -112,7 +113,7 @@ attempts = Table(
     Index("attempts_names", "folder", "file_stem", unique=True),
     Index("attempts_unreported", "reported", "state"),
     Index("attempts_by_state", "state", "finished_at"),
-    Index("attempts_by_submit", "service", "submitted_at"),
+    Index("attempts_by_submit", "provider", "submitted_at"),
     Index("attempts_by_run", "intent"),
     Index(
         "attempts_shared",

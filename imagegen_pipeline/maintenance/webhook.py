@@ -10,7 +10,7 @@ from requests.auth import AuthBase
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 from urllib3.exceptions import LocationValueError
 
-from imagegen_pipeline.domain.errors import ServiceError
+from imagegen_pipeline.domain.errors import ProviderError
 from imagegen_pipeline.providers.http.client import NoRedirectSession
 from imagegen_pipeline.providers.http.connections import LimitedAdapter
 
@@ -18,7 +18,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
 TRIES, PAUSE_SECONDS = 2, 1.0
 
 
-class WebhookError(ServiceError):
+class WebhookError(ProviderError):
     """The webhook did not take what was posted; the sentence does not show its address."""
 
     kind = "webhook"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 
 
 class JobState(StrEnum):
@@ -54,7 +54,7 @@ class ProviderClient(Protocol):
     """A service that makes pictures. Every call has time-outs and raises ServiceError types."""
 
     @property
-    def name(self) -> ServiceName:
+    def name(self) -> ProviderName:
         """Which service this is."""
 
     @property

@@ -30,7 +30,7 @@ def values_of(row: Any) -> Values:  # noqa: ANN401 - a database row
         row.verdict,
         _iso(row.verdict_at),
         row.gone,
-        row.service,
+        row.provider,
         row.model,
         request["prompt"],
         row.width,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 READ = (
-    *("attempt", "state", "service", "model", "error_kind", "shared_from", "cost", "seconds"),
+    *("attempt", "state", "provider", "model", "error_kind", "shared_from", "cost", "seconds"),
     *("created_at", "submitted_at", "finished_at"),
 )
 """The columns of the table that are added up."""
@@ -35,7 +35,7 @@ _STATES = {
     "unknown": (State.UNKNOWN,),
     "held": (State.HELD,),
 }
-_GROUPS = ("attempt", "state", "service", "model", "error_kind", "shared", "priced", "paid", "new")
+_GROUPS = ("attempt", "state", "provider", "model", "error_kind", "shared", "priced", "paid", "new")
 _DAY_SECONDS = 86_400
 _VERSION = 1
 """To be raised when what is kept changes its form or its meaning."""
@@ -143,7 +143,7 @@ def _groups(table: pa.Table, new: pa.ChunkedArray) -> list[dict[str, Any]]:
 
     columns = {
         "attempt": pc.is_valid(table["attempt"]),
-        **{name: table[name] for name in ("state", "service", "model", "error_kind", "cost")},
+        **{name: table[name] for name in ("state", "provider", "model", "error_kind", "cost")},
         "shared": pc.is_valid(table["shared_from"]),
         "priced": pc.is_valid(table["cost"]),
         "paid": pc.fill_null(pc.greater(table["cost"], 0.0), False),
@@ -171,8 +171,8 @@ def _seconds(table: pa.Table) -> dict[str, np.ndarray]:
     import pyarrow.compute as pc
 
     made = _made(table)
-    services = pc.unique(table["service"].filter(made)).to_pylist()
-    masks = {name: pc.and_(made, pc.equal(table["service"], name)) for name in services}
+    providers = pc.unique(table["provider"].filter(made)).to_pylist()
+    masks = {name: pc.and_(made, pc.equal(table["provider"], name)) for name in providers}
     return {name: _numbers(table["seconds"].filter(mask)) for name, mask in masks.items()}
 
 

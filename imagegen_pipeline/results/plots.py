@@ -204,7 +204,7 @@ def _rows(models: list[ModelCost]) -> list[ModelCost]:
 
 
 def _shown(one: ModelCost) -> str:
-    name = f"{one.model} ({one.service})" if one.service else one.model
+    name = f"{one.model} ({one.provider})" if one.provider else one.model
     name = " ".join(name.split()).encode("latin-1", "replace").decode("latin-1")  # has the font
     return name if len(name) <= _LONGEST_NAME else f"...{name[-_LONGEST_NAME + 3 :]}"
 

@@ -27,7 +27,7 @@ class ModelCost:
     ``charges`` is how many there were, ``unpriced`` how many of them are not in the cost.
     """
 
-    service: str
+    provider: str
     model: str
     charges: int
     cost: float | None
@@ -65,11 +65,11 @@ class Statistics:
         tried = sum(self.outcomes[name] for name in OUTCOMES if name != "shared")
         return self.outcomes["made"] / tried if tried else None
 
-    def percentiles(self, service: str) -> tuple[float, float]:
+    def percentiles(self, provider: str) -> tuple[float, float]:
         """The median and the 95th percentile of the seconds of a service's pictures."""
         import numpy as np
 
-        median, slow = np.percentile(self.seconds[service], (50, 95))
+        median, slow = np.percentile(self.seconds[provider], (50, 95))
         return float(median), float(slow)
 
 
@@ -118,8 +118,8 @@ class _Sums:
             self._count(_as_row(group), is_new=is_of_today and group["new"])
         for outcome, moments in part.ended.items():
             self.ended.setdefault(outcome, []).append(moments)
-        for service, took in part.seconds.items():
-            self.seconds.setdefault(service, []).append(took)
+        for provider, took in part.seconds.items():
+            self.seconds.setdefault(provider, []).append(took)
 
     def _count(self, group: Mapping[str, Any], *, is_new: bool) -> None:
         count = group["count"]
@@ -128,7 +128,7 @@ class _Sums:
             return
         held = group["state"] == State.HELD
         self.outcomes["held" if held else counted_as(group)] += count
-        model = self.models.setdefault((group["service"], group["model"]), _Spent())
+        model = self.models.setdefault((group["provider"], group["model"]), _Spent())
         for spent in (self.spent, model, *((self.today,) if is_new else ())):
             spent.add(group, count, group["sum"])
 
@@ -136,8 +136,8 @@ class _Sums:
         import numpy as np
 
         models = [
-            ModelCost(service, model, spent.charges, spent.known(), spent.unpriced)
-            for (service, model), spent in self.models.items()
+            ModelCost(provider, model, spent.charges, spent.known(), spent.unpriced)
+            for (provider, model), spent in self.models.items()
             if spent.charges
         ]
         none = np.array([], dtype="int64")
@@ -159,7 +159,7 @@ def _as_row(group: Mapping[str, Any]) -> dict[str, Any]:
     """Attempts that count alike, as a row of the table that counts as they do."""
     cost = (1.0 if group["paid"] else 0.0) if group["priced"] else None
     return {
-        **{name: group[name] for name in ("state", "service", "model", "error_kind")},
+        **{name: group[name] for name in ("state", "provider", "model", "error_kind")},
         "attempt": 1 if group["attempt"] else None,
         "shared_from": 1 if group["shared"] else None,
         "cost": cost,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import SourceError
 from imagegen_pipeline.domain.prompts import SourceProblem
+from imagegen_pipeline.domain.requests import ItemKind
 from imagegen_pipeline.ledger import Ledger, ScanPart, SourceState
 from imagegen_pipeline.ledger.item_upsert import Stamped
-from imagegen_pipeline.ledger.items import Kind
 from imagegen_pipeline.ledger.source_state import DOUBTED
 from imagegen_pipeline.sources.change_tokens import BELIEVED_SECONDS, is_stable, listing_digest
 from imagegen_pipeline.sources.folder_listing import SourceFolder, assign_keys
@@ -32,7 +32,7 @@ class FolderScan:
 
     ledger: Ledger
     clock: Clock
-    kind: Kind
+    kind: ItemKind
     folder: SourceFolder
 
     def look(self, budget: ScanBudget, *, afresh: bool = False) -> ScanSummary:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.domain.prompts import PromptScan
+from imagegen_pipeline.domain.requests import ItemKind
 from imagegen_pipeline.ledger import Item, Ledger, ScanChange
-from imagegen_pipeline.ledger.items import Kind
 from imagegen_pipeline.settings import Settings
 from imagegen_pipeline.sources.actor_folders import ActorsFolder, scan_actors
 from imagegen_pipeline.sources.database_scan import DatabaseScan
@@ -71,7 +71,7 @@ class SourceScanner:
 
     def look(
         self, seconds: float | None = None, *, afresh: bool = False
-    ) -> dict[Kind, ScanSummary]:
+    ) -> dict[ItemKind, ScanSummary]:
         """See what has changed, and write it down; by kind.
 
         What is as it was when it was last read is not opened, unless ``afresh``. After

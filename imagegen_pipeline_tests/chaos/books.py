@@ -75,9 +75,9 @@ class Books:
 
 def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Books:
     """Read everything, when nothing is at work any more."""
-    service = scratch.variant.service
-    until(lambda: simulator.stats()[service]["in_flight"] == 0)
-    prompts = [one for one in simulator.stats()["by_prompt"] if one["service"] == service]
+    provider = scratch.variant.provider
+    until(lambda: simulator.stats()[provider]["in_flight"] == 0)
+    prompts = [one for one in simulator.stats()["by_prompt"] if one["service"] == provider]
     files, leftovers = _read_files(scratch)
     events: list[tuple[str, str, int]] = []
     dagster_fault = None

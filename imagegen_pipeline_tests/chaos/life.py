@@ -45,7 +45,7 @@ _CONTEXT.set_forkserver_preload(
 
 def begin_life(scratch: Scratch, wanted: Round, log: Path) -> BaseProcess:
     """A process that makes the items of a round; what it says goes to ``log``."""
-    work = _make_base_images if scratch.variant.service == "runpod" else _make_images
+    work = _make_base_images if scratch.variant.provider == "runpod" else _make_images
     return _begin(scratch, log, work, wanted.folder)
 
 

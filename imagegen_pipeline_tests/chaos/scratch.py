@@ -53,13 +53,13 @@ class Scratch:
     @property
     def pictures(self) -> Path:
         """The folder below which every picture lies."""
-        name = "actors" if self.variant.service == "runpod" else "generated_images"
+        name = "actors" if self.variant.provider == "runpod" else "generated_images"
         return self.results / name
 
     def write_round(self, number: int, count: int) -> Round:
         """Write ``count`` items that no round before has had."""
         folder = self.root / "items" / f"round-{number}"
-        write = _write_actor if self.variant.service == "runpod" else _write_prompt
+        write = _write_actor if self.variant.provider == "runpod" else _write_prompt
         source_items = tuple(write(folder, number, place) for place in range(count))
         return Round(folder, source_items)
 

@@ -15,7 +15,7 @@ class Variant:
 
     name: str
     title: str
-    service: Literal["duomi", "runpod"]
+    provider: Literal["duomi", "runpod"]
     workers: int
     mode: Literal["sync", "async"] = "async"
     answer: Literal["images:url", "images:b64_json"] = "images:url"
@@ -32,7 +32,7 @@ class Variant:
     @property
     def asset(self) -> str:
         """The Dagster asset that the pictures belong to."""
-        return "actor_base_images" if self.service == "runpod" else "generated_images"
+        return "actor_base_images" if self.provider == "runpod" else "generated_images"
 
     @property
     def environment(self) -> Mapping[str, str]:

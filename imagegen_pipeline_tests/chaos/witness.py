@@ -43,4 +43,4 @@ def accepted(simulator: Simulator, variant: Variant) -> int:
     """How many requests for pictures the service has taken on."""
     url = f"{simulator.url}/_sim/stats"
     counts: dict[str, Any] = requests.get(url, params={"prompts": "0"}, timeout=10).json()
-    return int(counts[variant.service]["accepted"])
+    return int(counts[variant.provider]["accepted"])

@@ -105,7 +105,7 @@ def test_a_failed_job_is_answered_and_exit_1(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
     """What the service could not make is FAILED in the answer, with the guide's words."""
-    simulator.fault(service="runpod", operation="status", fault="job_failed")
+    simulator.fault(provider="runpod", operation="status", fault="job_failed")
     result = invoke(*COMMAND)
     assert result.exit_code == 1
     answer = json.loads(result.stdout)
@@ -151,7 +151,7 @@ def test_what_went_wrong_is_in_the_log(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
     """A failure is written to the users' log, so that a report can bring it."""
-    simulator.fault(service="runpod", operation="status", fault="job_failed")
+    simulator.fault(provider="runpod", operation="status", fault="job_failed")
     invoke(*COMMAND)
     log = Path(project.results / "logs" / "duomi_image_generation.log").read_text()
     assert f"{ACTOR} failed" in log

@@ -37,8 +37,8 @@ def test_a_job_that_still_runs_is_named_and_exit_1(
     with closing(project.pipeline()) as pipeline:
         bench = Bench(project, simulator, pipeline)
         attempt = plan_base(bench, bench.actor())
-        simulator.fault(service="runpod", operation="submit", fault="stuck_in_queue")
-        runpod = pipeline.service("runpod")
+        simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
+        runpod = pipeline.provider("runpod")
         job_id = str(runpod.submit(attempt.sent_request).job_id)
         pipeline.ledger.attempts.submitted(attempt, job_id=job_id, endpoint=runpod.endpoint)
     result = invoke("collect")

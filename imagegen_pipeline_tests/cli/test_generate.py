@@ -335,7 +335,7 @@ def test_what_a_service_says_steers_no_terminal(
     body = '{"code": 30003, "message": "gone \\u001b[2J"}'
     told = "\x1b[2J and \x07"
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=403, body=body + told
+        provider="duomi", operation="submit", fault="status", status=403, body=body + told
     )
     result = invoke(*ONE)
     assert result.exit_code == 1
@@ -365,7 +365,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(project: Project, invoke: I
 
 def test_a_failure_stands_above_the_bar(project: Project, simulator: Simulator) -> None:
     """On a terminal, too, each failure is told with its reason."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     code, shown = on_a_terminal("imagegen", *ONE)
     assert code == 1
     assert "[1/1] failed prompt-a-lighthouse-at-dusk-" in shown

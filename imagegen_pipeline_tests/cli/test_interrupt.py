@@ -127,7 +127,7 @@ def test_jobs_under_way_are_left_and_collected(
 def test_a_second_signal_leaves_at_once(slow: tuple[Project, Simulator], start: Start) -> None:
     """Ctrl-C twice does not wait for a service that hangs; the ledger says what was sent."""
     project, simulator = slow
-    simulator.fault(service="duomi", operation="submit", fault="hang", seconds=120, times=-1)
+    simulator.fault(provider="duomi", operation="submit", fault="hang", seconds=120, times=-1)
     process = start(*COMMAND)
     until(lambda: states(project)[State.SUBMITTING] == 2 or process.poll() is not None)
     process.send_signal(signal.SIGINT)

@@ -52,7 +52,7 @@ def test_a_model_that_is_disabled_is_passed_over(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
     """A refusal is told with its reason, and the next model is tried."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=403)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=403)
     result = invoke("models", "--yes")
     assert result.exit_code == 0
     refused, answers = result.stdout.splitlines()
@@ -62,7 +62,7 @@ def test_a_model_that_is_disabled_is_passed_over(
 
 def test_no_answer_at_all_is_exit_1(project: Project, simulator: Simulator, invoke: Invoke) -> None:
     """When every model refuses, each is told."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=403, times=-1)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=403, times=-1)
     result = invoke("models", "--yes")
     assert result.exit_code == 1
     assert result.stdout.count(": no: ") == len(KNOWN_MODELS)

@@ -11,7 +11,7 @@ from imagegen_pipeline_tests.conftest import Project, Simulator
 @pytest.fixture
 def held(project: Project, simulator: Simulator, invoke: Invoke) -> str:
     """The key of an item whose two requests got no answer."""
-    simulator.fault(service="duomi", operation="submit", fault="reset_after_work", times=2)
+    simulator.fault(provider="duomi", operation="submit", fault="reset_after_work", times=2)
     project.write_json("boat", "a red boat")
     assert generate(invoke) == 1
     (line,) = invoke("resolve").stdout.splitlines()

@@ -83,7 +83,7 @@ def _fill(studio: Studio) -> dict[str, str]:
     keys = {name: json_key(path.stem) for name, path in files.items()}
     for name, fault in ((FAILED, "job_failed"), (BLANK, "blank")):
         match = json.loads(files[name].read_text())["image_prompt"][:40]
-        studio.simulator.fault(service="duomi", operation="submit", fault=fault, match=match)
+        studio.simulator.fault(provider="duomi", operation="submit", fault=fault, match=match)
     web = studio.web
     prompts = web.materialize(IMAGES, RESULTS, "prompts", keys=web.keys(IMAGES))
     web.succeeded(web.materialize(BASE_IMAGES, "actors", keys=web.keys(BASE_IMAGES)), seconds=600)

@@ -86,7 +86,7 @@ class Studio:
         self._fault(match, fault="blank")
 
     def _fault(self, match: str, **fault: object) -> None:
-        self.simulator.fault(service="duomi", operation="submit", match=match, times=-1, **fault)
+        self.simulator.fault(provider="duomi", operation="submit", match=match, times=-1, **fault)
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""

@@ -67,7 +67,11 @@ def test_a_killed_run_is_launched_again_and_buys_nothing_twice(studio: Studio) -
         studio.project.write_actor(name, description=f"to be killed, number {n}")
     studio.sync()
     studio.simulator.fault(
-        service="runpod", operation="status", fault="stuck_in_queue", match="to be killed", times=-1
+        provider="runpod",
+        operation="status",
+        fault="stuck_in_queue",
+        match="to be killed",
+        times=-1,
     )
     run = studio.web.materialize(BASE_IMAGES, keys=actors)
     eventually(lambda: len(studio.sent()) == 2)

@@ -125,7 +125,7 @@ def test_a_week_asks_for_exactly_what_is_due(
     for once, nothing else ever, and each that the service makes is billed once.
     """
     simulator.fault(
-        service="duomi",
+        provider="duomi",
         operation="submit",
         fault="status",
         status=400,

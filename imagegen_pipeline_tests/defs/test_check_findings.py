@@ -35,7 +35,7 @@ def answer(simulator: Simulator, picture: Image.Image, *, match: str) -> None:
     picture.save(out, "PNG")
     body = {"images": [{"b64_json": base64.b64encode(out.getvalue()).decode()}]}
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=200, body=body, match=match
+        provider="duomi", operation="submit", fault="status", status=200, body=body, match=match
     )
 
 
@@ -43,7 +43,7 @@ def test_a_black_picture_is_an_error_and_stops_nothing(
     dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
 ) -> None:
     """A filtered picture fails not_blank with ERROR; the run goes on, and what follows it."""
-    simulator.fault(service="duomi", operation="submit", fault="blank", match="number 2")
+    simulator.fault(provider="duomi", operation="submit", fault="blank", match="number 2")
     assert dagster.run(*PROMPT_ASSETS, keys=prompts).success
 
     good = [key for key in prompts if key != prompts[2]]
@@ -75,7 +75,7 @@ def test_another_size_warns_and_another_shape_is_an_error(
 ) -> None:
     """Half the size asked for can be resized; half the width alone is another picture."""
     size = {"width": 32, "height": height}
-    simulator.fault(service="duomi", operation="submit", fault="wrong_size", **size)
+    simulator.fault(provider="duomi", operation="submit", fault="wrong_size", **size)
     assert dagster.run(IMAGES, keys=prompts[:1]).success
 
     found = ui.evaluation(IMAGES, "asked_size", prompts[0])

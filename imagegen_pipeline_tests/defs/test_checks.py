@@ -85,7 +85,7 @@ def test_a_failed_item_has_no_verdict_and_the_others_have(
 ) -> None:
     """What has no picture reads as not checked; run again, all are."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="number 2"
+        provider="duomi", operation="submit", fault="status", status=400, match="number 2"
     )
     assert not dagster.run(*PROMPT_ASSETS, keys=prompts).success
     good = [key for key in prompts if key != prompts[2]]
@@ -104,7 +104,7 @@ def test_when_nothing_has_a_picture_the_run_says_so(
     dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
 ) -> None:
     """A run of which nothing comes, over many partitions or one, fails for its own reason."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=400, times=-1)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=400, times=-1)
     for keys in (prompts, prompts[:1]):
         (failure,) = dagster.run(IMAGES, keys=keys).get_step_failure_events()
         details = failure.step_failure_data.user_failure_data
@@ -156,7 +156,7 @@ def test_pictures_made_outside_of_dagster_are_checked_too(
     project.run(*command)
     assert ui.statuses(IMAGES) == dict.fromkeys(OF_PICTURES, all_are("succeeded", prompts))
 
-    simulator.fault(service="duomi", operation="submit", fault="blank", match="number 1")
+    simulator.fault(provider="duomi", operation="submit", fault="blank", match="number 1")
     project.run(*command, "--regenerate")
     assert ui.statuses(IMAGES)["not_blank"] == {
         **all_are("succeeded", prompts),

@@ -33,7 +33,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
 def refuse(simulator: Simulator, match: str) -> None:
     """The service refuses these prompts."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match=match, times=-1
+        provider="duomi", operation="submit", fault="status", status=400, match=match, times=-1
     )
 
 

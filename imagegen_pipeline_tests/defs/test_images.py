@@ -38,7 +38,9 @@ def test_events_are_seen_while_the_run_goes_on(
     dagster: Dagster, prompts: list[str], simulator: Simulator
 ) -> None:
     """Pictures that are made, and their checks, are in Dagster while another one takes long."""
-    simulator.fault(service="duomi", operation="submit", fault="hang", seconds=20, match="number 3")
+    simulator.fault(
+        provider="duomi", operation="submit", fault="hang", seconds=20, match="number 3"
+    )
     storage = dagster.instance.event_log_storage
     check = dg.AssetCheckKey(dg.AssetKey("generated_images"), "not_blank")
 
@@ -117,7 +119,7 @@ def test_one_bad_item_does_not_sink_the_others(
 ) -> None:
     """A failed partition is red with its reason; the others stand and the table is fresh."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
+        provider="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
     )
     result = dagster.run(*PROMPT_ASSETS, keys=prompts)
 
@@ -143,7 +145,7 @@ def test_the_next_run_makes_only_what_failed(
 ) -> None:
     """After a failure the same range buys only what is not there."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="number 2"
+        provider="duomi", operation="submit", fault="status", status=400, match="number 2"
     )
     dagster.run("generated_images", keys=prompts)
     billed = simulator.billed()
@@ -200,7 +202,7 @@ def test_an_account_error_stops_the_batch_and_buys_no_more(
     dagster: Dagster, prompts: list[str], simulator: Simulator
 ) -> None:
     """A refused key fails every partition without asking for each."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=401, times=-1)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=401, times=-1)
     result = dagster.run("generated_images", keys=prompts)
 
     assert not result.success

@@ -20,7 +20,7 @@ from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT
 def refuse(simulator: Simulator, match: str) -> None:
     """The service refuses these prompts from now on."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match=match, times=-1
+        provider="duomi", operation="submit", fault="status", status=400, match=match, times=-1
     )
 
 

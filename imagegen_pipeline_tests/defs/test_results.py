@@ -72,7 +72,7 @@ def test_the_table_is_shown_in_numbers_and_plots(
     """Three of four were made, at a known price: counts, rate, seconds, money, four images."""
     monkeypatch.setenv("IMAGEGEN_PRICES", PRICES)
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
+        provider="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
     )
     dagster.run(*PROMPT_ASSETS, keys=prompts)
 
@@ -163,7 +163,7 @@ def test_a_run_that_fails_names_its_log(
 ) -> None:
     """What failed is in the log with its reason, and the failure says where the log lies."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
+        provider="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
     )
     result = dagster.run(*PROMPT_ASSETS, keys=prompts)
     (log,) = users_logs(dagster.project)
@@ -226,7 +226,7 @@ def test_a_command_whose_pictures_failed_refreshes_the_table(
 ) -> None:
     """A failure is news of the table, though no picture is."""
     project.write_json("mill", "a mill by a stream")
-    simulator.fault(service="duomi", operation="submit", fault="status", status=400, times=-1)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=400, times=-1)
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
     assert project.run(*command, check=False).returncode == 1
     assert metadata(dagster)["failed"] == 1

@@ -168,7 +168,7 @@ def test_only_runs_that_nothing_rests_on_go_from_dagsters_records(
     first = dagster.run(*LIGHTHOUSES, keys=prompts[:2])
     second = dagster.run(*LIGHTHOUSES, keys=prompts[:2], config={"regenerate": True})
     half = dagster.run(*LIGHTHOUSES, keys=prompts[1:3])
-    simulator.fault(service="duomi", operation="submit", fault="status", status=400, times=-1)
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=400, times=-1)
     failed = dagster.run(*LIGHTHOUSES, keys=prompts[3:])
     dry = launch(dagster, "clean_up")
     young = dagster.run("source_scan")

@@ -75,7 +75,7 @@ def test_the_table_that_is_written_beside_the_pictures_is_up_to_date(
     dagster.project.write_json("refused", "a forbidden lighthouse")
     (refused,) = set(dagster.register()) - set(prompts)
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="forbidden"
+        provider="duomi", operation="submit", fault="status", status=400, match="forbidden"
     )
     assert not dagster.run("generated_images", keys=[refused]).success
     assert status() is StaleStatus.FRESH
@@ -173,7 +173,7 @@ def test_a_picture_edited_in_the_gallery_counts_for_its_item(
         intent="click",
     )
     for part in plan.parts:
-        assert all(outcome.ok for outcome in pipeline.make(part.service, part.wanted, part.order))
+        assert all(outcome.ok for outcome in pipeline.make(part.provider, part.wanted, part.order))
     assert dagster.run("generated_images", keys=prompts).success
     assert stale() == set()
 

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.prices import Prices, parse_prices
-from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BY_GPU = {"gpu": "4090", "per_second": {"4090": 0.001, "A100": 0.002}}
 
 
 def request(
-    service: ServiceName = "duomi", *, model: str = "sdxl", size: tuple[int, int] = (1024, 1024)
+    provider: ProviderName = "duomi", *, model: str = "sdxl", size: tuple[int, int] = (1024, 1024)
 ) -> GenerationRequest:
     """One picture as asked for."""
-    return GenerationRequest(service, model, "a boat", *size, 20, 7.5, 5)
+    return GenerationRequest(provider, model, "a boat", *size, 20, 7.5, 5)
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,7 @@ def plan_attempt(
     }
     plan = NewAttempt(
         item_key=key,
+        kind="prompt" if request.provider == "duomi" else "actor",
         request=request,
         asked_fingerprint=request.fingerprint,
         seed=seed,
@@ -216,17 +217,18 @@ def plan_base(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
 def submitted(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
     """A job that a process before sent to RunPod, and named in the ledger."""
     attempt = plan_base(bench, actor, seed)
-    service = bench.pipeline.service("runpod")
-    job_id = service.submit(attempt.sent_request).job_id
+    provider = bench.pipeline.provider("runpod")
+    job_id = provider.submit(attempt.sent_request).job_id
     assert job_id is not None
     book = bench.pipeline.ledger.attempts
-    return book.submitted(attempt, job_id=job_id, endpoint=service.endpoint)
+    return book.submitted(attempt, job_id=job_id, endpoint=provider.endpoint)
 
 
 def wanted_image(prompt: Prompt, parameters: PromptParameters = PARAMETERS) -> ImageTask:
     """What the pipeline would ask the engine for."""
     return ImageTask(
         key=prompt.key,
+        kind="prompt",
         request=parameters.request(prompt),
         folder="generated_images",
         file_prefix=file_prefix(prompt),

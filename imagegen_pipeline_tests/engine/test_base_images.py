@@ -69,7 +69,9 @@ def test_a_strangers_picture_is_kept_before_it_is_replaced(bench: Bench) -> None
 def test_a_jpeg_answer_becomes_png_and_the_original_stays(bench: Bench) -> None:
     """The fixed path always holds a PNG; the bytes that came stay in the history."""
     actor = bench.actor()
-    bench.simulator.fault(service="runpod", operation="submit", fault="wrong_format", format="jpeg")
+    bench.simulator.fault(
+        provider="runpod", operation="submit", fault="wrong_format", format="jpeg"
+    )
     outcome = bench.make_base(actor)
 
     assert picture(outcome).startswith(b"\x89PNG")
@@ -99,7 +101,7 @@ def test_a_failed_regenerate_leaves_the_base_image(bench: Bench) -> None:
     actor = bench.actor()
     made = bench.make_base(actor)
     before = picture(made)
-    bench.simulator.fault(service="runpod", operation="submit", fault="job_failed")
+    bench.simulator.fault(provider="runpod", operation="submit", fault="job_failed")
     failed = bench.make_base(actor, regenerate=True)
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "job_failed")

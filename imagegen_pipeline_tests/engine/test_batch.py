@@ -60,7 +60,11 @@ def test_a_place_is_free_while_a_picture_is_downloaded(bench: Bench) -> None:
     prompts = many(bench, 4)
     for number in (0, 1):
         bench.simulator.fault(
-            service="files", operation="download", fault="hang", seconds=3, match=f"number {number}"
+            provider="files",
+            operation="download",
+            fault="hang",
+            seconds=3,
+            match=f"number {number}",
         )
     order = BatchOptions(concurrency=2)
     outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, order))
@@ -73,7 +77,7 @@ def test_a_batch_of_one_at_a_time_is_one_to_the_end(bench: Bench) -> None:
     """With a concurrency of 1 the next picture is asked for when the last one is home."""
     prompts = many(bench, 2)
     bench.simulator.fault(
-        service="files", operation="download", fault="hang", seconds=1, match="number 0"
+        provider="files", operation="download", fault="hang", seconds=1, match="number 0"
     )
     outcomes = bench.make(prompts, concurrency=1)
     first, second = (outcomes[one.key].attempt for one in prompts)
@@ -86,7 +90,7 @@ def test_a_caller_is_told_when_nothing_has_come_for_a_while(bench: Bench) -> Non
     """``arriving`` gives None meanwhile, and every outcome all the same."""
     prompts = many(bench, 2)
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="hang", seconds=2, match="number 1"
+        provider="duomi", operation="submit", fault="hang", seconds=2, match="number 1"
     )
     batch = bench.pipeline.generate_images(prompts, PARAMETERS, BatchOptions())
     came = list(batch.arriving(0.1))
@@ -100,10 +104,10 @@ def test_every_item_has_exactly_one_outcome(bench: Bench) -> None:
     prompts = many(bench, 6)
     bench.make(prompts[:2])
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="number 3"
+        provider="duomi", operation="submit", fault="status", status=400, match="number 3"
     )
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="reset_before", times=2, match="number 4"
+        provider="duomi", operation="submit", fault="reset_before", times=2, match="number 4"
     )
     twin = bench.prompts(twin="boat number 0")
     outcomes = bench.make([*prompts, *twin])
@@ -151,7 +155,7 @@ def test_outcomes_come_as_they_finish(bench: Bench) -> None:
     """An item that takes long holds none of the others back."""
     prompts = many(bench, 4)
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="hang", seconds=1, match="number 0"
+        provider="duomi", operation="submit", fault="hang", seconds=1, match="number 0"
     )
     outcomes = list(bench.pipeline.generate_images(prompts, PARAMETERS, BatchOptions()))
 
@@ -196,7 +200,7 @@ def test_a_batch_stopped_before_it_began_sends_nothing(bench: Bench) -> None:
 def test_a_job_under_way_at_the_stop_is_collected_later(bench: Bench) -> None:
     """A job that the service still runs is left there, and the next batch collects it."""
     actor = bench.actor()
-    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=-1)
+    bench.simulator.fault(provider="runpod", operation="status", fault="stuck_in_queue", times=-1)
     batch = bench.pipeline.generate_base_images([actor], BatchOptions())
     outcomes: list[Outcome] = []
     drive_until(bench, batch, State.SUBMITTED, outcomes)
@@ -255,7 +259,7 @@ def test_submits_are_spaced_by_the_delay(bench: Bench) -> None:
 
 def test_retries_keep_the_delay_too(bench: Bench) -> None:
     """A request that is sent again is a submit like any other."""
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=429)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=429)
     bench.make([bench.prompt()], shop=bench.on_fake_clock(), delay=90.0)
 
     backoff, delay = bench.clock.waits

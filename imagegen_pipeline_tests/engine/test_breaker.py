@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from imagegen_pipeline.domain.errors import (
+    ProviderBusyError,
+    ProviderDownError,
     RateLimitedError,
     RequestRefusedError,
-    ServiceBusyError,
-    ServiceDownError,
     StoppedError,
 )
 from imagegen_pipeline.engine.breaker import FAILURES, PROBES, Breaker
@@ -30,7 +30,7 @@ def through(breaker: Breaker, stop: threading.Event = GO) -> Iterator[None]:
 
 def fail(breaker: Breaker, error: Exception | None = None) -> None:
     """One submit that the service is too busy for."""
-    error = error or ServiceBusyError("Busy.")
+    error = error or ProviderBusyError("Busy.")
     with pytest.raises(type(error)), through(breaker):
         raise error
 
@@ -44,13 +44,15 @@ def answer(breaker: Breaker) -> None:
 def test_a_dead_service_is_asked_a_few_times_and_the_batch_stops(bench: Bench) -> None:
     """Of sixty items none is made, and the service is asked a dozen times, not hundreds."""
     prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(60)})
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=503, times=-1)
+    bench.simulator.fault(
+        provider="duomi", operation="submit", fault="status", status=503, times=-1
+    )
     shop = bench.on_fake_clock()
     outcomes = bench.make(prompts, shop=shop, concurrency=8)
 
     assert counts(outcomes)["skipped"] > 40
     assert bench.requests(SUBMIT) <= FAILURES + 8 + PROBES
-    assert "service_down" in {outcome.error_kind for outcome in outcomes.values()}
+    assert "provider_down" in {outcome.error_kind for outcome in outcomes.values()}
     assert bench.simulator.billed() == 0
 
     bench.clear_faults()
@@ -61,7 +63,7 @@ def test_a_dead_service_is_asked_a_few_times_and_the_batch_stops(bench: Bench) -
 def test_a_service_that_comes_back_is_used_again(bench: Bench) -> None:
     """Eight refusals in a row are a pause, and every item is made."""
     prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(6)})
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=503, times=8)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=503, times=8)
     outcomes = bench.make(prompts, shop=bench.on_fake_clock(), concurrency=3)
     assert counts(outcomes) == {"made": 6}
 
@@ -76,7 +78,7 @@ def test_failures_in_a_row_pause_longer_and_longer() -> None:
     for _ in range(PROBES):
         fail(breaker)
     assert clock.waits == [15, 30, 60, 120, 120]
-    with pytest.raises(ServiceDownError) as caught, through(breaker):
+    with pytest.raises(ProviderDownError) as caught, through(breaker):
         pass
     assert caught.value.stops_batch
     assert "10 times in a row" in str(caught.value)
@@ -112,7 +114,7 @@ def test_what_one_is_asked_to_wait_holds_for_all() -> None:
     """A Retry-After of 40 s to one item keeps the others from asking meanwhile."""
     clock = FakeClock()
     breaker = Breaker(clock)
-    fail(breaker, ServiceBusyError("Busy.", retry_after=40))
+    fail(breaker, ProviderBusyError("Busy.", retry_after=40))
     answer(breaker)
     assert clock.waits == [40]
 

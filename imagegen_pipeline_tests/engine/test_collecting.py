@@ -34,6 +34,7 @@ def make_base(bench: Bench, actor: Actor, shop: EngineContext) -> Outcome:
     folder = f"actors/{actor.name}/base_image"
     wanted = ImageTask(
         key=actor.key,
+        kind="actor",
         request=bench.pipeline.base_image_request(actor),
         folder=f"{folder}/history",
         file_prefix=f"{actor.name}_base",
@@ -61,10 +62,10 @@ def test_a_submitted_job_is_collected_without_a_new_submit(bench: Bench) -> None
 def test_an_asynchronous_duomi_task_is_collected(bench: Bench) -> None:
     """The same holds for Duomi's tasks."""
     prompt = bench.prompt()
-    service, book = bench.pipeline.service("duomi"), bench.pipeline.ledger.attempts
+    provider, book = bench.pipeline.provider("duomi"), bench.pipeline.ledger.attempts
     attempt = submitting(bench.pipeline.ledger, bench.plan(prompt, GPT))
-    job_id = service.submit(attempt.sent_request).job_id
-    book.submitted(attempt, job_id=str(job_id), endpoint=service.endpoint)
+    job_id = provider.submit(attempt.sent_request).job_id
+    book.submitted(attempt, job_id=str(job_id), endpoint=provider.endpoint)
     outcome = bench.make_one(prompt, GPT)
 
     assert outcome.status is Status.MADE
@@ -78,7 +79,7 @@ def test_a_job_that_the_service_forgot_is_expired_and_made_anew(bench: Bench) ->
     """Past the service's retention a job is written off, with its reason, and bought anew."""
     actor = bench.actor()
     attempt = plan_base(bench, actor)
-    endpoint = bench.pipeline.service("runpod").endpoint
+    endpoint = bench.pipeline.provider("runpod").endpoint
     bench.pipeline.ledger.attempts.submitted(attempt, job_id="long-gone-u1", endpoint=endpoint)
     bench.age(HOUR)
     outcome = bench.make_base(actor)
@@ -94,7 +95,7 @@ def test_a_job_that_the_service_forgot_is_expired_and_made_anew(bench: Bench) ->
 def test_a_job_that_failed_meanwhile_is_made_anew(bench: Bench) -> None:
     """A job that the service says has failed is closed, and its item made."""
     actor = bench.actor()
-    bench.simulator.fault(service="runpod", operation="submit", fault="job_failed")
+    bench.simulator.fault(provider="runpod", operation="submit", fault="job_failed")
     submitted(bench, actor)
     outcome = bench.make_base(actor)
 
@@ -123,7 +124,7 @@ def test_a_job_that_cannot_be_asked_for_is_not_bought_again(
     """
     actor = bench.actor()
     submitted(bench, actor)
-    bench.simulator.fault(service="runpod", operation="status", times=10, **trouble)
+    bench.simulator.fault(provider="runpod", operation="status", times=10, **trouble)
     refused = make_base(bench, actor, bench.on_fake_clock())
 
     assert refused.status is Status.FAILED
@@ -155,7 +156,7 @@ def test_a_dead_url_is_asked_of_its_job_again(bench: Bench) -> None:
 def test_a_job_past_its_deadline_is_cancelled(bench: Bench) -> None:
     """A job that never leaves the queue is cancelled and fails, saying what the service says."""
     actor = bench.actor()
-    bench.simulator.fault(service="runpod", operation="submit", fault="stuck_in_queue")
+    bench.simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
     shop = bench.on_fake_clock(deadlines=Deadlines(queue=30, run=30))
     outcome = make_base(bench, actor, shop)
 
@@ -171,7 +172,7 @@ def test_a_job_that_is_done_at_its_deadline_is_taken(bench: Bench) -> None:
     actor = bench.actor()
     submitted(bench, actor)
     until(lambda: bench.simulator.billed("runpod"))
-    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=1)
+    bench.simulator.fault(provider="runpod", operation="status", fault="stuck_in_queue", times=1)
     outcome = make_base(bench, actor, bench.on_fake_clock(deadlines=Deadlines(queue=0, run=30)))
 
     assert outcome.status is Status.MADE
@@ -184,9 +185,9 @@ def test_a_job_that_cannot_be_cancelled_is_left_to_be_collected(bench: Bench) ->
     again.
     """
     actor = bench.actor()
-    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=200)
+    bench.simulator.fault(provider="runpod", operation="status", fault="stuck_in_queue", times=200)
     bench.simulator.fault(
-        service="runpod", operation="cancel", fault="status", status=500, times=-1
+        provider="runpod", operation="cancel", fault="status", status=500, times=-1
     )
     shop = bench.on_fake_clock(deadlines=Deadlines(queue=30, run=30))
     outcome = make_base(bench, actor, shop)
@@ -250,7 +251,7 @@ def test_a_killed_process_leaves_its_job_to_the_next(
 ) -> None:
     """A process killed while its job is under way costs nothing: the next one collects it."""
     actor = bench.actor()
-    bench.simulator.fault(service="runpod", operation="status", fault="stuck_in_queue", times=-1)
+    bench.simulator.fault(provider="runpod", operation="status", fault="stuck_in_queue", times=-1)
     kill_at(bench, State.SUBMITTED, to_kill, base=True)
     bench.clear_faults()
     outcome = bench.make_base(actor)
@@ -266,7 +267,7 @@ def test_a_killed_process_leaves_word_of_what_it_was_sending(
 ) -> None:
     """A process killed while it waits for an answer leaves an unknown outcome, said so."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="hang", work=True)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="hang", work=True)
     kill_at(bench, State.SUBMITTING, to_kill, base=False)
     bench.clear_faults()
     outcome = bench.make_one(prompt)

@@ -30,7 +30,7 @@ THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
 def test_a_failure_stops_only_its_item(bench: Bench, fault: dict[str, Any], kind: str) -> None:
     """The item has a kind, a sentence and a remedy, its attempt is closed; the others are made."""
     prompts = bench.prompts(**THREE)
-    bench.simulator.fault(service="duomi", operation="submit", match="boat b", **fault)
+    bench.simulator.fault(provider="duomi", operation="submit", match="boat b", **fault)
     outcomes = bench.make(prompts)
 
     assert counts(outcomes) == {"made": 2, "failed": 1}
@@ -51,7 +51,7 @@ def test_a_picture_that_stays_bad_is_fetched_again_while_its_url_lives(
     once, and after the hour any run does.
     """
     prompts = bench.prompts(**THREE)
-    bench.simulator.fault(service="duomi", operation="submit", match="boat b", fault=fault)
+    bench.simulator.fault(provider="duomi", operation="submit", match="boat b", fault=fault)
     outcomes = bench.make(prompts)
 
     assert counts(outcomes) == {"made": 2, "failed": 1}
@@ -72,7 +72,7 @@ def test_a_picture_that_stays_bad_is_fetched_again_while_its_url_lives(
 def test_a_picture_that_stays_bad_for_an_hour_is_bought_anew(bench: Bench) -> None:
     """Once no URL lives any more, the attempt is closed and the item made."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="truncated_picture")
+    bench.simulator.fault(provider="duomi", operation="submit", fault="truncated_picture")
     assert bench.make_one(prompt).error_kind == "not_a_picture"
     bench.age(2 * HOUR)
     assert bench.make_one(prompt).status is Status.MADE
@@ -86,7 +86,7 @@ def test_an_answer_that_cannot_be_read_is_not_bought_again(bench: Bench, fault: 
     for it anew, and the others are made.
     """
     prompts = bench.prompts(**THREE)
-    bench.simulator.fault(service="duomi", operation="submit", match="boat b", fault=fault)
+    bench.simulator.fault(provider="duomi", operation="submit", match="boat b", fault=fault)
     outcomes = bench.make(prompts)
 
     assert counts(outcomes) == {"made": 2, "held": 1}
@@ -111,7 +111,7 @@ def test_an_account_error_stops_the_batch(bench: Bench, fault: dict[str, Any]) -
     made by the next batch.
     """
     prompts = bench.prompts(**THREE, d="boat d", e="boat e")
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", **fault)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", **fault)
     outcomes = bench.make(prompts, concurrency=1)
 
     assert counts(outcomes) == {"failed": 1, "skipped": 4}
@@ -128,7 +128,7 @@ def test_a_refusal_for_now_is_tried_again(bench: Bench, status: int) -> None:
     """
     prompt = bench.prompt()
     bench.simulator.fault(
-        service="duomi",
+        provider="duomi",
         operation="submit",
         fault="status",
         status=status,
@@ -149,7 +149,7 @@ def test_a_wait_past_all_patience_fails_the_item(bench: Bench) -> None:
     """A service that asks to come back tomorrow is not waited for: the item fails, unbilled."""
     prompt = bench.prompt()
     bench.simulator.fault(
-        service="duomi",
+        provider="duomi",
         operation="submit",
         fault="status",
         status=429,
@@ -165,7 +165,7 @@ def test_a_wait_past_all_patience_fails_the_item(bench: Bench) -> None:
 def test_a_refusal_that_lasts_fails_the_item(bench: Bench) -> None:
     """After a few tries the item fails, unbilled, and the next batch makes it."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=429, times=6)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=429, times=6)
     failed = bench.make_one(prompt, shop=bench.on_fake_clock())
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "rate_limited")
@@ -181,7 +181,7 @@ def test_a_service_that_is_not_there_bills_nothing(bench: Bench) -> None:
     """When no connection is made, the attempt is closed as unreachable."""
     prompt = bench.prompt()
     with closing(DuomiClient(api_key="key", base_url="http://127.0.0.1:9")) as nowhere:
-        shop = bench.on_fake_clock(service=lambda _name: nowhere)
+        shop = bench.on_fake_clock(provider=lambda _name: nowhere)
         failed = bench.make_one(prompt, shop=shop)
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "unreachable")
@@ -192,7 +192,7 @@ def test_a_failed_download_is_made_good_without_a_bill(bench: Bench) -> None:
     """A picture that the service has made and did not deliver is fetched by the next batch."""
     prompt = bench.prompt()
     bench.simulator.fault(
-        service="files", operation="download", fault="status", status=500, times=4
+        provider="files", operation="download", fault="status", status=500, times=4
     )
     failed = bench.make_one(prompt, shop=bench.on_fake_clock())
     assert (failed.status, failed.error_kind) == (Status.FAILED, "download")
@@ -208,7 +208,7 @@ def test_a_failed_download_is_made_good_without_a_bill(bench: Bench) -> None:
 def test_bytes_that_do_not_decode_are_kept_apart(bench: Bench) -> None:
     """What was paid for and is no picture goes to quarantine, and the item fails."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="truncated_picture")
+    bench.simulator.fault(provider="duomi", operation="submit", fault="truncated_picture")
     failed = bench.make_one(prompt)
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "not_a_picture")
@@ -222,7 +222,7 @@ def test_a_picture_of_another_size_is_kept_with_a_warning(bench: Bench) -> None:
     """A wrong size is said, not thrown away: it is paid for."""
     prompt = bench.prompt()
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="wrong_size", width=32, height=48
+        provider="duomi", operation="submit", fault="wrong_size", width=32, height=48
     )
     outcome = bench.make_one(prompt)
 
@@ -251,8 +251,8 @@ class Generous:
 def test_a_second_picture_of_one_answer_is_kept_beside_it(bench: Bench) -> None:
     """The first picture is the item's; another one that came with it is kept and said."""
     other = picture(bench.make_one(bench.prompt("another boat", stem="other")))
-    service = Generous(bench.pipeline.service("duomi"), other)
-    shop = bench.on_fake_clock(service=lambda _name: service)
+    provider = Generous(bench.pipeline.provider("duomi"), other)
+    shop = bench.on_fake_clock(provider=lambda _name: provider)
     outcome = bench.make_one(bench.prompt(), shop=shop)
 
     assert outcome.status is Status.MADE
@@ -265,8 +265,8 @@ def test_a_second_picture_of_one_answer_is_kept_beside_it(bench: Bench) -> None:
 
 def test_a_second_picture_that_is_none_costs_nothing_else(bench: Bench) -> None:
     """Junk beside a good picture is a warning, and does not fail the item."""
-    service = Generous(bench.pipeline.service("duomi"), b"junk")
-    shop = bench.on_fake_clock(service=lambda _name: service)
+    provider = Generous(bench.pipeline.provider("duomi"), b"junk")
+    shop = bench.on_fake_clock(provider=lambda _name: provider)
     outcome = bench.make_one(bench.prompt(), shop=shop)
 
     assert outcome.status is Status.MADE

@@ -44,7 +44,7 @@ def test_every_fate_is_foreseen_and_comes_true(priced: Bench) -> None:
     priced.make([reused])
     book = priced.pipeline.ledger.attempts
     attempt = submitting(priced.pipeline.ledger, priced.plan(collected))
-    report = priced.pipeline.service("duomi").submit(attempt.sent_request).report
+    report = priced.pipeline.provider("duomi").submit(attempt.sent_request).report
     assert report is not None
     book.completed(attempt, result_url=report.images[0].url)
     submitting(priced.pipeline.ledger, priced.plan(held))

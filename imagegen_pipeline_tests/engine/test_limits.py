@@ -12,7 +12,7 @@ import pytest
 
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.domain.requests import ServiceName, State, Status
+from imagegen_pipeline.domain.requests import ProviderName, State, Status
 from imagegen_pipeline.engine import EngineContext
 from imagegen_pipeline_tests.conftest import Project
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, FakeClock, counts
@@ -37,7 +37,7 @@ class AgeingClock(FakeClock):
 def shop_with(bench: Bench, *, limits: Limits | None = None, **changes: Any) -> EngineContext:
     """The pipeline's workshop with limits, and prices of its own."""
 
-    def of(_service: ServiceName) -> Limits:
+    def of(_provider: ProviderName) -> Limits:
         return limits or Limits()
 
     prices = Prices({"duomi": {PARAMETERS.model: PRICE}})
@@ -109,7 +109,7 @@ def test_a_retry_of_the_same_run_has_no_second_budget(bench: Bench) -> None:
 def test_a_day_budget_counts_what_may_have_been_billed(bench: Bench) -> None:
     """A request without an answer, sent again, takes its price from the day's budget twice."""
     prompts = bench.prompts(a="boat a", b="boat b", c="boat c")
-    bench.simulator.fault(service="duomi", operation="submit", fault="reset_after_work")
+    bench.simulator.fault(provider="duomi", operation="submit", fault="reset_after_work")
     shop = shop_with(bench, budget=Budget(day=0.75), clock=bench.clock)
     outcomes = bench.make(prompts, shop=shop, concurrency=1)
 

@@ -13,7 +13,7 @@ from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.domain.requests import (
     Attempt,
     GenerationRequest,
-    ServiceName,
+    ProviderName,
     State,
     Status,
 )
@@ -28,7 +28,7 @@ from imagegen_pipeline_tests.engine.test_collecting import make_base, plan_base,
 class InAnswer:
     """A service whose answer holds the picture itself, and that counts what it bills."""
 
-    name: ServiceName = "duomi"
+    name: ProviderName = "duomi"
     endpoint: str = "http://in-answer"
     billed: int = 0
 
@@ -71,8 +71,8 @@ def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its bytes are on disk before the ledger moves, and the next batch adopts them unbilled."""
-    service = InAnswer()
-    bench.pipeline.use(service)
+    provider = InAnswer()
+    bench.pipeline.use(provider)
     prompt = bench.prompt()
     book = bench.pipeline.ledger.attempts
     real = book.completed
@@ -88,7 +88,7 @@ def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
     again = bench.make_one(prompt)
 
     assert (failed.status, again.status) == (Status.FAILED, Status.MADE)
-    assert service.billed == 1
+    assert provider.billed == 1
     assert picture(again)
 
 
@@ -103,16 +103,16 @@ def test_a_picture_inside_the_answer_survives_that_its_name_is_taken(bench: Benc
             self.taken.symlink_to("gone.png")
             return super().submit(request)
 
-    service = TakesTheName()
-    bench.pipeline.use(service)
+    provider = TakesTheName()
+    bench.pipeline.use(provider)
     prompt = bench.prompt()
     failed = bench.make_one(prompt)
-    service.taken.unlink()
+    provider.taken.unlink()
     again = bench.make_one(prompt)
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "name_taken")
     assert again.status is Status.MADE
-    assert service.billed == 1
+    assert provider.billed == 1
     assert picture(again)
 
 
@@ -122,7 +122,7 @@ def test_a_hold_outlives_another_request_in_between(
     """What is held stays held, although the item has got a picture of another request since."""
     shop = replace(bench.pipeline.engine_context, on_unknown="hold")
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="reset_after_work")
+    bench.simulator.fault(provider="duomi", operation="submit", fault="reset_after_work")
     held = bench.make_one(prompt, shop=shop)
     other = bench.make_one(prompt, replace(PARAMETERS, seed=7), shop=shop)
     again = bench.make_one(prompt, shop=shop)
@@ -135,7 +135,7 @@ def test_an_account_error_lets_jobs_that_were_sent_finish(bench: Bench) -> None:
     """One refusal that stops the batch does not abandon another item's paid job."""
     first, second = bench.actor("0100_sailor"), bench.actor("0200_cook", description="a cook")
     submitted(bench, first)
-    bench.simulator.fault(service="runpod", operation="submit", fault="status", status=401)
+    bench.simulator.fault(provider="runpod", operation="submit", fault="status", status=401)
     batch = bench.pipeline.generate_base_images([first, second], BatchOptions(concurrency=2))
     outcomes = {outcome.item_key: outcome for outcome in batch}
 
@@ -146,4 +146,4 @@ def test_an_account_error_lets_jobs_that_were_sent_finish(bench: Bench) -> None:
 @pytest.mark.parametrize("text", ["_-8=", "_-8", "/+8=", "/+8"])
 def test_base64_of_any_alphabet_is_read(text: str) -> None:
     """The alphabet for URLs and a missing padding lose no paid bytes."""
-    assert read_image(text, service="Duomi").data == b"\xff\xef"
+    assert read_image(text, provider="Duomi").data == b"\xff\xef"

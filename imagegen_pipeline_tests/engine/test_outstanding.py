@@ -26,9 +26,9 @@ def collect(bench: Bench) -> dict[str, Outcome]:
         return {outcome.item_key: outcome for outcome in pipeline.collect()}
 
 
-def ready(bench: Bench, service: str = "runpod", number: int = 1) -> None:
+def ready(bench: Bench, provider: str = "runpod", number: int = 1) -> None:
     """Wait until the service has made so many pictures."""
-    until(lambda: bench.simulator.billed(service) >= number)
+    until(lambda: bench.simulator.billed(provider) >= number)
 
 
 def test_nothing_outstanding_is_nothing_to_do(bench: Bench) -> None:
@@ -46,7 +46,7 @@ def test_finished_jobs_of_every_kind_come_home(bench: Bench) -> None:
     actor, prompt = bench.actor(), bench.prompt()
     submitted(bench, actor)
     attempt = submitting(bench.pipeline.ledger, bench.plan(prompt, GPT))
-    duomi = bench.pipeline.service("duomi")
+    duomi = bench.pipeline.provider("duomi")
     task = duomi.submit(attempt.sent_request).job_id
     bench.pipeline.ledger.attempts.submitted(attempt, job_id=str(task), endpoint=duomi.endpoint)
     ready(bench, "runpod")
@@ -68,8 +68,8 @@ def test_a_running_job_is_left(bench: Bench) -> None:
     """A job that is not done is not waited for, and is not given up."""
     actor = bench.actor()
     attempt = plan_base(bench, actor)
-    bench.simulator.fault(service="runpod", operation="submit", fault="stuck_in_queue")
-    runpod = bench.pipeline.service("runpod")
+    bench.simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
+    runpod = bench.pipeline.provider("runpod")
     job_id = runpod.submit(attempt.sent_request).job_id
     bench.pipeline.ledger.attempts.submitted(attempt, job_id=str(job_id), endpoint=runpod.endpoint)
     outcome = collect(bench)[actor.key]
@@ -82,7 +82,7 @@ def test_a_failed_download_is_tried_again(bench: Bench) -> None:
     """A picture whose URL did not deliver comes home later, and is not bought again."""
     prompt = bench.prompt()
     bench.simulator.fault(
-        service="files", operation="download", fault="status", status=500, times=4
+        provider="files", operation="download", fault="status", status=500, times=4
     )
     failed = bench.make_one(prompt, shop=bench.on_fake_clock())
     assert failed.error_kind == "download"
@@ -117,7 +117,7 @@ def test_a_job_past_its_retention_is_expired(bench: Bench) -> None:
     """
     actor = bench.actor()
     attempt = plan_base(bench, actor)
-    endpoint = bench.pipeline.service("runpod").endpoint
+    endpoint = bench.pipeline.provider("runpod").endpoint
     bench.pipeline.ledger.attempts.submitted(attempt, job_id="long-gone", endpoint=endpoint)
     early = collect(bench)[actor.key]
     assert (early.status, bench.states()) == (Status.SKIPPED, [State.SUBMITTED])
@@ -131,7 +131,7 @@ def test_sent_ones_come_first_in_a_batch(bench: Bench) -> None:
     """A batch of one worker brings home what was sent before it sends anything new."""
     prompts = bench.prompts(a="boat a", b="boat b", c="boat c")
     bench.simulator.fault(
-        service="files", operation="download", fault="status", status=500, times=4, match="boat c"
+        provider="files", operation="download", fault="status", status=500, times=4, match="boat c"
     )
     bench.make([prompts[2]], shop=bench.on_fake_clock())
     batch = bench.pipeline.generate_images(prompts, PARAMETERS, bench.pipeline.order(concurrency=1))

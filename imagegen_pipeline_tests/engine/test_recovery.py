@@ -32,7 +32,7 @@ from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 def paid_url(bench: Bench, attempt: Attempt) -> str:
     """Buy the attempt's picture as the process before did; where the service keeps it."""
-    report = bench.pipeline.service("duomi").submit(attempt.sent_request).report
+    report = bench.pipeline.provider("duomi").submit(attempt.sent_request).report
     assert report is not None
     return str(report.images[0].url)
 
@@ -234,14 +234,14 @@ def test_without_its_key_a_job_is_left_and_not_written_off(bench: Bench) -> None
     actor, prompt = bench.actor(), bench.prompt()
     submitted(bench, actor)
     bench.simulator.fault(
-        service="files", operation="download", fault="status", status=500, times=4
+        provider="files", operation="download", fault="status", status=500, times=4
     )
     bench.make_one(prompt, shop=bench.on_fake_clock())
 
     def no_key(name: str) -> ProviderClient:
         raise MissingKeyError(f"{name}'s key")
 
-    bench.pipeline.__dict__["workshop"] = replace(bench.pipeline.engine_context, service=no_key)
+    bench.pipeline.__dict__["workshop"] = replace(bench.pipeline.engine_context, provider=no_key)
     outcomes = {outcome.item_key: outcome for outcome in bench.pipeline.collect()}
     assert outcomes[actor.key].error_kind == "missing_key"
     assert outcomes[prompt.key].status is Status.MADE
@@ -290,7 +290,7 @@ def test_a_refused_poll_stops_no_other_item(bench: Bench) -> None:
     """A job that an old key sent and the new one may not see fails its own item only."""
     actor, other = bench.actor("0100_a"), bench.actor("0100_b")
     submitted(bench, actor)
-    bench.simulator.fault(service="runpod", operation="status", fault="status", status=401)
+    bench.simulator.fault(provider="runpod", operation="status", fault="status", status=401)
     outcomes = {
         one.item_key: one
         for one in bench.pipeline.generate_base_images([actor, other], BatchOptions(concurrency=1))

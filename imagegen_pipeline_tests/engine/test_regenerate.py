@@ -45,7 +45,7 @@ def test_a_re_execution_makes_only_what_is_missing(bench: Bench) -> None:
     """Of a batch in which one item failed, the same intent makes that one and no other."""
     prompts = bench.prompts(a="boat a", b="boat b", c="boat c")
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="status", status=400, match="boat b"
+        provider="duomi", operation="submit", fault="status", status=400, match="boat b"
     )
     first = bench.make(prompts, regenerate=True, intent="run-1")
     second = bench.make(prompts, regenerate=True, intent="run-1")
@@ -92,7 +92,7 @@ def test_a_regenerate_is_not_answered_by_sharing(bench: Bench) -> None:
 def test_retries_of_an_intent_keep_its_drawn_seed(bench: Bench) -> None:
     """The seed that a regenerate drew is sent again after a failure, under the same intent."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     failed = bench.make_one(prompt, regenerate=True, intent="run-1")
     made = bench.make_one(prompt, regenerate=True, intent="run-1")
     other = bench.make_one(prompt, regenerate=True, intent="run-2")
@@ -107,7 +107,7 @@ def test_the_old_picture_stays_current_when_the_new_one_fails(bench: Bench) -> N
     """A regenerate that fails takes nothing away: the item still has its old picture."""
     prompt = bench.prompt()
     old = bench.make_one(prompt)
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     failed = bench.make_one(prompt, regenerate=True)
 
     current = bench.pipeline.ledger.attempts.current(prompt.key)
@@ -124,7 +124,7 @@ def test_the_same_intent_collects_what_it_sent(bench: Bench) -> None:
     """A regenerate whose download failed is downloaded by the same intent, not bought again."""
     prompt = bench.prompt()
     bench.simulator.fault(
-        service="files", operation="download", fault="status", status=500, times=4
+        provider="files", operation="download", fault="status", status=500, times=4
     )
     failed = bench.make_one(prompt, regenerate=True, intent="run-1", shop=bench.on_fake_clock())
     made = bench.make_one(prompt, regenerate=True, intent="run-1")

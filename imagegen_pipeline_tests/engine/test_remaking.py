@@ -30,7 +30,7 @@ def remake(
     plan = plan_regenerate(bench.pipeline, keys, how=how, change=change, intent=intent)
     outcomes = [*plan.refused, *plan.had]
     for part in plan.parts:
-        outcomes += list(bench.pipeline.make(part.service, part.wanted, part.order))
+        outcomes += list(bench.pipeline.make(part.provider, part.wanted, part.order))
     return {outcome.item_key: outcome for outcome in outcomes}
 
 
@@ -132,7 +132,7 @@ def test_an_item_without_a_picture_gets_its_first(bench: Bench) -> None:
 def test_what_is_held_waits_for_a_decision(bench: Bench) -> None:
     """A retry says that it is held, and a quote does not promise a picture of it."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="broken_json")
+    bench.simulator.fault(provider="duomi", operation="submit", fault="broken_json")
     change = Overrides(width=64, height=64)
     assert remake(bench, prompt.key, change=change)[prompt.key].status is Status.HELD
     retried = remake(bench, prompt.key, how=Mode.RETRY, intent="click-2")[prompt.key]
@@ -163,7 +163,7 @@ def test_a_click_for_a_first_picture_buys_once_too(bench: Bench) -> None:
 def test_a_click_goes_on_with_what_it_had_begun(bench: Bench) -> None:
     """What failed of it is asked for as it was, although there is another picture by now."""
     prompt, change = bench.prompt(), Overrides(width=64, height=64, seed=77, steps=33)
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     assert remake(bench, prompt.key, change=change)[prompt.key].status is Status.FAILED
     bench.make_one(prompt)
     gone_on = remake(bench, prompt.key, change=change)[prompt.key]
@@ -176,7 +176,7 @@ def test_a_click_goes_on_with_what_it_had_begun(bench: Bench) -> None:
 def test_a_retry_that_is_asked_again_gets_what_it_made(bench: Bench) -> None:
     """It is not told that there is nothing to retry."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     bench.make_one(prompt)
     made, again = (remake(bench, prompt.key, how=Mode.RETRY)[prompt.key] for _ in range(2))
     assert (made.status, again.status) == (Status.MADE, Status.REUSED)
@@ -186,7 +186,7 @@ def test_a_retry_that_is_asked_again_gets_what_it_made(bench: Bench) -> None:
 def test_a_retry_asks_the_same_again(bench: Bench) -> None:
     """What failed is sent as it was asked for, with the seed that was drawn for it."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     failed = bench.make_one(prompt, replace(PARAMETERS, seed=-1, steps=33))
     (drawn,) = bench.attempts()
     retried = remake(bench, prompt.key, how=Mode.RETRY)[prompt.key]
@@ -200,7 +200,7 @@ def test_a_retry_of_a_failed_regenerate_makes_a_new_picture(bench: Bench) -> Non
     """The old picture does not answer the retry, and the click it belongs to buys once."""
     prompt = bench.prompt()
     old = bench.make_one(prompt)
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     assert remake(bench, prompt.key)[prompt.key].status is Status.FAILED
     retried = remake(bench, prompt.key, how=Mode.RETRY, intent="click-2")[prompt.key]
     assert retried.status is Status.MADE

@@ -152,7 +152,7 @@ def test_a_source_that_vanishes_meanwhile_costs_only_a_new_bill(bench: Bench) ->
 def test_a_failed_item_keeps_its_drawn_seed(bench: Bench) -> None:
     """A random seed is drawn once: what is sent after a failure is the same request."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     failed = bench.make_one(prompt, DRAWN)
     made = bench.make_one(prompt, DRAWN)
 
@@ -169,7 +169,7 @@ def test_what_was_sent_for_an_identical_request_is_collected_first(bench: Bench)
     prompts = bench.prompts(a="the same boat", b="the same boat")
     first, second = prompts
     attempt = submitting(bench.pipeline.ledger, bench.plan(first, GPT))
-    duomi = bench.pipeline.service("duomi")
+    duomi = bench.pipeline.provider("duomi")
     task = str(duomi.submit(attempt.sent_request).job_id)
     bench.pipeline.ledger.attempts.submitted(attempt, job_id=task, endpoint=duomi.endpoint)
 
@@ -185,7 +185,7 @@ def test_a_twin_that_cannot_be_had_yet_is_not_bought_instead(bench: Bench) -> No
     """While the picture of an identical request may still come home, nobody pays for it again."""
     first, second = bench.prompts(a="the same boat", b="the same boat")
     bench.simulator.fault(
-        service="files", operation="download", fault="status", status=500, times=8
+        provider="files", operation="download", fault="status", status=500, times=8
     )
     assert bench.make_one(first, shop=bench.on_fake_clock()).error_kind == "download"
     outcome = bench.make_one(second, shop=bench.on_fake_clock())

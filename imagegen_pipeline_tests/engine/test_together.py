@@ -17,7 +17,7 @@ from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, RUN, Bench, 
 def slow_down(simulator: Simulator, seconds: float = 0.2) -> None:
     """Let every answer take so long that the batches are sure to meet."""
     simulator.fault(
-        service="duomi", operation="submit", fault="hang", seconds=seconds, work=True, times=-1
+        provider="duomi", operation="submit", fault="hang", seconds=seconds, work=True, times=-1
     )
 
 

@@ -23,7 +23,7 @@ from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 def lose_answers(bench: Bench, times: int, match: str | None = None) -> None:
     """The service makes and bills so many pictures, and resets before it answers."""
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="reset_after_work", times=times, match=match
+        provider="duomi", operation="submit", fault="reset_after_work", times=times, match=match
     )
 
 
@@ -57,7 +57,7 @@ def test_a_gateway_error_is_no_refusal(bench: Bench, status: int) -> None:
     """A gateway's 5xx does not say whether the picture was billed."""
     prompt = bench.prompt()
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="status", status=status, work=True
+        provider="duomi", operation="submit", fault="status", status=status, work=True
     )
     outcome = bench.make_one(prompt)
 
@@ -153,7 +153,7 @@ def test_a_refused_resubmit_does_not_forget_the_first(bench: Bench) -> None:
     """
     prompt = bench.prompt()
     lose_answers(bench, times=1)
-    bench.simulator.fault(service="duomi", operation="submit", fault="status", status=400)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     failed = bench.make_one(prompt)
     lose_answers(bench, times=1)
     held = bench.make_one(prompt)
@@ -172,7 +172,7 @@ def test_what_came_between_does_not_hide_a_lost_answer(bench: Bench) -> None:
     book.unknown(lost, OutcomeUnknownError("Silence."))
     anew = bench.plan(prompt, regenerate=True, intent="anew", file_stem="anew")
     sent = submitting(bench.pipeline.ledger, anew)
-    sent = book.submitted(sent, job_id="job", endpoint=bench.pipeline.service("duomi").endpoint)
+    sent = book.submitted(sent, job_id="job", endpoint=bench.pipeline.provider("duomi").endpoint)
     book.expired(sent, JobExpiredError("Too late.", job_id="job"))
 
     assert bench.make_one(prompt).status is Status.MADE
@@ -214,7 +214,7 @@ def test_a_second_try_that_never_left_uses_nothing_up(holding: Bench) -> None:
 def test_a_task_without_a_name_is_held(bench: Bench) -> None:
     """A 200 to a task's submit that names none may have begun one: it is not sent again."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="duomi", operation="submit", fault="html_200", work=True)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="html_200", work=True)
     outcome = bench.make_one(prompt, GPT)
     assert (outcome.status, outcome.error_kind) == (Status.HELD, "bad_answer")
     assert bench.requests(SUBMIT) == 1

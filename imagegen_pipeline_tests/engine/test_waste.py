@@ -18,7 +18,7 @@ from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, coun
 def test_three_unusable_answers_in_a_row_stop_the_batch(bench: Bench, fault: str) -> None:
     """Of thirty items three are paid for in vain; the others are not begun, and are told why."""
     prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(30)})
-    bench.simulator.fault(service="duomi", operation="submit", fault=fault, times=-1)
+    bench.simulator.fault(provider="duomi", operation="submit", fault=fault, times=-1)
     outcomes = bench.make(prompts, concurrency=1)
 
     assert bench.simulator.billed() == 3
@@ -31,7 +31,7 @@ def test_unusable_answers_among_good_ones_stop_nothing(bench: Bench) -> None:
     """Every second picture is broken: each costs its own item and no other."""
     prompts = bench.prompts(**{f"p{n}": f"boat {n % 2} {n}" for n in range(8)})
     bench.simulator.fault(
-        service="duomi", operation="submit", fault="truncated_picture", times=-1, match="boat 0"
+        provider="duomi", operation="submit", fault="truncated_picture", times=-1, match="boat 0"
     )
     outcomes = bench.make(prompts, concurrency=1)
     assert counts(outcomes) == {"made": 4, "failed": 4}
@@ -40,7 +40,7 @@ def test_unusable_answers_among_good_ones_stop_nothing(bench: Bench) -> None:
 def test_a_picture_that_was_spoilt_on_its_way_is_fetched_once_more(bench: Bench) -> None:
     """Bytes that do not decode are asked for again before they count as bad."""
     prompt = bench.prompt()
-    bench.simulator.fault(service="files", operation="download", fault="truncated_picture")
+    bench.simulator.fault(provider="files", operation="download", fault="truncated_picture")
     assert bench.make_one(prompt).ok
     assert bench.simulator.stats()["downloads"] == 2
     assert not (bench.project.results / "quarantine").exists()
@@ -86,7 +86,7 @@ def test_a_file_in_the_folders_place_is_found_before_anything_is_bought(bench: B
 def test_items_held_from_before_stop_no_later_batch(bench: Bench) -> None:
     """Only what a batch pays for itself in vain counts: what earlier ones left held does not."""
     prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(9)})
-    bench.simulator.fault(service="duomi", operation="submit", fault="empty_images", times=3)
+    bench.simulator.fault(provider="duomi", operation="submit", fault="empty_images", times=3)
     first = bench.make(prompts, concurrency=1)
     assert counts(first) == {"held": 3, "skipped": 6}
     assert counts(bench.make(prompts, concurrency=1)) == {"held": 3, "made": 6}
@@ -95,7 +95,7 @@ def test_items_held_from_before_stop_no_later_batch(bench: Bench) -> None:
 def test_jobs_that_fail_one_after_another_stop_the_batch(bench: Bench) -> None:
     """Ten jobs in a row that the service took on and failed: the eleventh is not bought."""
     actors = [bench.actor(f"actor_{n:02}") for n in range(20)]
-    bench.simulator.fault(service="runpod", operation="submit", fault="no_output", times=-1)
+    bench.simulator.fault(provider="runpod", operation="submit", fault="no_output", times=-1)
     batch = bench.pipeline.generate_base_images(actors, BatchOptions(concurrency=1))
     outcomes = {outcome.item_key: outcome for outcome in batch}
     assert counts(outcomes) == {"failed": 10, "skipped": 10}

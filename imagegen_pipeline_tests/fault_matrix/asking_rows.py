@@ -45,9 +45,9 @@ def _status(number: int, retry_after: int | None = None) -> Fault:
     return {"fault": "status", "status": number, **asking}
 
 
-def _statuses_once(at: str, services: tuple[str, ...]) -> list[Row]:
+def _statuses_once(at: str, providers: tuple[str, ...]) -> list[Row]:
     asks = "429 asks to wait 17 s, once."
-    found = rows(services, at, asks, _status(429, 17), made(), waits=17)
+    found = rows(providers, at, asks, _status(429, 17), made(), waits=17)
     for number, what in (
         (429, "429 without Retry-After"),
         (500, "500"),
@@ -56,13 +56,13 @@ def _statuses_once(at: str, services: tuple[str, ...]) -> list[Row]:
         (504, "504"),
         (524, "524"),
     ):
-        found += rows(services, at, f"{what} comes once.", _status(number), made())
+        found += rows(providers, at, f"{what} comes once.", _status(number), made())
     return found
 
 
 def _polls_once() -> list[Row]:
     found: list[Row] = []
-    for services, name, fault in (
+    for providers, name, fault in (
         (JOBS, "404 comes once, while the job is there.", {"fault": "expired"}),
         (JOBS, "The connection is reset.", RESET),
         (JOBS, "The connection ends in the middle of the body.", HALF),
@@ -76,7 +76,7 @@ def _polls_once() -> list[Row]:
         (JOBS[:1], "A 200 holds an error code, once.", {"fault": "code_in_200"}),
     ):
         settings = IMPATIENT if fault in (DRIP, HANG) else {}
-        found += rows(services, "status", name, fault, made(), settings=settings)
+        found += rows(providers, "status", name, fault, made(), settings=settings)
     return found
 
 
@@ -110,7 +110,7 @@ def _polls_that_are_refused() -> list[Row]:
 
 def _downloads_once() -> list[Row]:
     found: list[Row] = []
-    for services, name, fault, more in (
+    for providers, name, fault, more in (
         (BY_URL, "403 comes once.", {"fault": "expired_url"}, {}),
         (BY_URL, "404 comes once.", {"fault": "expired"}, {}),
         (BY_URL, "The connection is reset.", RESET, {}),
@@ -124,7 +124,7 @@ def _downloads_once() -> list[Row]:
         (BY_URL, "The picture is JPEG.", {"fault": "wrong_format"}, {"suffix": ".jpg"}),
         (BY_URL, "The picture is blank.", {"fault": "blank"}, {}),
     ):
-        found += rows(services, "download", name, fault, made(), **more)
+        found += rows(providers, "download", name, fault, made(), **more)
     return found
 
 

@@ -124,7 +124,7 @@ def _check_picture(row: Row, outcome: Outcome) -> None:
     stored = Path(str(outcome.attempt.path))
     suffix = row.suffix if NAMES[HIT] in outcome.item_key else ".png"
     assert stored.suffix == suffix
-    if row.service.startswith("runpod"):
+    if row.provider.startswith("runpod"):
         assert form == "PNG"
         assert published.name.endswith("_base.png")
         assert stored.parent.name == "history"

@@ -37,7 +37,7 @@ def run_in_child(items: FourItems, how: str) -> Run:
     if how == "nobody":
         _give_away(items)
     done = subprocess.run(
-        [sys.executable, "-m", __name__, items.service, how],
+        [sys.executable, "-m", __name__, items.provider, how],
         cwd=items.project.root,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -76,7 +76,7 @@ def _outcome(facts: dict[str, Any]) -> Outcome:
     return Outcome(**{**facts, "status": Status(facts["status"]), "warnings": ()})
 
 
-def main(service: str, how: str) -> None:
+def main(provider: str, how: str) -> None:
     """Make the batch of this folder."""
     Image.init()  # nobody may not be allowed to read what is imported later
     with closing(Pipeline()) as pipeline:
@@ -88,12 +88,12 @@ def main(service: str, how: str) -> None:
             stop_growing_after_download(pipeline)
         else:
             die_when_writing(how.partition(":")[2])
-        print(json.dumps(_said(pipeline, service, before)))  # noqa: T201
+        print(json.dumps(_said(pipeline, provider, before)))  # noqa: T201
 
 
-def _said(pipeline: Pipeline, service: str, before: Callable[[], object]) -> dict[str, Any]:
+def _said(pipeline: Pipeline, provider: str, before: Callable[[], object]) -> dict[str, Any]:
     try:
-        outcomes = make_all(pipeline, service, before=before)
+        outcomes = make_all(pipeline, provider, before=before)
     except ImagegenError as error:
         facts = {"kind": error.kind, "error": str(error), "remedy": error.remedy}
         return {"refused": facts}

@@ -53,18 +53,18 @@ def four(
     """Four items of a service, made with these settings."""
 
     def items(
-        service: str,
+        provider: str,
         settings: Mapping[str, str] | None = None,
         names: tuple[str, ...] = NAMES,
     ) -> FourItems:
         used = simulator
-        if service in OTHER_SHAPES:
+        if provider in OTHER_SHAPES:
             used = other_simulator
             requests.post(f"{used.url}/_sim/reset", timeout=10).raise_for_status()
         monkeypatch.setenv("IMAGEGEN_SIMULATOR", used.url)
         for name, value in (settings or {}).items():
             monkeypatch.setenv(name, value)
-        made = FourItems(project, used, service, names)
+        made = FourItems(project, used, provider, names)
         made.write()
         return made
 

@@ -23,7 +23,7 @@ class Crowd:
     """
 
     name: str
-    service: str
+    provider: str
     fault: Mapping[str, Any]
     statuses: tuple[str, ...]
     bills: tuple[int, ...]
@@ -37,7 +37,7 @@ class Crowd:
     @property
     def id(self) -> str:
         """The row's name in pytest's words."""
-        return slug(f"{self.service} {self.name}")
+        return slug(f"{self.provider} {self.name}")
 
 
 def crowd_rows() -> list[Crowd]:
@@ -48,12 +48,12 @@ def crowd_rows() -> list[Crowd]:
     busy = {"fault": "status", "status": 503, "times": FOREVER}
     gateway = {"fault": "status", "status": 504, "work": True, "times": FOREVER}
     found: list[Crowd] = []
-    for service in ALL:
-        inside = service == "runpod"  # nothing is left to fetch, so the next run buys it anew
+    for provider in ALL:
+        inside = provider == "runpod"  # nothing is left to fetch, so the next run buys it anew
         found += [
             Crowd(
                 "From the third lost answer in ten minutes on, nothing is sent twice.",
-                service,
+                provider,
                 lost,
                 statuses=("made", "made", "held", "held"),
                 bills=(2, 2, 1, 1),
@@ -64,7 +64,7 @@ def crowd_rows() -> list[Crowd]:
             ),
             Crowd(
                 "Three truncated pictures in a row stop the batch.",
-                service,
+                provider,
                 broken,
                 statuses=("failed", "failed", "failed", "skipped"),
                 bills=(1, 1, 1, 0),
@@ -75,19 +75,19 @@ def crowd_rows() -> list[Crowd]:
             ),
             Crowd(
                 "503 every time: after five failures and five probes the batch stops.",
-                service,
+                provider,
                 busy,
                 statuses=("failed", "failed", *("skipped",) * 10),
                 bills=(0,) * 12,
                 then=("made",) * 12,
                 then_bills=(1,) * 12,
                 submits=10,
-                kind="service_down",
+                kind="provider_down",
                 names=TWELVE,
             ),
             Crowd(
                 "503 seven times: the service is given a rest, and the batch goes on.",
-                service,
+                provider,
                 {**busy, "times": 7},
                 statuses=("failed", *("made",) * 3),
                 bills=(0, 1, 1, 1),
@@ -141,7 +141,7 @@ def crowd_rows() -> list[Crowd]:
             then=(*("held",) * 9, *("made",) * 3),
             then_bills=(2, *(1,) * 11),
             submits=10,
-            kind="service_down",
+            kind="provider_down",
             names=TWELVE,
         ),
     ]

@@ -94,29 +94,29 @@ class FourItems:
 
     project: Project
     simulator: Simulator
-    service: str
+    provider: str
     names: tuple[str, ...] = NAMES
 
     @property
     def pictures(self) -> Path:
         """The folder of the service's pictures."""
-        runpod = self.service.startswith("runpod")
+        runpod = self.provider.startswith("runpod")
         return self.project.results / ("actors" if runpod else "generated_images")
 
     def write(self) -> None:
         """Put the items into their source."""
         for place, name in enumerate(self.names):
             text = f"{name} of four sailors"
-            if self.service.startswith("runpod"):
+            if self.provider.startswith("runpod"):
                 self.project.write_actor(f"{place:02}_{name}", description=text)
             else:
                 self.project.write_json(f"{place:02}_{name}", text)
 
     def script(self, at: str, *, name: str | None = NAMES[HIT], **fault: Any) -> None:
         """Have an item's requests (None: everybody's) go wrong ``at`` this operation."""
-        service = "files" if at == "download" else self.service.partition("-")[0]
+        provider = "files" if at == "download" else self.provider.partition("-")[0]
         match = {} if at == "health" or name is None else {"match": f"{name} of four"}
-        self.simulator.fault(service=service, operation=at, **match, **fault)
+        self.simulator.fault(provider=provider, operation=at, **match, **fault)
 
     @contextmanager
     def opened(self, *, hours: float = 0.0) -> Iterator[tuple[Pipeline, FakeClock]]:
@@ -144,7 +144,7 @@ class FourItems:
                 act_meanwhile(pipeline, meanwhile)
             refused, outcomes = None, ()
             try:
-                outcomes = make_all(pipeline, self.service, count=count, before=before)
+                outcomes = make_all(pipeline, self.provider, count=count, before=before)
             except ImagegenError as error:
                 refused = error
             return Run(outcomes, self.books(pipeline), tuple(clock.waits), refused)
@@ -184,26 +184,26 @@ def act_meanwhile(pipeline: Pipeline, action: Callable[[], object]) -> None:
     """Have ``action`` happen when the second item's request has been answered."""
     engine_context = pipeline.engine_context
     pipeline.engine_context = replace(
-        engine_context, service=lambda name: Meanwhile(engine_context.service(name), action)
+        engine_context, provider=lambda name: Meanwhile(engine_context.provider(name), action)
     )
 
 
 def make_all(
     pipeline: Pipeline,
-    service: str,
+    provider: str,
     *,
     count: int | None = None,
     before: Callable[[], object] = nothing,
 ) -> tuple[Outcome, ...]:
     """One batch of the items in the sources, one after the other; outcomes in their order."""
     order = BatchOptions(concurrency=1)
-    if service.startswith("runpod"):
+    if provider.startswith("runpod"):
         actors = pipeline.scan_actors().actors[:count]
         before()
         keys, batch = [a.key for a in actors], pipeline.generate_base_images(actors, order)
     else:
         prompts = pipeline.scan_prompts(database=False).prompts[:count]
-        parameters = GPT if service == "duomi-async" else PARAMETERS
+        parameters = GPT if provider == "duomi-async" else PARAMETERS
         before()
         keys = [prompt.key for prompt in prompts]
         batch = pipeline.generate_images(prompts, parameters, order)

@@ -40,8 +40,8 @@ def job_rows() -> list[Row]:
         ("job", _queue()),
         ("picture", _expired_urls()),
     ):
-        for services, name, fault, fate, more in lines:
-            found += rows(services, at, name, {"at": "submit", **fault}, fate, **more)
+        for providers, name, fault, fate, more in lines:
+            found += rows(providers, at, name, {"at": "submit", **fault}, fate, **more)
     return [*found, *_other_urls(), *_cancels()]
 
 

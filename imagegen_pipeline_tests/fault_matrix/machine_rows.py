@@ -30,9 +30,9 @@ def machine_rows() -> list[tuple[Row, Break]]:
 
 
 def _row(
-    at: str, name: str, fate: Fate, how: Break, service: str = "duomi", batch: Batch = "stops"
+    at: str, name: str, fate: Fate, how: Break, provider: str = "duomi", batch: Batch = "stops"
 ) -> tuple[Row, Break]:
-    return Row(name, service, at, fate, batch=batch), how
+    return Row(name, provider, at, fate, batch=batch), how
 
 
 def _disks() -> list[tuple[Row, Break]]:
@@ -158,8 +158,8 @@ def _killed() -> list[tuple[Row, Break]]:
             f"The writer is killed in the transaction that writes {state}.",
             fate,
             breaking.killed_writer(state),
-            service,
+            provider,
             batch="dies",
         )
-        for state, service, fate in found
+        for state, provider, fate in found
     ]

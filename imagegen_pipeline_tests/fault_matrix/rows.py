@@ -86,7 +86,7 @@ class Row:
     """
 
     name: str
-    service: str
+    provider: str
     at: str
     fate: Fate
     faults: tuple[Mapping[str, Any], ...] = ()
@@ -101,7 +101,7 @@ class Row:
     @property
     def id(self) -> str:
         """The row's name in pytest's words."""
-        return slug(f"{self.service} {self.at} {self.name}")
+        return slug(f"{self.provider} {self.at} {self.name}")
 
 
 def slug(words: str) -> str:
@@ -110,7 +110,7 @@ def slug(words: str) -> str:
 
 
 def rows(
-    services: Iterable[str],
+    providers: Iterable[str],
     at: str,
     name: str,
     fault: Mapping[str, Any] | tuple[Mapping[str, Any], ...],
@@ -120,4 +120,4 @@ def rows(
     """The same row for several services; a fault goes wrong ``at`` unless it says where."""
     several = fault if isinstance(fault, tuple) else (fault,)
     faults = tuple({"at": at, **one} for one in several)
-    return [Row(name, service, at, fate, faults, **more) for service in services]
+    return [Row(name, provider, at, fate, faults, **more) for provider in providers]

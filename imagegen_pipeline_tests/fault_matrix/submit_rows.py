@@ -100,7 +100,7 @@ def _unreadable() -> list[Row]:
         found += rows(ALL, "submit", f"{what}, before any work.", fault, unbilled)
         found += rows(ALL, "submit", f"{what}, after the work.", worked, billed)
     # Only a synchronous answer may hold a picture: what came in its place is kept.
-    return [replace(row, quarantined=row.service in ("duomi", "duomi-b64")) for row in found]
+    return [replace(row, quarantined=row.provider in ("duomi", "duomi-b64")) for row in found]
 
 
 def _refused_for_all() -> list[Row]:
@@ -108,7 +108,7 @@ def _refused_for_all() -> list[Row]:
     balance: Fault = {"code": 30011, "message": "Insufficient balance."}
     nowhere: Fault = {"body": {"detail": "endpoint not found"}}
     found: list[Row] = []
-    for services, number, what, more, says in (
+    for providers, number, what, more, says in (
         (ALL, 401, "the key is wrong", {}, "API_KEY"),
         (DUOMI, 403, "the model is disabled", {}, "imagegen models"),
         (DUOMI, 403, "the balance is used up", balance, "add credits"),
@@ -118,7 +118,7 @@ def _refused_for_all() -> list[Row]:
     ):
         fault = _status(number, times=FOREVER, **more)
         name, fate = f"{number}: {what}.", written_off("account")
-        found += rows(services, "submit", name, fault, fate, says=says, batch="stops")
+        found += rows(providers, "submit", name, fault, fate, says=says, batch="stops")
     return found
 
 
@@ -130,9 +130,9 @@ def _refused_for_one() -> list[Row]:
     wrong, elsewhere = written_off("bad_request"), written_off("bad_answer")
 
     def refused(
-        services: Iterable[str], name: str, fault: Fault, says: str, fate: Fate
+        providers: Iterable[str], name: str, fault: Fault, says: str, fate: Fate
     ) -> list[Row]:
-        return rows(services, "submit", name, {**fault, "times": FOREVER}, fate, says=says)
+        return rows(providers, "submit", name, {**fault, "times": FOREVER}, fate, says=says)
 
     return [
         *refused(["duomi"], "400: the size is bad.", size, "1024x1024", wrong),

@@ -20,18 +20,18 @@ def as_markdown() -> str:
     """The whole matrix: a line for each fault and fate, with the services that share it."""
     lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
     rows = [*SERVICE_ROWS, *(row for row, _ in machine_rows())]
-    lines += _merged((row.service, _cells(row)) for row in rows)
-    lines += _merged((crowd.service, _crowd_cells(crowd)) for crowd in crowd_rows())
+    lines += _merged((row.provider, _cells(row)) for row in rows)
+    lines += _merged((crowd.provider, _crowd_cells(crowd)) for crowd in crowd_rows())
     return "\n".join(lines) + "\n"
 
 
 def _merged(lines: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
-    services: dict[tuple[str, ...], list[str]] = {}
-    for service, cells in lines:
-        services.setdefault(cells, []).append(SHOWN[service])
+    providers: dict[tuple[str, ...], list[str]] = {}
+    for provider, cells in lines:
+        providers.setdefault(cells, []).append(SHOWN[provider])
     return [
         _line([fault, f"{at}: {', '.join(shared)}", *rest])
-        for (fault, at, *rest), shared in services.items()
+        for (fault, at, *rest), shared in providers.items()
     ]
 
 

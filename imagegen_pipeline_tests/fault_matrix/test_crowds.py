@@ -14,7 +14,7 @@ from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run
 @pytest.mark.parametrize("row", crowd_rows(), ids=lambda row: row.id)
 def test_a_fault_that_hits_one_after_another(row: Crowd, four: Callable[..., FourItems]) -> None:
     """What the row says of every item, the bills, the requests and the next run is so."""
-    items = four(row.service, names=row.names)
+    items = four(row.provider, names=row.names)
     for name in row.names if row.once else (None,):
         items.script("submit", name=name, **row.fault)
     first = items.run()

@@ -35,7 +35,7 @@ def test_a_fault_of_the_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the row says of the item, the batch, the bill and the next run is so."""
-    items = four(row.service)
+    items = four(row.provider)
     machine = broken(items, stack, monkeypatch)
     check_first_run(row, machine.run(), first="reused")
 

@@ -20,7 +20,7 @@ from imagegen_pipeline_tests.fault_matrix.table import SERVICE_ROWS
 @pytest.mark.parametrize("row", SERVICE_ROWS, ids=lambda row: row.id)
 def test_a_fault_of_a_service(row: Row, four: Callable[..., FourItems]) -> None:
     """What the row says of the item, the batch, the bill and the next run is so."""
-    items = four(row.service, row.settings)
+    items = four(row.provider, row.settings)
     for fault in row.faults:
         items.script(**fault)
     first = items.run()

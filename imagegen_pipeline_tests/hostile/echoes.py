@@ -26,13 +26,13 @@ class EchoingServices:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.sent: set[str] = set()
-        services = self
+        providers = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                services.answer(self)
+                providers.answer(self)
 
             do_GET = do_POST  # noqa: N815 - the name that the server looks for
 
@@ -122,12 +122,12 @@ RUNPOD: dict[str, tuple[int, Any]] = {
 @contextmanager
 def echoing_services() -> Iterator[EchoingServices]:
     """Such services for the length of a ``with``."""
-    services = EchoingServices()
-    thread = threading.Thread(target=services.server.serve_forever, args=(0.01,), daemon=True)
+    providers = EchoingServices()
+    thread = threading.Thread(target=providers.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield services
+        yield providers
     finally:
-        services.server.shutdown()
-        services.server.server_close()
+        providers.server.shutdown()
+        providers.server.server_close()
         thread.join(10)

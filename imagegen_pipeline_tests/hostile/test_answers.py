@@ -15,8 +15,8 @@ from imagegen_pipeline.domain.errors import (
     BadAnswerError,
     JobFailedError,
     OutcomeUnknownError,
-    ServiceBusyError,
-    ServiceError,
+    ProviderBusyError,
+    ProviderError,
 )
 from imagegen_pipeline.providers.base import JobReport
 from imagegen_pipeline.providers.http import client as http_client
@@ -28,7 +28,7 @@ from imagegen_pipeline_tests.hostile.raw_server import (
     then_silence,
 )
 from imagegen_pipeline_tests.hostile.test_downloads import SLOW, encoded
-from imagegen_pipeline_tests.services.local_services import (
+from imagegen_pipeline_tests.providers.local_services import (
     HURRIED,
     duomi_at,
     flux,
@@ -52,9 +52,9 @@ def report_of(text: str, opened: Opened) -> JobReport:
         return report
 
 
-def refusal_of(text: str, opened: Opened) -> ServiceError:
+def refusal_of(text: str, opened: Opened) -> ProviderError:
     """What Duomi's answer of this text to a submit raises."""
-    with raw_server(answered(text.encode())) as server, pytest.raises(ServiceError) as caught:
+    with raw_server(answered(text.encode())) as server, pytest.raises(ProviderError) as caught:
         opened(duomi_at(server.url)).submit(sdxl())
     return caught.value
 
@@ -67,7 +67,7 @@ def test_no_part_of_an_answer_may_take_longer_than_the_time_out(what: str, opene
         runpod = opened(runpod_at(server.url, timeouts=HURRIED))
         with pytest.raises(OutcomeUnknownError):
             runpod.submit(flux())
-        with pytest.raises(ServiceBusyError):
+        with pytest.raises(ProviderBusyError):
             runpod.poll("job-1", runpod.endpoint)
         assert time.monotonic() - began < 6, "0.3 s are allowed each; the server gives up after ten"
 

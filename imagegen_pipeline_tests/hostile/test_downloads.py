@@ -26,7 +26,7 @@ from imagegen_pipeline_tests.hostile.raw_server import (
     raw_server,
     then_silence,
 )
-from imagegen_pipeline_tests.services.local_services import HURRIED
+from imagegen_pipeline_tests.providers.local_services import HURRIED
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 SLOW: dict[str, Callable[[], Bytes]] = {
@@ -181,17 +181,17 @@ def test_the_key_goes_to_no_host_that_an_answer_names(
         with raw_server(at_once(to.encode())) as first:
             body = json.dumps({"images": [{"url": f"{first.url}/a.png"}]}).encode()
             head = b"Content-Length: %d\r\n\r\n" % len(body)
-            with raw_server(at_once(OK + head + body)) as service:
-                monkeypatch.setenv("DUOMI_BASE_URL", service.url)
+            with raw_server(at_once(OK + head + body)) as provider:
+                monkeypatch.setenv("DUOMI_BASE_URL", provider.url)
                 monkeypatch.setenv("DUOMI_API_KEY", key)
                 monkeypatch.setenv("NETRC", str(netrc))
                 live_project.run(
                     *("imagegen", "generate", "--source", "prompt", "--prompt", "a pier"),
                     check=False,
-                    DUOMI_BASE_URL=service.url,
+                    DUOMI_BASE_URL=provider.url,
                     DUOMI_API_KEY=key,
                 )
-    assert key.encode() in service.seen[0]
+    assert key.encode() in provider.seen[0]
     for hosts in (first.seen, second.seen):
         assert hosts
         for request in hosts:

@@ -15,7 +15,7 @@ from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.hostile.conftest import QUICK, Resolve
 from imagegen_pipeline_tests.hostile.raw_server import OK, Bytes, at_once, raw_server
 from imagegen_pipeline_tests.hostile.test_downloads import SLOW
-from imagegen_pipeline_tests.services.local_services import HURRIED, duomi_at, sdxl
+from imagegen_pipeline_tests.providers.local_services import HURRIED, duomi_at, sdxl
 
 NAME = "pictures.example"
 PICTURE = at_once(OK, b"Content-Length: 2\r\n\r\nok")

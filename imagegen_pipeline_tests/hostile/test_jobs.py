@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.errors import BadAnswerError, ImagegenError, ServiceError
+from imagegen_pipeline.domain.errors import BadAnswerError, ImagegenError, ProviderError
 from imagegen_pipeline.providers.http.response_parsing import MOST_PICTURES
 from imagegen_pipeline_tests.hostile.raw_server import raw_server
 from imagegen_pipeline_tests.hostile.test_answers import answered, report_of
-from imagegen_pipeline_tests.services.local_services import (
+from imagegen_pipeline_tests.providers.local_services import (
     duomi_at,
     flux,
     gpt,
@@ -74,7 +74,7 @@ def test_a_jobs_name_is_one_step_of_its_url(name: str, opened: Opened) -> None:
     with raw_server(answered(b"{}")) as server:
         clients = (opened(runpod_at(server.url)), opened(duomi_at(server.url)))
         for client in clients:
-            with pytest.raises(ServiceError):
+            with pytest.raises(ProviderError):
                 client.poll(name, client.endpoint)
         clients[0].cancel(name, clients[0].endpoint)
         paths = [request.split(b" ")[1].decode() for request in server.seen]

@@ -25,7 +25,7 @@ def with_locals(error: BaseException) -> str:
 def opening(name: Any) -> str:
     """What a failure to open the service's client shows."""
     with closing(Pipeline()) as pipeline, pytest.raises(ImagegenError) as caught:
-        pipeline.service(name)
+        pipeline.provider(name)
     return with_locals(caught.value)
 
 

@@ -46,6 +46,7 @@ def plan(ledger: Ledger, key: str = "a", *, taken: tuple[str, ...] = (), **facts
     given |= {"file_stem": "boat", "simulated": True}
     whole = NewAttempt(
         item_key=key,
+        kind="prompt",
         request=asked,
         asked_fingerprint=asked.fingerprint,
         **{**given, **facts},

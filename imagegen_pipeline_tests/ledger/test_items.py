@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 
 from imagegen_pipeline.domain.actors import Actor, ActorScan
-from imagegen_pipeline.ledger import Ledger, ScanPart, ScanChange, SourceChange, SourceState
-from imagegen_pipeline.ledger.items import Kind
+from imagegen_pipeline.domain.requests import ItemKind
+from imagegen_pipeline.ledger import Ledger, ScanChange, ScanPart, SourceChange, SourceState
 from imagegen_pipeline_tests.ledger.ledger_rows import FOLDER, problem, prompt, scan
 
 
-def news(ledger: Ledger, kind: Kind, *, after: int, limit: int = 10) -> list[tuple[int, str]]:
+def news(ledger: Ledger, kind: ItemKind, *, after: int, limit: int = 10) -> list[tuple[int, str]]:
     """The changes of what is there, by their numbers."""
     changes = ledger.items.changes(kind, after=after, until=99, limit=limit)
     return [(change.sequence, change.key) for change in changes if not change.gone]

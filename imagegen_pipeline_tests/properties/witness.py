@@ -19,10 +19,10 @@ from imagegen_pipeline.domain.errors import (
     JobExpiredError,
     JobFailedError,
     OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderError,
     RateLimitedError,
     RequestRefusedError,
-    ServiceBusyError,
-    ServiceError,
     UnreachableError,
 )
 from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
@@ -33,9 +33,9 @@ SIDE = 8
 """Pixels of each side of a picture."""
 STUCK = 1000
 """Polls that find a job still running: far past the deadline for a run."""
-REFUSALS: dict[str, Callable[[], ServiceError]] = {
+REFUSALS: dict[str, Callable[[], ProviderError]] = {
     "limited": lambda: RateLimitedError("429", retry_after=2.0),
-    "busy": lambda: ServiceBusyError("503"),
+    "busy": lambda: ProviderBusyError("503"),
     "unreachable": lambda: UnreachableError("no connection"),
     "refuses": lambda: RequestRefusedError("400"),
     "no credit": lambda: AccountRefusedError("402"),

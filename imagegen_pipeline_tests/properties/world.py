@@ -71,8 +71,8 @@ def wanted(key: str) -> ImageTask:
     seed = -1 if key == "sailor" else 7
     asked = GenerationRequest("duomi", "m", f"a {text}", SIDE, SIDE, 20, 7.5, seed)
     if key == "sailor":
-        return ImageTask(key, asked, "sailor/history", "sailor_base", publish=PUBLISHED)
-    return ImageTask(key, asked, PICTURES, key)
+        return ImageTask(key, "actor", asked, "sailor/history", "sailor_base", publish=PUBLISHED)
+    return ImageTask(key, "prompt", asked, PICTURES, key)
 
 
 def _as_sent(attempt: Attempt) -> ImageTask:
@@ -243,7 +243,7 @@ class World:
         return EngineContext(
             ledger=Books(self._database, life),
             store=Door(life, "store", self.store),
-            service=lambda _name: Door(life, "service", line),
+            provider=lambda _name: Door(life, "provider", line),
             downloader=Door(life, "downloader", line),
             prices=Prices({"duomi": {"*": PRICE}}),
             on_unknown=terms.on_unknown,

@@ -24,7 +24,7 @@ def row(state: str = "stored", *, seconds: float = 4.0, ago: float = 0.0, **fact
         "attempt": 1,
         "run": "one",
         "state": state,
-        "service": "duomi",
+        "provider": "duomi",
         "model": "sdxl",
         "possible_double_charge": False,
         "seconds": None if is_open else seconds,

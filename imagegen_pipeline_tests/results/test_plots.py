@@ -116,7 +116,7 @@ def test_one_attempt_is_a_plot_too() -> None:
 def test_seconds_name_the_median_and_the_slow_ones(axes: list[Axes]) -> None:
     """Each service has its own, and a few slow pictures among many fast ones are seen."""
     fast = [row(seconds=3.0)] * 999
-    slow = [row(seconds=80.0, service="runpod")]
+    slow = [row(seconds=80.0, provider="runpod")]
     opened(plot_seconds(statistics(*fast, *slow)))
     legend = axes[0].get_legend()
     assert legend is not None

@@ -47,7 +47,7 @@ def test_seconds_are_of_the_pictures_that_were_made_by_service() -> None:
     part of them.
     """
     duomi = [row(seconds=float(number)) for number in range(1, 101)]
-    runpod = [row(seconds=40.0, service="runpod"), row(seconds=60.0, service="runpod")]
+    runpod = [row(seconds=40.0, provider="runpod"), row(seconds=60.0, provider="runpod")]
     others = [row("failed", seconds=900.0), row(seconds=0.001, shared_from=1), row("submitted")]
     numbers = statistics(*duomi, *others, *runpod)
     assert numbers.percentiles("duomi") == pytest.approx((50.5, 95.05))
@@ -79,7 +79,7 @@ def test_what_is_not_known_is_not_nothing() -> None:
 def test_models_are_ordered_by_what_they_have_cost() -> None:
     """Each service and model by itself, the dearest first; what was not charged is left out."""
     numbers = statistics(
-        row(model="flux", service="runpod"),
+        row(model="flux", provider="runpod"),
         row(model="cheap", cost=0.1),
         row(model="dear", cost=0.3),
         row(model="dear"),

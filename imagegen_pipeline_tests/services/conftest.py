@@ -13,7 +13,7 @@ from imagegen_pipeline.providers.duomi.client import DuomiClient
 from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline_tests.conftest import Simulator, until
-from imagegen_pipeline_tests.services.local_services import FAST, duomi_at, runpod_at
+from imagegen_pipeline_tests.providers.local_services import FAST, duomi_at, runpod_at
 
 Ended = Callable[[DuomiClient | RunPodClient, str], JobReport]
 

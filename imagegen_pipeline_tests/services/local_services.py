@@ -32,7 +32,7 @@ HURRIED = Timeouts(connect=5, read=0.3, download=0.3)
 def sdxl(**changes: Any) -> GenerationRequest:
     """A small picture of the synchronous mode."""
     facts: dict[str, Any] = {
-        "service": "duomi",
+        "provider": "duomi",
         "model": SDXL,
         "prompt": "a lighthouse",
         "width": 64,
@@ -51,7 +51,7 @@ def gpt(**changes: Any) -> GenerationRequest:
 
 def flux(**changes: Any) -> GenerationRequest:
     """A small picture of the FLUX workflow."""
-    return sdxl(**{"service": "runpod", "model": "flux1-dev-fp8", "guidance": 3.5, **changes})
+    return sdxl(**{"provider": "runpod", "model": "flux1-dev-fp8", "guidance": 3.5, **changes})
 
 
 def flux_workflow() -> Workflow:

@@ -16,7 +16,7 @@ from imagegen_pipeline.providers.http import download
 from imagegen_pipeline.providers.http.client import Timeouts
 from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.conftest import Simulator
-from imagegen_pipeline_tests.services.local_services import (
+from imagegen_pipeline_tests.providers.local_services import (
     HURRIED,
     closed_port,
     recording,
@@ -189,7 +189,7 @@ def test_a_redirect_is_checked_like_a_url(
     simulator: Simulator,
 ) -> None:
     """A host that may be asked cannot send us on to one that may not."""
-    simulator.fault(service="files", operation="download", fault="redirect", location=location)
+    simulator.fault(provider="files", operation="download", fault="redirect", location=location)
     with pytest.raises(DownloadError, match=complaint):
         downloader.fetch(picture_url)
 
@@ -198,7 +198,7 @@ def test_a_redirect_without_a_location_did_not_deliver(
     picture_url: str, downloader: Downloader, simulator: Simulator
 ) -> None:
     """A 302 to nowhere is not a picture."""
-    simulator.fault(service="files", operation="download", fault="status", status=302)
+    simulator.fault(provider="files", operation="download", fault="status", status=302)
     with pytest.raises(DownloadError, match="status 302"):
         downloader.fetch(picture_url)
 
@@ -208,7 +208,7 @@ def test_a_url_that_has_expired_says_its_status(
     fault: str, status: int, picture_url: str, downloader: Downloader, simulator: Simulator
 ) -> None:
     """Gone or forbidden is a download error that hopes for another try."""
-    simulator.fault(service="files", operation="download", fault=fault)
+    simulator.fault(provider="files", operation="download", fault=fault)
     with pytest.raises(DownloadError, match=f"status {status}") as caught:
         downloader.fetch(picture_url)
     assert "downloaded again, not bought again" in caught.value.remedy
@@ -220,7 +220,7 @@ def test_a_body_that_breaks_off_is_never_a_picture(
     fault: str, picture_url: str, downloader: Downloader, simulator: Simulator
 ) -> None:
     """Half of the announced bytes raise; they are not returned."""
-    simulator.fault(service="files", operation="download", fault=fault)
+    simulator.fault(provider="files", operation="download", fault=fault)
     with pytest.raises(DownloadError, match="did not deliver: ProtocolError"):
         downloader.fetch(picture_url)
 
@@ -229,7 +229,7 @@ def test_a_picture_cut_in_half_at_the_source_arrives_as_it_is(
     picture_url: str, downloader: Downloader, simulator: Simulator
 ) -> None:
     """What the host announces as whole is handed on, and refused where it is decoded."""
-    simulator.fault(service="files", operation="download", fault="truncated_picture")
+    simulator.fault(provider="files", operation="download", fault="truncated_picture")
     data = downloader.fetch(picture_url)
     with pytest.raises(NotAPictureError):
         decode_picture(data)
@@ -239,7 +239,9 @@ def test_a_slow_drip_ends_at_the_deadline(
     picture_url: str, hurried: Downloader, simulator: Simulator
 ) -> None:
     """A byte now and then does not keep a download alive past its deadline."""
-    simulator.fault(service="files", operation="download", fault="slow_drip", seconds_per_byte=0.05)
+    simulator.fault(
+        provider="files", operation="download", fault="slow_drip", seconds_per_byte=0.05
+    )
     began = time.monotonic()
     with pytest.raises(DownloadError, match=r"not complete after 0\.3 s"):
         hurried.fetch(picture_url)
@@ -250,7 +252,7 @@ def test_a_host_that_says_nothing_ends_at_the_deadline(
     picture_url: str, hurried: Downloader, simulator: Simulator
 ) -> None:
     """Silence is not waited for longer than the download may take."""
-    simulator.fault(service="files", operation="download", fault="hang", seconds=30)
+    simulator.fault(provider="files", operation="download", fault="hang", seconds=30)
     began = time.monotonic()
     with pytest.raises(DownloadError, match="ReadTimeout"):
         hurried.fetch(picture_url)

@@ -21,8 +21,8 @@ from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline.simulator.options import DUOMI_ANSWERS, SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator
-from imagegen_pipeline_tests.services.conftest import Ended
-from imagegen_pipeline_tests.services.local_services import (
+from imagegen_pipeline_tests.providers.conftest import Ended
+from imagegen_pipeline_tests.providers.local_services import (
     DUOMI_KEY,
     duomi_at,
     gpt,
@@ -165,7 +165,7 @@ def test_a_task_under_way_is_reported_as_such(
 ) -> None:
     """A task that waits or runs is a report without pictures."""
     body = {"id": "task-1", "state": state, "progress": 40}
-    simulator.fault(service="duomi", operation="status", fault="status", status=200, body=body)
+    simulator.fault(provider="duomi", operation="status", fault="status", status=200, body=body)
     assert duomi.poll("task-1", duomi.endpoint) == JobReport(expected)
 
 
@@ -182,7 +182,7 @@ def test_a_task_that_failed_is_a_failed_job(
     answer: dict[str, Any], simulator: Simulator, duomi: DuomiClient
 ) -> None:
     """Failed, error and cancelled raise the job's failure with its id and the given reason."""
-    simulator.fault(service="duomi", operation="status", fault="status", status=200, body=answer)
+    simulator.fault(provider="duomi", operation="status", fault="status", status=200, body=answer)
     with pytest.raises(JobFailedError, match="the moderation said no") as caught:
         duomi.poll("task-1", duomi.endpoint)
     assert caught.value.job_id == "task-1"
@@ -195,7 +195,7 @@ def test_a_task_that_the_service_gave_up_is_a_failed_job(
     fault: str, simulator: Simulator, duomi: DuomiClient, ended: Ended
 ) -> None:
     """Every bad end of a real task is the failure of that job."""
-    simulator.fault(service="duomi", operation="submit", fault=fault)
+    simulator.fault(provider="duomi", operation="submit", fault=fault)
     job_id = duomi.submit(gpt()).job_id
     assert job_id is not None
     with pytest.raises(JobFailedError, match=job_id):
@@ -209,7 +209,7 @@ def test_an_unknown_state_is_not_success(
 ) -> None:
     """A state that nobody documented is an answer that cannot be understood."""
     body = {"id": "task-1", "state": state, "data": {"images": [{"url": "https://a.example"}]}}
-    simulator.fault(service="duomi", operation="status", fault="status", status=200, body=body)
+    simulator.fault(provider="duomi", operation="status", fault="status", status=200, body=body)
     with pytest.raises(BadAnswerError, match="unknown state"):
         duomi.poll("task-1", duomi.endpoint)
 
@@ -225,7 +225,7 @@ def test_a_task_that_is_gone_has_expired(
     status: int, body: object, simulator: Simulator, duomi: DuomiClient
 ) -> None:
     """Not found, in either way of saying it, means that the picture is lost."""
-    simulator.fault(service="duomi", operation="status", fault="status", status=status, body=body)
+    simulator.fault(provider="duomi", operation="status", fault="status", status=status, body=body)
     with pytest.raises(JobExpiredError, match="task-1") as caught:
         duomi.poll("task-1", duomi.endpoint)
     assert (caught.value.kind, caught.value.job_id) == ("job_expired", "task-1")
@@ -237,7 +237,7 @@ def test_success_without_a_picture_cannot_be_understood(
     fault: str, simulator: Simulator, duomi: DuomiClient
 ) -> None:
     """A 200 without a usable picture is never taken for one."""
-    simulator.fault(service="duomi", operation="submit", fault=fault)
+    simulator.fault(provider="duomi", operation="submit", fault=fault)
     with pytest.raises(BadAnswerError) as caught:
         duomi.submit(sdxl())
     assert (caught.value.kind, caught.value.stops_batch) == ("bad_answer", False)
@@ -248,7 +248,7 @@ def test_a_page_in_place_of_an_answer_cannot_be_understood(
     fault: str, simulator: Simulator, duomi: DuomiClient
 ) -> None:
     """HTML or half a JSON under a 200 is no picture; for a task it may have made one."""
-    simulator.fault(service="duomi", operation="submit", fault=fault, times=2)
+    simulator.fault(provider="duomi", operation="submit", fault=fault, times=2)
     with pytest.raises(BadAnswerError, match="not a JSON object"):
         duomi.submit(sdxl())
     with pytest.raises(BadAnswerError, match="named none"):

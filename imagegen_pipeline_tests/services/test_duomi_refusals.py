@@ -10,17 +10,17 @@ import pytest
 from imagegen_pipeline.domain.errors import (
     AccountRefusedError,
     OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderError,
     RateLimitedError,
     RedirectedError,
     RequestRefusedError,
-    ServiceBusyError,
-    ServiceError,
 )
 from imagegen_pipeline.providers.duomi.client import KNOWN_MODELS, KNOWN_SIZES, DuomiClient
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator
-from imagegen_pipeline_tests.services.local_services import duomi_at, gpt, sdxl
+from imagegen_pipeline_tests.providers.local_services import duomi_at, gpt, sdxl
 
 HTML = "<html><title>504 Gateway Time-out</title></html>"
 
@@ -32,17 +32,17 @@ def coded(code: int, message: str) -> dict[str, Any]:
 
 def refusal(
     simulator: Simulator, duomi: DuomiClient, status: int, body: object, **more: Any
-) -> ServiceError:
+) -> ProviderError:
     """What a submit raises when the service answers so."""
     simulator.fault(
-        service="duomi", operation="submit", fault="status", status=status, body=body, **more
+        provider="duomi", operation="submit", fault="status", status=status, body=body, **more
     )
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ProviderError) as caught:
         duomi.submit(sdxl())
     return caught.value
 
 
-TABLE: list[tuple[int, object, type[ServiceError], str, bool, tuple[str, ...]]] = [
+TABLE: list[tuple[int, object, type[ProviderError], str, bool, tuple[str, ...]]] = [
     (400, coded(20012, "Model does not exist."), RequestRefusedError, "bad_request", False,
      ("a model that the documentation lists", *KNOWN_MODELS)),
     (400, coded(20026, "bad size"), RequestRefusedError, "bad_request", False,
@@ -69,9 +69,9 @@ TABLE: list[tuple[int, object, type[ServiceError], str, bool, tuple[str, ...]]] 
      ("--delay",)),
     (400, coded(50604, "RPM limit reached."), RateLimitedError, "rate_limited", False,
      ("--delay",)),
-    (503, coded(50505, "Model service overloaded."), ServiceBusyError, "busy", False,
+    (503, coded(50505, "Model service overloaded."), ProviderBusyError, "busy", False,
      ("Try again later",)),
-    (503, HTML, ServiceBusyError, "busy", False, ("Try again later",)),
+    (503, HTML, ProviderBusyError, "busy", False, ("Try again later",)),
     (500, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
     (502, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
     (504, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs", "what is to be done")),
@@ -84,7 +84,7 @@ TABLE: list[tuple[int, object, type[ServiceError], str, bool, tuple[str, ...]]] 
 def test_every_row_of_the_table_is_its_own_error(
     status: int,
     body: object,
-    kind_of_error: type[ServiceError],
+    kind_of_error: type[ProviderError],
     kind: str,
     stops: bool,
     advice: tuple[str, ...],
@@ -120,22 +120,22 @@ def test_the_sentence_repeats_what_the_service_said(
         ({"error": {"code": 30011, "message": "no"}}, AccountRefusedError, "account"),
         ({"error": {"code": "30003", "message": "no"}}, AccountRefusedError, "account"),
         ({"code": 429, "msg": "slow down"}, RateLimitedError, "rate_limited"),
-        ({"code": 50505, "message": "overloaded"}, ServiceBusyError, "busy"),
+        ({"code": 50505, "message": "overloaded"}, ProviderBusyError, "busy"),
         ({"code": 504, "msg": "upstream"}, OutcomeUnknownError, "unknown"),
     ],
 )
 @pytest.mark.parametrize("make", [sdxl, gpt])
 def test_an_error_inside_a_200_is_an_error_all_the_same(
     body: dict[str, Any],
-    kind_of_error: type[ServiceError],
+    kind_of_error: type[ProviderError],
     kind: str,
     make: Callable[[], Any],
     simulator: Simulator,
     duomi: DuomiClient,
 ) -> None:
     """Both known forms raise what they mean in either mode, and the sentence names the 200."""
-    simulator.fault(service="duomi", operation="submit", fault="status", status=200, body=body)
-    with pytest.raises(ServiceError, match="error inside a 200") as caught:
+    simulator.fault(provider="duomi", operation="submit", fault="status", status=200, body=body)
+    with pytest.raises(ProviderError, match="error inside a 200") as caught:
         duomi.submit(make())
     assert (type(caught.value), caught.value.kind) == (kind_of_error, kind)
 
@@ -145,7 +145,7 @@ def test_the_simulated_errors_in_a_200_are_refusals(
     form: str, simulator: Simulator, duomi: DuomiClient
 ) -> None:
     """The answers seen in the wild are refusals with the service's own words."""
-    simulator.fault(service="duomi", operation="submit", fault="code_in_200", form=form)
+    simulator.fault(provider="duomi", operation="submit", fault="code_in_200", form=form)
     words = r"(fail_to_submit_task|could not be submitted)\.(?!\.)"
     with pytest.raises(RequestRefusedError, match=words):
         duomi.submit(sdxl())
@@ -186,14 +186,14 @@ def test_a_gateway_error_while_polling_is_only_a_delay(
 ) -> None:
     """A poll buys nothing, so that any 5xx means: ask again."""
     simulator.fault(
-        service="duomi",
+        provider="duomi",
         operation="status",
         fault="status",
         status=status,
         body=HTML,
         headers={"Retry-After": "3"},
     )
-    with pytest.raises(ServiceBusyError) as caught:
+    with pytest.raises(ProviderBusyError) as caught:
         duomi.poll("task-1", duomi.endpoint)
     assert caught.value.retry_after == 3
 

@@ -14,7 +14,7 @@ from imagegen_pipeline.domain.errors import ImagegenError, JobFailedError, Setup
 from imagegen_pipeline.providers.duomi.client import DuomiClient
 from imagegen_pipeline.providers.http.client import HttpClient, KeyAuth, Timeouts
 from imagegen_pipeline.providers.runpod.client import RunPodClient
-from imagegen_pipeline_tests.services.local_services import (
+from imagegen_pipeline_tests.providers.local_services import (
     closed_port,
     duomi_at,
     flux,

@@ -15,10 +15,10 @@ from imagegen_pipeline.domain.errors import (
     JobFailedError,
     JobTimeoutError,
     OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderError,
     RateLimitedError,
     RequestRefusedError,
-    ServiceBusyError,
-    ServiceError,
 )
 from imagegen_pipeline.domain.image.decode import decode_picture
 from imagegen_pipeline.providers.base import JobReport, JobState
@@ -26,8 +26,8 @@ from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator
-from imagegen_pipeline_tests.services.conftest import Ended
-from imagegen_pipeline_tests.services.local_services import (
+from imagegen_pipeline_tests.providers.conftest import Ended
+from imagegen_pipeline_tests.providers.local_services import (
     ENDPOINT,
     RUNPOD_KEY,
     flux,
@@ -47,7 +47,9 @@ def submitted(client: RunPodClient, **changes: Any) -> str:
 
 def says(simulator: Simulator, operation: str, body: object, status: int = 200) -> None:
     """Make the endpoint's next answer this one."""
-    simulator.fault(service="runpod", operation=operation, fault="status", status=status, body=body)
+    simulator.fault(
+        provider="runpod", operation=operation, fault="status", status=status, body=body
+    )
 
 
 def test_a_job_is_submitted_polled_and_collected(
@@ -126,7 +128,7 @@ def test_a_job_stuck_in_the_queue_can_be_given_up(
     runpod: RunPodClient, simulator: Simulator
 ) -> None:
     """Cancelling ends a job that waits; to cancel it again, or one that is gone, is no error."""
-    simulator.fault(service="runpod", operation="submit", fault="stuck_in_queue")
+    simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
     job_id = submitted(runpod)
     assert runpod.poll(job_id, runpod.endpoint).state is JobState.QUEUED
     for job in (job_id, job_id, "no-such-job"):
@@ -139,7 +141,7 @@ def test_a_job_stuck_in_the_queue_can_be_given_up(
 def test_a_cancel_that_is_refused_says_so(runpod: RunPodClient, simulator: Simulator) -> None:
     """A cancel that the service could not take raises: the job may still run and be billed."""
     says(simulator, "cancel", "<html>", status=502)
-    with pytest.raises(ServiceBusyError):
+    with pytest.raises(ProviderBusyError):
         runpod.cancel("job-1", runpod.endpoint)
     says(simulator, "cancel", "", status=429)
     with pytest.raises(RateLimitedError):
@@ -148,12 +150,12 @@ def test_a_cancel_that_is_refused_says_so(runpod: RunPodClient, simulator: Simul
 
 def test_health_says_what_queue_and_workers_do(runpod: RunPodClient, simulator: Simulator) -> None:
     """The endpoint's own counts come as they are; a page in their place is a bad answer."""
-    simulator.fault(service="runpod", operation="submit", fault="stuck_in_queue")
+    simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
     submitted(runpod)
     health = runpod.health()
     assert health["jobs"]["inQueue"] == 1
     assert health["workers"].keys() >= {"idle", "initializing", "throttled", "unhealthy"}
-    simulator.fault(service="runpod", operation="health", fault="html_200")
+    simulator.fault(provider="runpod", operation="health", fault="html_200")
     with pytest.raises(BadAnswerError, match="not a JSON object"):
         runpod.health()
 
@@ -164,7 +166,7 @@ def test_a_failed_job_gives_its_reason(
 ) -> None:
     """The reason is found in a plain error and in JSON inside a string, without its traceback."""
     simulator.fault(
-        service="runpod", operation="submit", fault="job_failed", form=form, error="out of memory"
+        provider="runpod", operation="submit", fault="job_failed", form=form, error="out of memory"
     )
     job_id = submitted(runpod)
     with pytest.raises(JobFailedError) as caught:
@@ -192,7 +194,7 @@ def test_every_other_bad_end_has_its_own_error(
     ended: Ended,
 ) -> None:
     """Cancelled, timed out and deleted are told apart, and each carries the job's id."""
-    simulator.fault(service="runpod", operation="submit", fault=fault)
+    simulator.fault(provider="runpod", operation="submit", fault=fault)
     job_id = submitted(runpod)
     with pytest.raises(JobFailedError) as caught:
         ended(runpod, job_id)
@@ -215,14 +217,14 @@ def test_a_page_in_place_of_a_job_cannot_be_understood(
 ) -> None:
     """To a poll it is a bad answer; after a submit a job may run that has no name for us."""
     for operation in ("status", "submit"):
-        simulator.fault(service="runpod", operation=operation, fault=fault)
+        simulator.fault(provider="runpod", operation=operation, fault=fault)
     with pytest.raises(BadAnswerError, match="not a JSON object"):
         runpod.poll("j", runpod.endpoint)
     with pytest.raises(BadAnswerError, match="named none"):
         runpod.submit(flux())
 
 
-REFUSALS: list[tuple[int, object, type[ServiceError], str, bool, str]] = [
+REFUSALS: list[tuple[int, object, type[ProviderError], str, bool, str]] = [
     (400, "request body exceeded max body size", RequestRefusedError, "bad_request", False,
      "Change the request"),
     (401, "", AccountRefusedError, "account", True, "RUNPOD_API_KEY is correct and has credits"),
@@ -231,7 +233,7 @@ REFUSALS: list[tuple[int, object, type[ServiceError], str, bool, str]] = [
     (404, {"detail": "endpoint not found"}, AccountRefusedError, "account", True,
      "RUNPOD_SERVER_100_ID"),
     (429, "", RateLimitedError, "rate_limited", False, "IMAGEGEN_CONCURRENCY"),
-    (503, "", ServiceBusyError, "busy", False, "Try again later"),
+    (503, "", ProviderBusyError, "busy", False, "Try again later"),
     (500, "<html>", OutcomeUnknownError, "unknown", False, "list of jobs"),
     (502, "<html>", OutcomeUnknownError, "unknown", False, "list of jobs"),
     (504, "<html>", OutcomeUnknownError, "unknown", False, "list of jobs"),
@@ -243,7 +245,7 @@ REFUSALS: list[tuple[int, object, type[ServiceError], str, bool, str]] = [
 def test_every_refusal_of_a_submit_is_its_own_error(
     status: int,
     body: object,
-    expected: type[ServiceError],
+    expected: type[ProviderError],
     kind: str,
     stops: bool,
     advice: str,
@@ -252,7 +254,7 @@ def test_every_refusal_of_a_submit_is_its_own_error(
 ) -> None:
     """A refused submit raises what the status means, with what to do about it."""
     says(simulator, "submit", body, status)
-    with pytest.raises(ServiceError, match=f"status {status}") as caught:
+    with pytest.raises(ProviderError, match=f"status {status}") as caught:
         runpod.submit(flux())
     error = caught.value
     assert (type(error), error.kind, error.stops_batch) == (expected, kind, stops)
@@ -265,7 +267,7 @@ def test_a_gateway_error_while_polling_is_only_a_delay(
 ) -> None:
     """A poll buys nothing, so that any 5xx means: ask again."""
     says(simulator, "status", "<html>", status)
-    with pytest.raises(ServiceBusyError):
+    with pytest.raises(ProviderBusyError):
         runpod.poll("job-1", runpod.endpoint)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.errors import BadAnswerError, JobFailedError, ServiceError
+from imagegen_pipeline.domain.errors import BadAnswerError, JobFailedError, ProviderError
 from imagegen_pipeline.domain.image.decode import decode_picture
 from imagegen_pipeline.providers.base import JobReport, JobState
 from imagegen_pipeline.providers.http.download import Downloader
@@ -15,14 +15,14 @@ from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline.simulator.options import RUNPOD_OUTPUTS, SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator
-from imagegen_pipeline_tests.services.conftest import Ended
-from imagegen_pipeline_tests.services.local_services import flux, runpod_at
+from imagegen_pipeline_tests.providers.conftest import Ended
+from imagegen_pipeline_tests.providers.local_services import flux, runpod_at
 
 
 def completed(simulator: Simulator, runpod: RunPodClient, **body: Any) -> JobReport:
     """The report of a job that is COMPLETED with this in its body."""
     answer = {"id": "j", "status": "COMPLETED", "delayTime": 824, "executionTime": 3391, **body}
-    simulator.fault(service="runpod", operation="status", fault="status", status=200, body=answer)
+    simulator.fault(provider="runpod", operation="status", fault="status", status=200, body=answer)
     return runpod.poll("j", runpod.endpoint)
 
 
@@ -109,7 +109,7 @@ def test_billed_jobs_without_a_picture_are_failed_jobs(
     fault: str, simulator: Simulator, runpod: RunPodClient, ended: Ended
 ) -> None:
     """A real job that was billed and brought nothing fails, and is no picture."""
-    simulator.fault(service="runpod", operation="submit", fault=fault)
+    simulator.fault(provider="runpod", operation="submit", fault=fault)
     job_id = runpod.submit(flux()).job_id
     assert job_id is not None
     with pytest.raises(JobFailedError, match=job_id):
@@ -134,7 +134,7 @@ def test_an_output_of_no_known_shape_cannot_be_understood(
     output: object, simulator: Simulator, runpod: RunPodClient
 ) -> None:
     """What is neither a picture nor a known failure is a bad answer, and nothing worse."""
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ProviderError) as caught:
         completed(simulator, runpod, output=output)
     assert type(caught.value) is BadAnswerError
 
@@ -143,7 +143,7 @@ def test_base64_that_does_not_decode_cannot_be_understood(
     simulator: Simulator, runpod: RunPodClient, ended: Ended
 ) -> None:
     """Broken base64 is a bad answer that says so."""
-    simulator.fault(service="runpod", operation="submit", fault="broken_base64")
+    simulator.fault(provider="runpod", operation="submit", fault="broken_base64")
     job_id = runpod.submit(flux()).job_id
     assert job_id is not None
     with pytest.raises(BadAnswerError, match="base64 that does not decode"):

@@ -15,16 +15,16 @@ import pytest
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
     OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderError,
     RateLimitedError,
-    ServiceBusyError,
-    ServiceError,
     UnreachableError,
 )
 from imagegen_pipeline.providers.duomi.client import DuomiClient
 from imagegen_pipeline.providers.http import client as http_client
 from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline_tests.conftest import Simulator, until
-from imagegen_pipeline_tests.services.local_services import (
+from imagegen_pipeline_tests.providers.local_services import (
     HURRIED,
     closed_port,
     duomi_at,
@@ -59,56 +59,56 @@ def hurried_calls(simulator: Simulator, opened: Callable[[Any], Any]) -> Clients
     return submit_and_poll(duomi, opened(runpod_at(simulator.url, timeouts=HURRIED)))
 
 
-@pytest.mark.parametrize("service", ["duomi", "runpod"])
+@pytest.mark.parametrize("provider", ["duomi", "runpod"])
 @pytest.mark.parametrize("fault", ["reset_before", "reset_after_work", "reset_midbody"])
 def test_a_submit_that_breaks_off_may_have_been_billed(
-    service: str, fault: str, simulator: Simulator, calls: Clients
+    provider: str, fault: str, simulator: Simulator, calls: Clients
 ) -> None:
     """Once the request has left, a broken connection leaves its outcome unknown."""
-    simulator.fault(service=service, operation="submit", fault=fault)
+    simulator.fault(provider=provider, operation="submit", fault=fault)
     with pytest.raises(OutcomeUnknownError, match="Request exception") as caught:
-        calls[service][0]()
+        calls[provider][0]()
     assert (caught.value.kind, caught.value.stops_batch) == ("unknown", False)
     assert "list of jobs" in caught.value.remedy
     expected = 0 if fault == "reset_before" else 1
-    until(lambda: simulator.billed(service) == expected, seconds=5)
+    until(lambda: simulator.billed(provider) == expected, seconds=5)
 
 
-@pytest.mark.parametrize("service", ["duomi", "runpod"])
+@pytest.mark.parametrize("provider", ["duomi", "runpod"])
 @pytest.mark.parametrize("work", [False, True])
 def test_a_submit_without_an_answer_in_time_may_have_been_billed(
-    service: str, work: bool, simulator: Simulator, hurried_calls: Clients
+    provider: str, work: bool, simulator: Simulator, hurried_calls: Clients
 ) -> None:
     """The read time-out of a submit says nothing of whether the picture was made."""
-    simulator.fault(service=service, operation="submit", fault="hang", seconds=30, work=work)
+    simulator.fault(provider=provider, operation="submit", fault="hang", seconds=30, work=work)
     began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="timed out"):
-        hurried_calls[service][0]()
+        hurried_calls[provider][0]()
     assert time.monotonic() - began < 20, "far below what the fault would take"
-    until(lambda: simulator.billed(service) == int(work), seconds=5)
+    until(lambda: simulator.billed(provider) == int(work), seconds=5)
 
 
-@pytest.mark.parametrize("service", ["duomi", "runpod"])
+@pytest.mark.parametrize("provider", ["duomi", "runpod"])
 def test_an_answer_that_only_drips_ends_at_the_time_out(
-    service: str, simulator: Simulator, hurried_calls: Clients
+    provider: str, simulator: Simulator, hurried_calls: Clients
 ) -> None:
     """A byte now and then does not keep a call alive: the whole answer has the read time-out."""
-    simulator.fault(service=service, operation="submit", fault="slow_drip", seconds_per_byte=0.1)
+    simulator.fault(provider=provider, operation="submit", fault="slow_drip", seconds_per_byte=0.1)
     began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="not complete after"):
-        hurried_calls[service][0]()
+        hurried_calls[provider][0]()
     assert time.monotonic() - began < 20, "far below what the fault would take"
 
 
-@pytest.mark.parametrize("service", ["duomi", "runpod"])
+@pytest.mark.parametrize("provider", ["duomi", "runpod"])
 @pytest.mark.parametrize("fault", ["reset_before", "reset_midbody", "hang"])
 def test_a_poll_that_breaks_off_can_be_asked_again(
-    service: str, fault: str, simulator: Simulator, hurried_calls: Clients
+    provider: str, fault: str, simulator: Simulator, hurried_calls: Clients
 ) -> None:
     """Polling buys nothing: whatever broke, the job is still there."""
-    simulator.fault(service=service, operation="status", fault=fault)
-    with pytest.raises(ServiceBusyError) as caught:
-        hurried_calls[service][1]()
+    simulator.fault(provider=provider, operation="status", fault=fault)
+    with pytest.raises(ProviderBusyError) as caught:
+        hurried_calls[provider][1]()
     assert caught.value.kind == "busy"
 
 
@@ -160,30 +160,30 @@ def test_a_submit_is_sent_once(opened: Callable[[Any], Any]) -> None:
         assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("service", ["duomi", "runpod"])
-def test_a_redirect_is_not_followed(service: str, simulator: Simulator, calls: Clients) -> None:
+@pytest.mark.parametrize("provider", ["duomi", "runpod"])
+def test_a_redirect_is_not_followed(provider: str, simulator: Simulator, calls: Clients) -> None:
     """A submit goes, with its key, to nobody that the service names."""
     with recording(json_answer({})) as elsewhere:
         simulator.fault(
-            service=service,
+            provider=provider,
             operation="submit",
             fault="redirect",
             status=307,
             location=f"{elsewhere.url}/steal",
         )
         with pytest.raises(BadAnswerError, match="307"):
-            calls[service][0]()
+            calls[provider][0]()
         assert elsewhere.requests == []
 
 
-@pytest.mark.parametrize("service", ["duomi", "runpod"])
+@pytest.mark.parametrize("provider", ["duomi", "runpod"])
 def test_a_redirect_to_no_address_is_only_a_bad_answer(
-    service: str, simulator: Simulator, calls: Clients
+    provider: str, simulator: Simulator, calls: Clients
 ) -> None:
     """A Location that cannot be read is not looked at."""
-    simulator.fault(service=service, operation="submit", fault="redirect", location="http://[::1")
+    simulator.fault(provider=provider, operation="submit", fault="redirect", location="http://[::1")
     with pytest.raises(BadAnswerError, match="302"):
-        calls[service][0]()
+        calls[provider][0]()
 
 
 def test_calls_share_a_connection(duomi: DuomiClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -206,33 +206,33 @@ def test_an_answer_without_end_is_cut_off(
 
 
 def rate_limited(
-    service: str, simulator: Simulator, calls: Clients, headers: dict[str, str], status: int = 429
+    provider: str, simulator: Simulator, calls: Clients, headers: dict[str, str], status: int = 429
 ) -> Any:
     """How long a 429 or 503 with these headers asks to wait."""
     simulator.fault(
-        service=service,
+        provider=provider,
         operation="submit",
         fault="status",
         status=status,
         body={"message": "slow down"},
         headers=headers,
     )
-    with pytest.raises(ServiceError) as caught:
-        calls[service][0]()
-    assert isinstance(caught.value, RateLimitedError if status == 429 else ServiceBusyError)
+    with pytest.raises(ProviderError) as caught:
+        calls[provider][0]()
+    assert isinstance(caught.value, RateLimitedError if status == 429 else ProviderBusyError)
     return caught.value.retry_after
 
 
-@pytest.mark.parametrize("service", ["duomi", "runpod"])
+@pytest.mark.parametrize("provider", ["duomi", "runpod"])
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_is_read_in_both_forms(
-    service: str, status: int, simulator: Simulator, calls: Clients
+    provider: str, status: int, simulator: Simulator, calls: Clients
 ) -> None:
     """Seconds, or a date from which the seconds are counted; without it there is no wait."""
 
     def waits(value: str | None) -> Any:
         headers = {} if value is None else {"Retry-After": value}
-        return rate_limited(service, simulator, calls, headers, status)
+        return rate_limited(provider, simulator, calls, headers, status)
 
     def at(seconds: float) -> str:
         return email.utils.format_datetime(

@@ -45,14 +45,14 @@ URL = "https://pictures.example/a.png?sig=1"
 )
 def test_a_picture_is_read_in_every_guise(entry: object, expected: RemoteImage) -> None:
     """Base64, data URI or URL, bare or in an object, under each of the known names."""
-    assert read_image(entry, service="X") == expected
+    assert read_image(entry, provider="X") == expected
 
 
 @pytest.mark.parametrize("entry", [None, "", 7, {}, {"filename": "x"}, ["aGVsbG8="], "a*b", "a"])
 def test_what_is_no_picture_is_refused(entry: object) -> None:
     """Anything else is a bad answer that names the service."""
     with pytest.raises(BadAnswerError, match="X "):
-        read_image(entry, service="X")
+        read_image(entry, provider="X")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_no_picture_is_refused(entry: object) -> None:
 def test_a_refusal_does_not_repeat_a_long_entry(entry: object) -> None:
     """What is no picture is shown by its beginning: it goes into sentences and the ledger."""
     with pytest.raises(BadAnswerError, match="X ") as caught:
-        read_image(entry, service="X")
+        read_image(entry, provider="X")
     assert len(str(caught.value)) < 500
 
 
@@ -72,7 +72,7 @@ def test_base64_over_the_limit_of_a_picture_is_not_decoded(
     """Its length says how long the picture would be; one byte less is decoded."""
     monkeypatch.setattr(response_parsing, "LARGEST_BYTES", 999)
     whole = "A" * (999 // 3 * 4)
-    assert read_image(blanks[:500] + whole, service="X") == RemoteImage(data=bytes(999))
+    assert read_image(blanks[:500] + whole, provider="X") == RemoteImage(data=bytes(999))
 
     def decode(*_: object, **__: object) -> None:
         raise AssertionError("decoded all the same")
@@ -80,25 +80,25 @@ def test_base64_over_the_limit_of_a_picture_is_not_decoded(
     monkeypatch.setattr("base64.b64decode", decode)
     for entry in (f"{blanks}{whole}AA", {"data": f"data:image/png;base64,{whole}AA"}):
         with pytest.raises(BadAnswerError, match="more than 999 bytes") as caught:
-            read_image(entry, service="X")
+            read_image(entry, provider="X")
         assert caught.value.raw.endswith(b"AAAA"), "what was paid for can still be kept"
 
 
 def test_many_pictures_are_cut_short_with_a_word() -> None:
     """The first sixteen are kept, in order; a warning says how many there were."""
     entries = [f"https://a.example/{number}" for number in range(MOST_PICTURES + 4)]
-    images, warnings = read_images(entries, service="X")
+    images, warnings = read_images(entries, provider="X")
     assert [image.url for image in images] == entries[:MOST_PICTURES]
     (warning,) = warnings
     assert "X sent 20 pictures" in warning
     assert "the first 16 are kept" in warning
-    assert read_images(entries[:MOST_PICTURES], service="X") == (images, ())
+    assert read_images(entries[:MOST_PICTURES], provider="X") == (images, ())
 
 
 def test_a_picture_behind_the_last_that_is_kept_is_not_looked_at() -> None:
     """What cannot be read there costs nothing that is kept."""
     entries = [URL] * MOST_PICTURES + [None]
-    assert len(read_images(entries, service="X")[0]) == MOST_PICTURES
+    assert len(read_images(entries, provider="X")[0]) == MOST_PICTURES
 
 
 @pytest.mark.parametrize(

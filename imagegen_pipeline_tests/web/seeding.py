@@ -202,6 +202,7 @@ def _sent(pipeline: Pipeline, source_item: Prompt | Actor, turn: _Turn) -> Attem
     attempt = pipeline.ledger.attempts.plan(
         NewAttempt(
             item_key=source_item.key,
+            kind="actor" if isinstance(source_item, Actor) else "prompt",
             request=request,
             asked_fingerprint=request.fingerprint,
             seed=seed_used,
@@ -224,7 +225,7 @@ def _sent(pipeline: Pipeline, source_item: Prompt | Actor, turn: _Turn) -> Attem
 def _store(
     pipeline: Pipeline, attempt: Attempt, picture: StoredPicture, dice: random.Random
 ) -> None:
-    runpod = attempt.service == "runpod"
+    runpod = attempt.provider == "runpod"
     run_seconds = dice.uniform(8, 24) if runpod else dice.uniform(2, 6)
     cost = round(run_seconds * 0.00044, 4) if runpod else 0.0025
     pipeline.ledger.attempts.stored(

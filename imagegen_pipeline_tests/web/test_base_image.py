@@ -209,7 +209,7 @@ def test_a_failed_generation_is_502_with_the_guides_text(
     server: Served, fault: dict[str, object], head: str, remedy: str
 ) -> None:
     """The guide's three texts, each with its cause and the guide's remedy."""
-    server.simulator.fault(service="runpod", operation="submit", times=20, **fault)
+    server.simulator.fault(provider="runpod", operation="submit", times=20, **fault)
     answer = server.post(PATH, WISH)
     assert answer.status_code == 502, answer.text
     body = answer.json()

@@ -10,8 +10,8 @@ import pytest
 from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.ledger import Decision
-from imagegen_pipeline.web.jobs import job_manager as job_manager_module
 from imagegen_pipeline.web.api.schemas import TEXT_PATTERN
+from imagegen_pipeline.web.jobs import job_manager as job_manager_module
 from imagegen_pipeline_tests.conftest import until
 from imagegen_pipeline_tests.web.conftest import ACTOR, WISH, Serve, Served
 from imagegen_pipeline_tests.web.test_jobs import CHANGE, PATH, ended, generate, typed
@@ -39,7 +39,7 @@ def test_cards_are_filtered_counted_and_paged(server: Served, made: dict[str, in
     assert (page["total"], len(page["pictures"])) == (4, 2)
     (actor,) = server.get(f"/api/pictures?actor={ACTOR}").json()["pictures"]
     assert actor["picture"] == f"/pictures/{made[ACTOR]}"
-    assert actor["service"] == "runpod"
+    assert actor["provider"] == "runpod"
     assert "path" not in actor
     assert server.get("/api/pictures?text=picture+p2-").json()["total"] == 1
     assert server.get("/api/pictures?source=actor").json()["total"] == 1
@@ -139,7 +139,7 @@ def test_a_seed_larger_than_a_scripts_numbers_may_be_a_text(server: Served) -> N
 
 def test_what_is_held_is_decided_on(server: Served) -> None:
     """An answer that cannot be read holds its item; ``resubmit`` frees it, and then it is made."""
-    server.simulator.fault(service="duomi", operation="submit", fault="html_200")
+    server.simulator.fault(provider="duomi", operation="submit", fault="html_200")
     keys = typed(server, 1)
     generate(server, "click-000001", keys)
     assert ended(server, "click-000001")["outcomes"][0]["status"] == "held"

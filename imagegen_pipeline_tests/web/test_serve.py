@@ -156,7 +156,7 @@ def test_a_second_signal_leaves_at_once(
     simulator: Simulator, project: Project, start: Start
 ) -> None:
     """A person who cannot wait is not made to: the answer under way is left."""
-    simulator.fault(service="runpod", operation="submit", fault="hang", times=5)
+    simulator.fault(provider="runpod", operation="submit", fault="hang", times=5)
     process = start()
     url = address(process)
     requests.post(f"{url}/api/generate-base-image?async=1", json=WISH, timeout=10)

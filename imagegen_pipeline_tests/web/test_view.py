@@ -26,7 +26,13 @@ def a_card(**facts: Any) -> Card:
 
 def an_attempt(**facts: Any) -> Attempt:
     """A stored attempt."""
-    given: dict[str, Any] = {"id": 1, "item_key": "a", "service": "duomi", "model": "m"}
+    given: dict[str, Any] = {
+        "id": 1,
+        "item_key": "a",
+        "kind": "prompt",
+        "provider": "duomi",
+        "model": "m",
+    }
     given |= {"fingerprint": "f", "sent_fingerprint": "s", "request": {}, "seed": 5}
     given |= {"state": State.STORED, "intent": "i", "regenerate": False, "folder": ""}
     given |= {"file_stem": "a", "simulated": False, "created_at": 1.0}
@@ -130,7 +136,7 @@ def test_an_actors_description_is_what_is_edited() -> None:
     from imagegen_pipeline.domain.actors import base_image_prompt
 
     request = {"prompt": base_image_prompt("an old man"), "steps": 25}
-    attempt = view.AttemptView(an_attempt(service="runpod", request=request), DAGSTER)
+    attempt = view.AttemptView(an_attempt(provider="runpod", request=request), DAGSTER)
     card = a_card(kind="actor", text="a young man", attempt=1)
     shown = view.PictureView(view.CardView(card), (attempt,), DAGSTER)
     assert shown.asked["prompt"] == "an old man"

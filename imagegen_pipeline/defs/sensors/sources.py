@@ -25,7 +25,7 @@ from imagegen_pipeline.defs.resources import PipelineResource
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.prompts import SourceProblem
-    from imagegen_pipeline.ledger.items import Kind
+    from imagegen_pipeline.domain.requests import ItemKind
     from imagegen_pipeline.pipeline import Pipeline
     from imagegen_pipeline.sources.scan_results import ScanSummary
 
@@ -35,7 +35,7 @@ LOOK_SECONDS, TICK_SECONDS = 20.0, 40.0
 LISTED = 20
 """Problems that a tick writes into its log; all are in the results."""
 CLOCK: Clock = SystemClock()
-_WORDS: "Mapping[Kind, str]" = {"prompt": "prompts", "actor": "actors"}
+_WORDS: "Mapping[ItemKind, str]" = {"prompt": "prompts", "actor": "actors"}
 
 
 @dg.sensor(
@@ -69,7 +69,7 @@ def sources_sensor(
     )
 
 
-def _problems(work: "Pipeline", looks: "Mapping[Kind, ScanSummary]") -> "list[SourceProblem]":
+def _problems(work: "Pipeline", looks: "Mapping[ItemKind, ScanSummary]") -> "list[SourceProblem]":
     from imagegen_pipeline.app.source_problems import is_unused
 
     found = [problem for look in looks.values() for problem in look.problems]
@@ -77,7 +77,7 @@ def _problems(work: "Pipeline", looks: "Mapping[Kind, ScanSummary]") -> "list[So
 
 
 def _said(
-    looks: "Mapping[Kind, ScanSummary]", problems: "Sequence[SourceProblem]", told: SyncCounts
+    looks: "Mapping[ItemKind, ScanSummary]", problems: "Sequence[SourceProblem]", told: SyncCounts
 ) -> list[str]:
     """The tick in a few sentences: what is new, what was told, what is still to come."""
     said = [

@@ -17,13 +17,13 @@ from imagegen_pipeline.domain.errors import (
     JobExpiredError,
     JobFailedError,
     OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderError,
     RateLimitedError,
     RedirectedError,
     RequestRefusedError,
-    ServiceBusyError,
-    ServiceError,
 )
-from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
 from imagegen_pipeline.providers.http.client import (
     HttpClient,
@@ -53,20 +53,20 @@ _LARGEST_SEED = 9_999_999_999
 _GPT_PIXELS = (655_360, 8_294_400)
 _WAITING = {"pending": JobState.QUEUED, "running": JobState.RUNNING}
 _FAILED = ("error", "failed", "cancelled")
-_CODES: dict[int, type[ServiceError]] = {
+_CODES: dict[int, type[ProviderError]] = {
     20012: RequestRefusedError,
     20026: RequestRefusedError,
     30003: AccountRefusedError,
     30011: AccountRefusedError,
     50604: RateLimitedError,
-    50505: ServiceBusyError,
+    50505: ProviderBusyError,
 }
 
 
 class DuomiClient:
     """Duomi's API at ``base_url``; see ``ImageService`` for the calls."""
 
-    name: ServiceName = "duomi"
+    name: ProviderName = "duomi"
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class DuomiClient:
             answer = self._post(_async_body(request), {"async": "true"})
             return Submission(job_id=_task_id(answer))
         answer = self._post(_sync_body(request), None)
-        body = require_object(answer, service="Duomi", paid=True)
+        body = require_object(answer, provider="Duomi", paid=True)
         return Submission(report=_report(body))
 
     def is_async(self, model: str) -> bool:
@@ -111,12 +111,12 @@ class DuomiClient:
         ):
             raise JobExpiredError(f"Duomi no longer has task {job_id}.", job_id=job_id)
         if answer.status >= 500 or answer.status == 404:  # one without JSON is a gateway's
-            raise ServiceBusyError(_status_sentence(answer), retry_after=answer.retry_after)
+            raise ProviderBusyError(_status_sentence(answer), retry_after=answer.retry_after)
         try:
             _raise_refusal(answer, creates=False)
         except RequestRefusedError as error:  # the task was accepted: asking went wrong
             raise BadAnswerError(str(error)) from None
-        body = require_object(answer, service="Duomi")
+        body = require_object(answer, provider="Duomi")
         state = body.get("state")
         if isinstance(state, str) and state in _WAITING:
             return JobReport(_WAITING[state])
@@ -197,7 +197,7 @@ def _images(body: dict[str, Any]) -> tuple[tuple[RemoteImage, ...], tuple[str, .
     entries = body.get("images") or (inner.get("images") if isinstance(inner, dict) else inner)
     if not isinstance(entries, list) or not entries:
         raise BadAnswerError(f"Duomi's answer holds no picture: {without_pictures(body)!r:.300}.")
-    return read_images(entries, service="Duomi")
+    return read_images(entries, provider="Duomi")
 
 
 def _report(body: dict[str, Any]) -> JobReport:
@@ -228,20 +228,20 @@ def _raise_refusal(answer: HttpResponse, *, creates: bool) -> None:
             status = code
     known = _CODES.get(code) if isinstance(code, int) else None
     kind = known or _by_status(status, creates=creates)
-    if kind in (RateLimitedError, ServiceBusyError):
+    if kind in (RateLimitedError, ProviderBusyError):
         raise kind(sentence, retry_after=answer.retry_after)
     raise kind(sentence, remedy=_remedy(status, code))
 
 
-def _by_status(status: int, *, creates: bool) -> type[ServiceError]:
+def _by_status(status: int, *, creates: bool) -> type[ProviderError]:
     if status in (401, 402, 403):
         return AccountRefusedError
     if status == 429:
         return RateLimitedError
     if status == 503:
-        return ServiceBusyError
+        return ProviderBusyError
     if status >= 500:
-        return OutcomeUnknownError if creates else ServiceBusyError
+        return OutcomeUnknownError if creates else ProviderBusyError
     if 300 <= status < 400:
         return RedirectedError
     return RequestRefusedError

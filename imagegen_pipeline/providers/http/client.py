@@ -33,8 +33,8 @@ from urllib3.exceptions import (
 from imagegen_pipeline.domain.errors import (
     BadAnswerError,
     OutcomeUnknownError,
-    ServiceBusyError,
-    ServiceError,
+    ProviderBusyError,
+    ProviderError,
     SetupError,
     UnreachableError,
 )
@@ -216,13 +216,13 @@ class HttpClient:
 
     def _transport_error(
         self, error: OSError | LocationValueError, *, creates: bool
-    ) -> ServiceError:
+    ) -> ProviderError:
         sentence = f"Request exception: {self.without_key(str(error))}."
         if _never_connected(error):
             return UnreachableError(sentence)
         if creates:
             return OutcomeUnknownError(sentence)
-        return ServiceBusyError(sentence)
+        return ProviderBusyError(sentence)
 
     def without_key(self, text: str) -> str:
         """``text`` with the key struck out, should a service have repeated it."""
@@ -279,14 +279,14 @@ def announced_length(response: requests.Response) -> int:
     return int(length) if length.isdecimal() and len(length) < _LONGEST_NUMBER else 0
 
 
-def require_object(answer: HttpResponse, *, service: str, paid: bool = False) -> dict[str, Any]:
+def require_object(answer: HttpResponse, *, provider: str, paid: bool = False) -> dict[str, Any]:
     """The answer's JSON object; raises BadAnswerError when it has none.
 
     ``paid`` says that a picture may be in it: the error then carries what came.
     """
     if not isinstance(answer.body, dict):
         raise BadAnswerError(
-            f"{service} answered {answer.status} with something that is not a JSON object: "
+            f"{provider} answered {answer.status} with something that is not a JSON object: "
             f"{answer.excerpt!r}.",
             raw=answer.text.encode("utf-8", "replace") if paid else b"",
         )

@@ -88,17 +88,17 @@ def one_line(text: str) -> str:
 
 
 def read_images(
-    entries: Sequence[Any], *, service: str
+    entries: Sequence[Any], *, provider: str
 ) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:
     """The first MOST_PICTURES pictures of a list, and a warning when there are more.
 
     Raises BadAnswerError for one of them that cannot be read.
     """
-    images = tuple(read_image(entry, service=service) for entry in entries[:MOST_PICTURES])
+    images = tuple(read_image(entry, provider=provider) for entry in entries[:MOST_PICTURES])
     if len(entries) <= MOST_PICTURES:
         return images, ()
     return images, (
-        f"{service} sent {len(entries):,} pictures where one was asked for: the first "
+        f"{provider} sent {len(entries):,} pictures where one was asked for: the first "
         f"{MOST_PICTURES} are kept, the others are not.",
     )
 
@@ -138,45 +138,45 @@ def read_job_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     return name if _JOB_ID.fullmatch(name) else None
 
 
-def read_image(entry: Any, *, service: str) -> RemoteImage:  # noqa: ANN401 - any JSON value
+def read_image(entry: Any, *, provider: str) -> RemoteImage:  # noqa: ANN401 - any JSON value
     """One picture, given as base64, data URI or URL, bare or in an object."""
     if isinstance(entry, dict):
         for field in (*_URL_FIELDS, *_DATA_FIELDS):
             value = entry.get(field)
             if isinstance(value, str) and value:
-                return read_image(value, service=service)
+                return read_image(value, provider=provider)
         raise BadAnswerError(
-            f"{service} lists a picture without data or URL: {sorted(entry)!r:.300}."
+            f"{provider} lists a picture without data or URL: {sorted(entry)!r:.300}."
         )
     if not isinstance(entry, str) or not entry:
-        raise BadAnswerError(f"{service} lists a picture that is no text: {entry!r:.100}.")
+        raise BadAnswerError(f"{provider} lists a picture that is no text: {entry!r:.100}.")
     if entry[:8].lower().startswith(("http://", "https://")):
         if len(entry) > LONGEST_URL:
-            raise BadAnswerError(f"{service} lists a picture's URL of {len(entry):,} characters.")
+            raise BadAnswerError(f"{provider} lists a picture's URL of {len(entry):,} characters.")
         return RemoteImage(url=entry)
-    return RemoteImage(data=_decode(entry, service=service))
+    return RemoteImage(data=_decode(entry, provider=provider))
 
 
-def _decode(text: str, *, service: str) -> bytes:
+def _decode(text: str, *, provider: str) -> bytes:
     if text[:5].lower() == "data:":
         text = text.partition(",")[2]
     try:
         # The alphabet for URLs and a missing padding are seen too: paid bytes are not lost to them.
         plain = text.encode("ascii").translate(_FOR_URLS, _BLANKS).rstrip(b"=")
         if len(plain) * 3 // 4 > LARGEST_BYTES:
-            raise _too_large(service, text)
+            raise _too_large(provider, text)
         return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         reason = "it is no ASCII" if isinstance(error, UnicodeEncodeError) else error
         raise BadAnswerError(
-            f"{service} sent base64 that does not decode: {reason}.",
+            f"{provider} sent base64 that does not decode: {reason}.",
             raw=text.encode("utf-8", "replace"),
         ) from None
 
 
-def _too_large(service: str, text: str) -> BadAnswerError:
+def _too_large(provider: str, text: str) -> BadAnswerError:
     return BadAnswerError(
-        f"{service} sent a picture in base64 that has more than {LARGEST_BYTES:,} bytes.",
+        f"{provider} sent a picture in base64 that has more than {LARGEST_BYTES:,} bytes.",
         raw=text.encode("utf-8", "replace"),
     )
 

@@ -21,13 +21,13 @@ from imagegen_pipeline.domain.errors import (
     JobFailedError,
     JobTimeoutError,
     OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderError,
     RateLimitedError,
     RedirectedError,
     RequestRefusedError,
-    ServiceBusyError,
-    ServiceError,
 )
-from imagegen_pipeline.domain.requests import GenerationRequest, ServiceName
+from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
 from imagegen_pipeline.providers.http.client import (
     HttpClient,
@@ -61,7 +61,7 @@ class RunPodClient:
     that ends at the last moment can still be collected after a crash.
     """
 
-    name: ServiceName = "runpod"
+    name: ProviderName = "runpod"
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class RunPodClient:
             "GET", f"{endpoint}/status/{quote(job_id, safe='')}", creates=False
         )
         if answer.status == 404 and not isinstance(answer.body, dict):
-            raise ServiceBusyError(f"RunPod's gateway answered with 404: {answer.excerpt}.")
+            raise ProviderBusyError(f"RunPod's gateway answered with 404: {answer.excerpt}.")
         if answer.status == 404 and not _says_no_endpoint(answer):
             raise JobExpiredError(
                 f"RunPod no longer has job {job_id} ({answer.excerpt}): its result is kept for "
@@ -133,7 +133,7 @@ class RunPodClient:
                 job_id=job_id,
             )
         self._raise_refusal(answer, creates=False)
-        return read_job(require_object(answer, service="RunPod"), job_id)
+        return read_job(require_object(answer, provider="RunPod"), job_id)
 
     def cancel(self, job_id: str, endpoint: str) -> None:
         """See ``ImageService.cancel``."""
@@ -147,7 +147,7 @@ class RunPodClient:
         """What the endpoint says of its jobs and workers: counts by state."""
         answer = self._http.send("GET", f"{self.endpoint}/health", creates=False)
         self._raise_refusal(answer, creates=False)
-        return require_object(answer, service="RunPod")
+        return require_object(answer, provider="RunPod")
 
     def _raise_refusal(self, answer: HttpResponse, *, creates: bool) -> None:
         if answer.status == 200:
@@ -165,7 +165,7 @@ class RunPodClient:
         if answer.status == 429:
             raise RateLimitedError(sentence, retry_after=answer.retry_after)
         if answer.status == 503 or (answer.status >= 500 and not creates):
-            raise ServiceBusyError(sentence, retry_after=answer.retry_after)
+            raise ProviderBusyError(sentence, retry_after=answer.retry_after)
         raise _other_refusal(answer.status)(sentence)
 
 
@@ -175,7 +175,7 @@ def _says_no_endpoint(answer: HttpResponse) -> bool:
     return isinstance(detail, str) and "endpoint" in detail.lower()
 
 
-def _other_refusal(status: int) -> type[ServiceError]:
+def _other_refusal(status: int) -> type[ProviderError]:
     if status >= 500:
         return OutcomeUnknownError
     if status >= 400:
@@ -242,7 +242,7 @@ def read_output(output: Any, job_id: str) -> tuple[tuple[RemoteImage, ...], tupl
         raise JobFailedError(
             f"RunPod's job {job_id} is COMPLETED and has no picture: {reason}.", job_id=job_id
         )
-    images, warnings = read_images(entries, service="RunPod")
+    images, warnings = read_images(entries, provider="RunPod")
     return images, warnings + read_warnings(output.get("errors"))
 
 

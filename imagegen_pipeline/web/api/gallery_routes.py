@@ -268,7 +268,7 @@ def card_json(card: Card) -> dict[str, Any]:
     return {
         **facts,
         "state": str(card.state),
-        "service": card.service,
+        "provider": card.provider,
         **_links(card.attempt),
         "page": f"/picture/{card.key}",
     }

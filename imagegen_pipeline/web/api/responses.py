@@ -18,8 +18,8 @@ from imagegen_pipeline.app.base_image import MISSING_FIELDS
 from imagegen_pipeline.domain.errors import (
     DecisionError,
     ImagegenError,
+    ProviderError,
     RequestRefusedError,
-    ServiceError,
 )
 from imagegen_pipeline.web.jobs.job_manager import TooManyJobsError
 
@@ -55,7 +55,7 @@ def status_of(error: ImagegenError) -> int:
         return 409
     if isinstance(error, RequestRefusedError):
         return 400
-    return 502 if isinstance(error, ServiceError) else 503
+    return 502 if isinstance(error, ProviderError) else 503
 
 
 def refused(error: ImagegenError) -> PlainJSON:

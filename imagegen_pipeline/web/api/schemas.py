@@ -134,7 +134,7 @@ class Card(BaseModel):
     error_kind: str | None
     error: str | None
     remedy: str | None
-    service: Literal["duomi", "runpod"]
+    provider: Literal["duomi", "runpod"]
     picture: str | None = Field(description="Where the original is.")
     thumbnail: str | None
     page: str = Field(description="Where a person looks at it.")
@@ -153,7 +153,7 @@ class Try(BaseModel):
 
     id: int
     state: str
-    service: Literal["duomi", "runpod"]
+    provider: Literal["duomi", "runpod"]
     model: str
     seed: int
     request: dict[str, Any]

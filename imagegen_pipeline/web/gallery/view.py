@@ -282,7 +282,7 @@ class PictureView:
             return {}
         given = ("negative_prompt", "steps", "guidance", "width", "height")
         return {
-            "service": self.card.service,
+            "provider": self.card.provider,
             "prompt": self._text_of(str(request.get("prompt", self.card.text))),
             "model": request.get("model", ""),
             "seed": "" if shown is None else str(shown.attempt.seed),

@@ -6,7 +6,7 @@ import logging
 import threading
 
 from imagegen_pipeline.domain.errors import ImagegenError, SetupError
-from imagegen_pipeline.domain.requests import ServiceName
+from imagegen_pipeline.domain.requests import ProviderName
 from imagegen_pipeline.engine import Batch, generate
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.providers.simulator_process import ensure_simulator
@@ -77,16 +77,16 @@ class Collector:
         newest = {
             one.item_key: one
             for one in pipeline.ledger.attempts.unfinished()
-            if one.item_key not in ours and self._has_key(one.service)
+            if one.item_key not in ours and self._has_key(one.provider)
         }
         wanted = [w for w in map(pipeline.engine_context.as_sent, newest.values()) if w is not None]
         if not wanted:
             return None
         return generate(pipeline.engine_context, wanted, pipeline.order(collect_only=True))
 
-    def _has_key(self, service: ServiceName) -> bool:
+    def _has_key(self, provider: ProviderName) -> bool:
         try:
-            self._pipeline.service(service)
+            self._pipeline.provider(provider)
         except SetupError:
             return False
         return True

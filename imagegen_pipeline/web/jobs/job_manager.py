@@ -33,7 +33,7 @@ from imagegen_pipeline.domain.errors import (
     RequestRefusedError,
     StoppedError,
 )
-from imagegen_pipeline.domain.requests import Outcome, ServiceName, Status
+from imagegen_pipeline.domain.requests import Outcome, ProviderName, Status
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.web.jobs.job import (
     BaseImageJob,
@@ -82,7 +82,7 @@ class JobManager:
         self._news = news
         self._max_waiting = max_waiting
         count = pipeline.settings.concurrency
-        self._places: dict[ServiceName, SlotPool] = {
+        self._places: dict[ProviderName, SlotPool] = {
             "duomi": SlotPool(count),
             "runpod": SlotPool(count),
         }
@@ -227,14 +227,14 @@ class JobManager:
     def _queue_part(self, job: GenerationJob, part: BatchRequest) -> None:
         job.keys |= {wanted.key for wanted in part.wanted}
         self._queue(
-            job, part.service, len(part.wanted), lambda places: self._make_part(job, part, places)
+            job, part.provider, len(part.wanted), lambda places: self._make_part(job, part, places)
         )
 
     def _queue(
-        self, job: Job, service: ServiceName, items: int, work: Callable[[int], None]
+        self, job: Job, provider: ProviderName, items: int, work: Callable[[int], None]
     ) -> None:
         """Let ``work`` run in a thread once it has places; 0 places: it was stopped before."""
-        places = self._places[service]
+        places = self._places[provider]
 
         def start(count: int) -> None:
             if count == 0:
@@ -294,7 +294,7 @@ class JobManager:
         try:
             if places and not job.stopped:
                 order = replace(part.order, concurrency=places)
-                batch = self._pipeline.make(part.service, part.wanted, order)
+                batch = self._pipeline.make(part.provider, part.wanted, order)
                 job.begin(batch)
                 for outcome in batch:
                     job.outcomes[outcome.item_key] = outcome

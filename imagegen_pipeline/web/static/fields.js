@@ -5,12 +5,12 @@ const GRAPH = { steps: [1, 10_000], guidance: [0, 100], width: [16, 16_384], hei
 const ANY = { ...GRAPH, width: [1, 99_999], height: [1, 99_999] };
 const GRAPH_STEP = 16;
 
-/** What is wrong with a field, or nothing. @param {HTMLInputElement} input @param {string | null} service null: of both */
-export function faultOf(input, service) {
+/** What is wrong with a field, or nothing. @param {HTMLInputElement} input @param {string | null} provider null: of both */
+export function faultOf(input, provider) {
   const { name } = input;
   const text = input.value.trim();
   if (name === "prompt") return text ? "" : "Write what the picture should show.";
-  const limits = service === "duomi" ? DUOMI : service === "runpod" ? GRAPH : ANY;
+  const limits = provider === "duomi" ? DUOMI : provider === "runpod" ? GRAPH : ANY;
   if (!(name in limits)) return "";
   if (!text && !input.validity.badInput && name !== "seed_number") return ""; // as it is
   const [least, most] = limits[/** @type {keyof typeof limits} */ (name)];
@@ -20,12 +20,12 @@ export function faultOf(input, service) {
   const isWhole = /^\d{1,20}$/.test(text);
   if (name === "seed_number") {
     if (!isWhole) return "A whole number, such as 4711.";
-    return BigInt(text) < BigInt(most) + (service === "duomi" ? 1n : 0n) ? "" : "That is larger than any seed.";
+    return BigInt(text) < BigInt(most) + (provider === "duomi" ? 1n : 0n) ? "" : "That is larger than any seed.";
   }
   const range = `from ${least.toLocaleString("en")} to ${most.toLocaleString("en")}`;
   if (!isWhole || Number(text) < least || Number(text) > most) return `A whole number ${range}.`;
   const isSide = name === "width" || name === "height";
-  return isSide && service === "runpod" && Number(text) % GRAPH_STEP ? `A multiple of ${GRAPH_STEP}.` : "";
+  return isSide && provider === "runpod" && Number(text) % GRAPH_STEP ? `A multiple of ${GRAPH_STEP}.` : "";
 }
 
 /** @param {HTMLInputElement} input @param {string} fault nothing: it is well */

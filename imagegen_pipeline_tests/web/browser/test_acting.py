@@ -253,7 +253,7 @@ def test_numbers_and_an_empty_prompt_are_refused_beside_their_fields(visit: Visi
     """Nothing is asked of the server before the fields are such that it could say yes."""
     page = visit.open()
     key = visit.keys[1]
-    assert visit.served.pipeline.ledger.gallery.history(key)[0].service == "duomi"
+    assert visit.served.pipeline.ledger.gallery.history(key)[0].provider == "duomi"
     open_large(page, key)
     page.keyboard.press("r")
     dialog = page.get_by_role("dialog", name="Regenerate")
