@@ -114,7 +114,7 @@ def simulate(
     \b
     What it counted:       curl localhost:8188/_sim/stats
     Script a fault:        curl localhost:8188/_sim/faults -d
-      '{"service": "duomi", "operation": "submit", "fault": "status", "status": 429,
+      '{"provider": "duomi", "operation": "submit", "fault": "status", "status": 429,
         "headers": {"Retry-After": "2"}, "times": 3}'
     Faults that wait:      curl localhost:8188/_sim/faults
     Drop them:             curl -X DELETE localhost:8188/_sim/faults

@@ -102,7 +102,7 @@ def _scripted_status(fault: Fault) -> Response:
     status = int(fault.params["status"])
     body: Any = fault.params.get("body")
     media_type = fault.params.get("content_type")
-    if body is None and status in DOCUMENTED_REFUSALS and fault.service == "duomi":
+    if body is None and status in DOCUMENTED_REFUSALS and fault.provider == "duomi":
         body = DOCUMENTED_REFUSALS[status]
         if isinstance(body, dict) and "code" in fault.params:
             body = body | {

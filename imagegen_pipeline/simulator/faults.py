@@ -50,14 +50,14 @@ POSSIBLE: dict[tuple[str, str], frozenset[str]] = {
     ("runpod", "health"): TRANSPORT_FAULTS,
     ("files", "download"): TRANSPORT_FAULTS | PICTURE_FAULTS | {"expired"},
 }
-"""The faults that each service's operations know."""
+"""The faults that each provider's operations know."""
 
 
 @dataclass(slots=True)
 class Fault:
     """One scripted fault. ``times`` -1 is for ever; ``after`` requests are let through first."""
 
-    service: str
+    provider: str
     operation: str
     name: str
     times: int = 1
@@ -81,7 +81,7 @@ class Fault:
     def as_json(self) -> dict[str, object]:
         """The fault as it was posted, with what is left of ``times`` and ``after``."""
         return {
-            "service": self.service,
+            "provider": self.provider,
             "operation": self.operation,
             "fault": self.name,
             "times": self.times,
@@ -111,7 +111,7 @@ class FaultScript:
         return [fault.as_json() for fault in self._waiting]
 
     def take(
-        self, service: str, operation: str, prompt: str | None, applicable: frozenset[str]
+        self, provider: str, operation: str, prompt: str | None, applicable: frozenset[str]
     ) -> Fault | None:
         """Use up the first fault for this request, if there is one.
 
@@ -120,7 +120,7 @@ class FaultScript:
         by those behind it.
         """
         for fault in self._waiting:
-            if (fault.service, fault.operation) != (service, operation):
+            if (fault.provider, fault.operation) != (provider, operation):
                 continue
             if fault.name not in applicable or not _matches(fault.match, prompt):
                 continue

@@ -4,7 +4,7 @@ from typing import Any
 
 from imagegen_pipeline.simulator.faults import POSSIBLE, Fault
 
-_OWN_FIELDS = frozenset({"service", "operation", "fault", "times", "after", "match"})
+_OWN_FIELDS = frozenset({"provider", "operation", "fault", "times", "after", "match"})
 
 PARAMS: dict[str, frozenset[str]] = {
     "status": frozenset({"status", "body", "headers", "content_type", "code", "message", "work"}),
@@ -47,20 +47,20 @@ class FaultRefusedError(ValueError):
 def read_fault(posted: object) -> Fault:
     """Read one posted fault; a FaultRefusedError says what would be right."""
     if not isinstance(posted, dict):
-        raise FaultRefusedError("a fault is an object with service, operation and fault")
-    service, operation = str(posted.get("service")), str(posted.get("operation"))
-    if (service, operation) not in POSSIBLE:
+        raise FaultRefusedError("a fault is an object with provider, operation and fault")
+    provider, operation = str(posted.get("provider")), str(posted.get("operation"))
+    if (provider, operation) not in POSSIBLE:
         known = ", ".join("/".join(place) for place in POSSIBLE)
-        raise FaultRefusedError(f"there is no {service}/{operation}; there are {known}")
+        raise FaultRefusedError(f"there is no {provider}/{operation}; there are {known}")
     name = str(posted.get("fault"))
-    if name not in POSSIBLE[service, operation]:
-        known = ", ".join(sorted(POSSIBLE[service, operation]))
-        raise FaultRefusedError(f"{service}/{operation} has no fault {name!r}; it has {known}")
+    if name not in POSSIBLE[provider, operation]:
+        known = ", ".join(sorted(POSSIBLE[provider, operation]))
+        raise FaultRefusedError(f"{provider}/{operation} has no fault {name!r}; it has {known}")
     params = {key: value for key, value in posted.items() if key not in _OWN_FIELDS}
-    _check_params(service, name, params)
+    _check_params(provider, name, params)
     match = posted.get("match")
     return Fault(
-        service=service,
+        provider=provider,
         operation=operation,
         name=name,
         times=_whole(posted, "times", 1),
@@ -70,7 +70,7 @@ def read_fault(posted: object) -> Fault:
     )
 
 
-def _check_params(service: str, name: str, params: dict[str, Any]) -> None:
+def _check_params(provider: str, name: str, params: dict[str, Any]) -> None:
     allowed = PARAMS.get(name, frozenset())
     if unknown := sorted(params.keys() - allowed):
         known = ", ".join(sorted(allowed)) or "none"
@@ -82,7 +82,7 @@ def _check_params(service: str, name: str, params: dict[str, Any]) -> None:
         raise FaultRefusedError("'status' is an HTTP status from 200 to 599")
     if not isinstance(params.get("headers", {}), dict):
         raise FaultRefusedError("'headers' is an object")
-    field, choices = _CHOICES.get((service, name), ("", ()))
+    field, choices = _CHOICES.get((provider, name), ("", ()))
     if field in params and params[field] not in choices:
         raise FaultRefusedError(f"{field!r} is one of {', '.join(choices)}")
     for number in ("seconds", "seconds_per_byte", "chunk", "width", "height"):

@@ -1,11 +1,11 @@
-"""Jobs of a simulated service: they queue, run by the real clock, end, and are forgotten."""
+"""Jobs of a simulated provider: they queue, run by the real clock, end, and are forgotten."""
 
 import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from imagegen_pipeline.simulator.billing import Billing, Ending, Service
+from imagegen_pipeline.simulator.billing import Billing, Ending, Provider
 from imagegen_pipeline.simulator.faults import Fault
 from imagegen_pipeline.simulator.pictures import Recipe
 from imagegen_pipeline.simulator.simulation import Simulation
@@ -65,12 +65,12 @@ class Job:
 
 
 class WorkerPool:
-    """The workers of one service and the jobs they know."""
+    """The workers of one provider and the jobs they know."""
 
-    def __init__(self, sim: Simulation, service: Service, *, cold_start: float = 0.0) -> None:
+    def __init__(self, sim: Simulation, provider: Provider, *, cold_start: float = 0.0) -> None:
         """Start cold; ``cold_start`` seconds pass from the first job to the first worker."""
         self._sim = sim
-        self._service: Service = service
+        self._provider: Provider = provider
         self._slots = asyncio.Semaphore(sim.options.capacity)
         self._cold_start = cold_start
         self._warm_at: float | None = None
@@ -123,7 +123,7 @@ class WorkerPool:
         if self._warm_at is None:
             self._warm_at = time.monotonic() + self._cold_start
         job.billing = self._sim.billing
-        job.billing.accept(self._service, job.prompt)
+        job.billing.accept(self._provider, job.prompt)
         job.task = asyncio.create_task(self._run(job))
 
     async def _run(self, job: Job) -> None:
@@ -132,11 +132,11 @@ class WorkerPool:
         await asyncio.sleep((self._warm_at or 0) - time.monotonic())
         async with self._slots:
             job.state, job.started_at = "running", time.monotonic()
-            job.billing.start(self._service)
+            job.billing.start(self._provider)
             try:
                 state = await self._make(job)
             finally:
-                job.billing.leave(self._service)
+                job.billing.leave(self._provider)
             self._end(job, state)
 
     async def _make(self, job: Job) -> State:
@@ -153,7 +153,7 @@ class WorkerPool:
     def _end(self, job: Job, state: State) -> None:
         job.state, job.ended_at = state, time.monotonic()
         pictures = len(job.recipes) if state == "completed" else 0
-        job.billing.end(self._service, job.prompt, _ENDINGS[state], pictures=pictures)
+        job.billing.end(self._provider, job.prompt, _ENDINGS[state], pictures=pictures)
         if job.fault is not None and job.fault.name == "expired":
             self._forget(job)
             return

@@ -77,7 +77,7 @@ def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Boo
     """Read everything, when nothing is at work any more."""
     provider = scratch.variant.provider
     until(lambda: simulator.stats()[provider]["in_flight"] == 0)
-    prompts = [one for one in simulator.stats()["by_prompt"] if one["service"] == provider]
+    prompts = [one for one in simulator.stats()["by_prompt"] if one["provider"] == provider]
     files, leftovers = _read_files(scratch)
     events: list[tuple[str, str, int]] = []
     dagster_fault = None

@@ -54,7 +54,7 @@ def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
         eventually(ready.exists)
         port = json.loads(ready.read_text())["port"]
         witness = Witness(f"http://127.0.0.1:{port}")
-        witness.script({"service": "duomi", "operation": "submit", "fault": "hang"})
+        witness.script({"provider": "duomi", "operation": "submit", "fault": "hang"})
         with pytest.raises(requests.ReadTimeout):
             witness.duomi(timeout=0.1)
         os.kill(process.pid, signal.SIGINT)

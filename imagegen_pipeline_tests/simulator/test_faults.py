@@ -26,12 +26,12 @@ from imagegen_pipeline_tests.simulator.clients import (
 
 def duomi_submit(fault: str, **params: Any) -> dict[str, Any]:
     """A fault of Duomi's submit."""
-    return {"service": "duomi", "operation": "submit", "fault": fault, **params}
+    return {"provider": "duomi", "operation": "submit", "fault": fault, **params}
 
 
 def runpod(operation: str, fault: str, **params: Any) -> dict[str, Any]:
     """A fault of a RunPod operation."""
-    return {"service": "runpod", "operation": operation, "fault": fault, **params}
+    return {"provider": "runpod", "operation": operation, "fault": fault, **params}
 
 
 def billed(witness: Witness, service: str = "duomi") -> int:
@@ -206,7 +206,7 @@ def test_a_redirect_names_its_location(witness: Witness) -> None:
     url = witness.duomi().json()["images"][0]["url"]
     witness.script(
         {
-            "service": "files",
+            "provider": "files",
             "operation": "download",
             "fault": "redirect",
             "location": "http://127.0.0.1:9/x",
@@ -220,13 +220,13 @@ def picture_by(witness: Witness, service: str, fault: dict[str, Any]) -> bytes:
     """The picture's bytes that a client gets under the fault."""
     if service == "files":
         url = witness.duomi().json()["images"][0]["url"]
-        witness.script({"service": "files", "operation": "download", **fault})
+        witness.script({"provider": "files", "operation": "download", **fault})
         return bytes(witness.download(url).content)
     if service == "duomi":
-        witness.script({"service": "duomi", "operation": "submit", **fault})
+        witness.script({"provider": "duomi", "operation": "submit", **fault})
         return bytes(witness.download(witness.duomi().json()["images"][0]["url"]).content)
     operation = service.partition("/")[2]
-    witness.script({"service": "runpod", "operation": operation, **fault})
+    witness.script({"provider": "runpod", "operation": operation, **fault})
     body = witness.ended(witness.run())
     return base64.b64decode(body["output"]["images"][0]["data"])
 
@@ -278,7 +278,7 @@ def test_outputs_without_a_picture_are_billed_all_the_same(
         ),
     ]
     for fault, output in expected:
-        witness.script({"service": "runpod", "operation": operation, **fault})
+        witness.script({"provider": "runpod", "operation": operation, **fault})
         body = witness.ended(witness.run())
         assert (body["status"], body.get("output")) == ("COMPLETED", output)
     witness.script(runpod(operation, "error_in_completed", form="error_details"))
@@ -352,7 +352,7 @@ def test_duomi_tasks_have_their_own_bad_ends(witness: Witness) -> None:
     """A task can fail, be cancelled, be lost, be empty or speak in unknown words."""
 
     def end_of(fault: dict[str, Any]) -> Any:
-        witness.script({"service": "duomi", "operation": "submit", **fault})
+        witness.script({"provider": "duomi", "operation": "submit", **fault})
         task_id = witness.duomi_task().json()["id"]
         active = ("pending", "running")
         return eventually(
@@ -393,7 +393,7 @@ def test_a_fault_for_ever_stays_until_it_is_deleted(witness: Witness) -> None:
 @pytest.mark.parametrize(
     ("fault", "complaint"),
     [
-        ({"service": "duomi", "operation": "cancel", "fault": "hang"}, "there is no duomi/cancel"),
+        ({"provider": "duomi", "operation": "cancel", "fault": "hang"}, "there is no duomi/cancel"),
         (duomi_submit("explode"), "no fault 'explode'"),
         (duomi_submit("status"), "needs 'status'"),
         (duomi_submit("hang", second=3), "no parameter 'second'"),

@@ -66,8 +66,8 @@ def test_faults_reach_prepared_pictures(start: Start, folder: Path) -> None:
     """A scripted picture fault goes before the folder; a broken transfer halves its file."""
     witness = start(pictures=folder)
     witness.script(
-        {"service": "files", "operation": "download", "fault": "wrong_size", "width": 8},
-        {"service": "files", "operation": "download", "fault": "status", "status": 502},
+        {"provider": "files", "operation": "download", "fault": "wrong_size", "width": 8},
+        {"provider": "files", "operation": "download", "fault": "status", "status": 502},
     )
     assert open_picture(downloaded(witness)).size == (8, 48)
     assert b"502 Bad Gateway" in downloaded(witness)

@@ -218,7 +218,7 @@ def test_runsync_past_its_wait_answers_with_the_id(start: Callable[..., Witness]
 
 def test_only_failed_jobs_are_retried_under_the_same_id(witness: Witness) -> None:
     """A failed job can be retried, a completed one not."""
-    witness.script({"service": "runpod", "operation": "submit", "fault": "job_failed"})
+    witness.script({"provider": "runpod", "operation": "submit", "fault": "job_failed"})
     job = witness.run()
     assert witness.ended(job)["status"] == "FAILED"
     assert witness.runpod("POST", f"retry/{job}").json() == {"id": job, "status": "IN_QUEUE"}
