@@ -12,7 +12,7 @@ database for each whether it is registered. Here a planned row carries no copy o
 nothing reads, and all partitions are asked for at once.
 
 A tick of automation asks six times for all partitions' keys, a fifth of a second each of 100,000;
-within ``partitions_of_one_moment`` they are read once.
+within ``cached_partition_keys`` they are read once.
 """
 
 import logging
@@ -189,7 +189,7 @@ class ProjectEventLog(SqliteEventLogStorage):
 
 
 @contextmanager
-def partitions_of_one_moment() -> Iterator[None]:
+def cached_partition_keys() -> Iterator[None]:
     """Whatever is asked in this block sees the partitions that were there when it first asked."""
     token = _partitions.set({})
     try:

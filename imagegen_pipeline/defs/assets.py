@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from imagegen_pipeline.dagster_ext.beta_features import single_run_asset
 from imagegen_pipeline.dagster_ext.data_versions import CODE_VERSION, source_event
 from imagegen_pipeline.dagster_ext.table_schema import column_schema
 from imagegen_pipeline.defs.checks import APPROVED_CHECKS, BASE_IMAGE_CHECKS, IMAGE_CHECKS
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from imagegen_pipeline.sources.scan_results import ScanSummary
 
 StepResults = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]]
-ONE_RUN = dg.BackfillPolicy.single_run()
 SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "results", "approved"
 OWNERS = ["team:pictures"]
 SETTINGS = load_settings()
@@ -74,9 +74,8 @@ def _problem_list(problems: "tuple[SourceProblem, ...]") -> str:
     return "\n".join(f"- {problem.line}" for problem in problems) or "none"
 
 
-@dg.asset(
+@single_run_asset(
     partitions_def=PROMPTS,
-    backfill_policy=ONE_RUN,
     group_name=SOURCES,
     kinds={"python"},
     owners=OWNERS,
@@ -97,9 +96,8 @@ def prompts(
         yield output_without_event()
 
 
-@dg.asset(
+@single_run_asset(
     partitions_def=ACTORS,
-    backfill_policy=ONE_RUN,
     group_name=SOURCES,
     kinds={"python"},
     owners=OWNERS,
@@ -137,9 +135,8 @@ def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt |
     )
 
 
-@dg.asset(
+@single_run_asset(
     partitions_def=PROMPTS,
-    backfill_policy=ONE_RUN,
     deps=[prompts],
     code_version=CODE_VERSION,
     automation_condition=DUE,
@@ -166,9 +163,8 @@ def generated_images(
         yield from materialize_images(context, config, pipeline.get(), duomi).finish()
 
 
-@dg.asset(
+@single_run_asset(
     partitions_def=ACTORS,
-    backfill_policy=ONE_RUN,
     deps=[actors],
     code_version=CODE_VERSION,
     automation_condition=DUE,
@@ -193,9 +189,8 @@ def actor_base_images(
         yield from materialize_base_images(context, config, pipeline.get(), runpod).finish()
 
 
-@dg.asset(
+@single_run_asset(
     deps=[generated_images, actor_base_images],
-    backfill_policy=ONE_RUN,
     group_name=RESULTS_GROUP,
     kinds={"python", "parquet"},
     owners=OWNERS,
@@ -211,9 +206,8 @@ def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]
         return dg.MaterializeResult(metadata=refresh_results(pipeline.get()))
 
 
-@dg.asset(
+@single_run_asset(
     deps=[generated_images, actor_base_images],
-    backfill_policy=ONE_RUN,
     check_specs=APPROVED_CHECKS,
     group_name=APPROVED_GROUP,
     kinds={"python", "parquet"},

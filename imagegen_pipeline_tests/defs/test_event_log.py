@@ -25,8 +25,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 
 from imagegen_pipeline.dagster_ext.event_log import (
     ProjectEventLog,
+    cached_partition_keys,
     evaluation_entry,
-    partitions_of_one_moment,
     store_evaluations,
 )
 from imagegen_pipeline.dagster_ext.instance import open_instance
@@ -80,7 +80,7 @@ def test_the_plan_of_a_range_is_not_copied_for_each_partition(
 def test_within_one_moment_partitions_are_read_once(dagster: Dagster, prompts: list[str]) -> None:
     """What is added meanwhile is seen afterwards; what one asker does to his list is his own."""
     instance = dagster.instance
-    with partitions_of_one_moment():
+    with cached_partition_keys():
         first = instance.get_dynamic_partitions("prompts")
         assert list(first) == prompts
         instance.add_dynamic_partitions("prompts", ["json-later"])
