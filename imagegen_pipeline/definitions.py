@@ -1,11 +1,4 @@
-"""The code location: one explicit ``Definitions``. Loading it needs no key and no service."""
-
-# ruff: noqa: E402 - the collector rests while Dagster is imported
-import gc
-
-# Nothing that an import makes is garbage, and looking for it takes a seventh of the time.
-_COLLECTS = gc.isenabled()
-gc.disable()
+"""The code location: one explicit ``Definitions``. Loading it needs no API key and no provider."""
 
 import dagster as dg
 
@@ -21,9 +14,6 @@ from imagegen_pipeline.defs.sensors import run_failures
 from imagegen_pipeline.defs.sensors.automation import automation_sensor
 from imagegen_pipeline.defs.sensors.collect import collect_sensor
 from imagegen_pipeline.defs.sensors.sources import sources_sensor
-
-if _COLLECTS:
-    gc.enable()
 
 defs = dg.Definitions(
     assets=ASSETS,
@@ -41,6 +31,6 @@ defs = dg.Definitions(
             base_url=SETTINGS.runpod_base_url,
         ),
     },
-    # One process for each run: killing it leaves no orphan that goes on buying.
+    # Each run is one process: killing it leaves no orphaned step that goes on sending requests.
     executor=dg.in_process_executor,
 )
