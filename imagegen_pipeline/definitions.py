@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from imagegen_pipeline.defs import jobs, maintenance_jobs
+from imagegen_pipeline.defs import jobs, maintenance_jobs, schedules
 from imagegen_pipeline.defs.assets import ASSETS, SETTINGS
 from imagegen_pipeline.defs.resources import (
     DuomiResource,
@@ -18,7 +18,7 @@ from imagegen_pipeline.defs.sensors.sources import sources_sensor
 defs = dg.Definitions(
     assets=ASSETS,
     jobs=[*jobs.JOBS, *maintenance_jobs.JOBS],
-    schedules=[*jobs.SCHEDULES, *maintenance_jobs.SCHEDULES],
+    schedules=[*schedules.SCHEDULES, *maintenance_jobs.SCHEDULES],
     sensors=[automation_sensor, collect_sensor, sources_sensor, *run_failures.SENSORS],
     resources={
         "pipeline": PipelineResource(),

@@ -209,35 +209,4 @@ def generate_one_prompt() -> None:
     generate_one_prompt_op()
 
 
-@dg.schedule(
-    job=retry_failed,
-    cron_schedule="17 * * * *",
-    execution_timezone="UTC",
-    tags=PAID,
-    description="Tries what failed once more, after pauses that grow, and at most four times in a "
-    "row. Off until it is switched on: it buys pictures.",
-)
-def hourly_retry(pipeline: PipelineResource) -> dg.RunRequest | dg.SkipReason:
-    """Launches ``retry_failed`` when something is due."""
-    from imagegen_pipeline.app.retry_eligibility import failed_items
-
-    due = failed_items(pipeline.get())
-    if due.now:
-        return dg.RunRequest()
-    return dg.SkipReason(
-        f"Nothing that failed is due: {len(due.paused)} wait for their next try, {len(due.final)} "
-        "are final until they are lifted."
-    )
-
-
-nightly_refresh = dg.ScheduleDefinition(
-    name="nightly_refresh",
-    job=refresh_stale,
-    cron_schedule="0 3 * * *",
-    execution_timezone="UTC",
-    tags=PAID,
-    description="Makes anew what is out of date, within IMAGEGEN_BUDGET_DAY (days are UTC). Off "
-    "until it is switched on: it buys pictures.",
-)
 JOBS = [retry_failed, refresh_stale, collect_outstanding, generate_one_prompt]
-SCHEDULES = [hourly_retry, nightly_refresh]
