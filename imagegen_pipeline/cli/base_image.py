@@ -84,5 +84,5 @@ def _answer(pipeline: InterruptiblePipeline, params: BaseImageParams) -> BaseIma
     if pipeline.stopped and not outcome.ok:
         return failed(502, params, outcome.reason, outcome)
     with DagsterReporter(pipeline, partial(click.echo, err=True)) as dagster:
-        dagster.tell(outcome)
+        dagster.report(outcome)
     return answer

@@ -34,7 +34,7 @@ def collect() -> None:
         ):
             for outcome in batch:
                 counts[str(outcome.status)] += 1
-                dagster.tell(outcome)
+                dagster.report(outcome)
                 click.echo(describe(outcome), err=True)
     finally:
         pipeline.close()

@@ -212,7 +212,7 @@ def _run(pipeline: Pipeline, found: ScanResult, source: str, options: dict[str, 
 
         def each(outcome: Outcome) -> None:
             outcomes[outcome.item_key] = outcome
-            dagster.tell(outcome)
+            dagster.report(outcome)
 
         interrupted = run_batch(batch, len(prompts), each)
     _finish(pipeline, prompts, outcomes, [_problem(p, source) for p in problems], interrupted)

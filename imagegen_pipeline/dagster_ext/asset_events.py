@@ -1,15 +1,12 @@
-"""Outcomes as Dagster events: what a person sees of a picture in the UI."""
+"""Outcomes as Dagster events, and their reporter outside of runs."""
 
 from collections.abc import Mapping
 
 import dagster as dg
 
-from imagegen_pipeline.dagster_ext.check_events import RunlessChecks
-from imagegen_pipeline.dagster_ext.data_versions import (
-    SourceVersions,
-    source_asset,
-    table_tags,
-)
+from imagegen_pipeline.dagster_ext.check_reporter import CheckReporter
+from imagegen_pipeline.dagster_ext.data_versions import SourceVersions, source_asset, table_tags
+from imagegen_pipeline.dagster_ext.event_writer import write_events
 from imagegen_pipeline.dagster_ext.names import (
     ACTOR_PARTITIONS,
     PROMPT_PARTITIONS,
@@ -20,20 +17,20 @@ from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 from imagegen_pipeline.dagster_ext.previews import drawing, preview_of
 from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
 from imagegen_pipeline.domain.requests import Attempt, Outcome, Status
+from imagegen_pipeline.engine.quality_checker import PictureSighting
 from imagegen_pipeline.pipeline import Pipeline
 
-LONGEST_PROMPT = 2000
-LISTED = 50
-"""Names that a list in metadata has at most."""
+MAX_PROMPT_LENGTH = 2000
+"""Characters of the prompt in an event's metadata."""
 
 
 def materialization(
     pipeline: Pipeline, outcome: Outcome, tags: Mapping[str, str]
 ) -> dg.AssetMaterialization:
-    """The event of an item that has its picture; ``tags`` say what it was made from."""
+    """The event of a generated image; ``tags`` name the source version that it was made from."""
     attempt = outcome.attempt
     if attempt is None:
-        raise ValueError(f"{outcome.item_key} has no picture to report")
+        raise ValueError(f"{outcome.item_key} has no image to report")
     return dg.AssetMaterialization(
         asset_key=asset_of(attempt),
         partition=outcome.item_key,
@@ -60,7 +57,7 @@ def _picture_metadata(
         "seconds": dg.MetadataValue.float(_seconds(outcome, attempt)),
         "cost": _cost(outcome.cost),
         "model": dg.MetadataValue.text(attempt.model),
-        "prompt": dg.MetadataValue.text(request.prompt[:LONGEST_PROMPT]),
+        "prompt": dg.MetadataValue.text(request.prompt[:MAX_PROMPT_LENGTH]),
         "sha256": dg.MetadataValue.text(attempt.digest or ""),
         "attempt": dg.MetadataValue.int(attempt.id),
         "gallery": dg.MetadataValue.url(
@@ -75,7 +72,7 @@ def _picture_metadata(
 
 
 def _seconds(outcome: Outcome, attempt: Attempt) -> float:
-    """What this materialization took: nothing for a picture that was there."""
+    """How long this materialization took: no time for a reused image."""
     return 0.0 if outcome.status is Status.REUSED else round(attempt.seconds or 0.0, 3)
 
 
@@ -93,7 +90,7 @@ def _cost(cost: float | None) -> dg.MetadataValue:
 
 
 def failure_observation(asset: dg.AssetKey, outcome: Outcome) -> dg.AssetObservation:
-    """Why an item has no picture, in its partition's own list of events."""
+    """The reason why an item has no image, for the list of events of its partition."""
     return dg.AssetObservation(
         asset_key=asset,
         partition=outcome.item_key,
@@ -108,16 +105,16 @@ def failure_observation(asset: dg.AssetKey, outcome: Outcome) -> dg.AssetObserva
 
 
 class RunlessReporter:
-    """Tells Dagster of pictures that were made outside of it."""
+    """Reports images to Dagster that were generated outside of a run."""
 
     def __init__(self, instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
         self._instance = instance
         self._pipeline = pipeline
-        self._checks = RunlessChecks(instance, pipeline)
-        self._known: dict[str, set[str]] = {}
+        self._checks = CheckReporter(instance, pipeline)
+        self._registered: dict[str, set[str]] = {}
 
     def report(self, outcome: Outcome) -> bool:
-        """Report one outcome, unless Dagster has heard of its picture; returns whether."""
+        """Report an outcome unless it has no image or was reported before; returns whether."""
         attempt = outcome.attempt
         if not outcome.ok or attempt is None or attempt.reported:
             return False
@@ -125,43 +122,43 @@ class RunlessReporter:
             ACTOR_PARTITIONS if attempt.kind == "actor" else PROMPT_PARTITIONS,
             outcome.item_key,
         )
-        tags = self._tags(attempt)
-        self._instance.report_runless_asset_event(materialization(self._pipeline, outcome, tags))
-        self._checks.report(attempt)
+        tags = self._report_source(attempt)
+        write_events(self._instance, [materialization(self._pipeline, outcome, tags)])
+        self._checks.report([(attempt, PictureSighting.NOTHING)])
         self._pipeline.ledger.attempts.reported([attempt.id])
         return True
 
-    def _tags(self, attempt: Attempt) -> Mapping[str, str]:
-        """What the picture was made from; its source's event is reported first if it is news."""
-        source_item = self._pipeline.ledger.items.get([attempt.item_key])[
-            attempt.item_key
-        ].source_item
+    def _report_source(self, attempt: Attempt) -> Mapping[str, str]:
+        """Report the source item's version if Dagster has another one; returns the image's tags."""
+        items = self._pipeline.ledger.items.get([attempt.item_key])
+        source_item = items[attempt.item_key].source_item
         versions = SourceVersions(self._instance, source_asset(source_item), [source_item.key])
-        for event in versions.news([source_item]):
-            self._instance.report_runless_asset_event(event)
+        events = versions.unreported([source_item])
+        if events:
+            write_events(self._instance, events)
             versions.read()
         return versions.tags(
             attempt, self._pipeline.request_builder.made_from(attempt, source_item)
         )
 
     def report_results(self) -> None:
-        """Bring the table of results up to date and report it; raises StoreError."""
+        """Refresh the results table and report it; raises StoreError."""
         metadata = refresh_results(self._pipeline)
         tags = table_tags(self._instance)
-        self._instance.report_runless_asset_event(
-            dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags)
-        )
+        event = dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags)
+        write_events(self._instance, [event])
 
-    def _register(self, name: str, key: str) -> None:
-        if name not in self._known:
-            self._known[name] = set(self._instance.get_dynamic_partitions(name))
-        if key not in self._known[name]:
-            add_missing(self._instance, name, [key])
-            self._known[name].add(key)
+    def _register(self, partitions: str, key: str) -> None:
+        if partitions not in self._registered:
+            self._registered[partitions] = set(self._instance.get_dynamic_partitions(partitions))
+        if key not in self._registered[partitions]:
+            add_missing(self._instance, partitions, [key])
+            self._registered[partitions].add(key)
 
     def report_missed(self, *, before: float | None = None) -> int:
-        """Report every current picture that Dagster has not heard of (and that was stored
-        ``before`` a moment, in seconds since the epoch); returns how many.
+        """Report every current image that Dagster does not have; returns how many.
+
+        ``before`` (seconds since the epoch) limits this to images that were stored earlier.
         """
         count = 0
         while missed := _unreported(self._pipeline, before):
@@ -170,7 +167,7 @@ class RunlessReporter:
 
 
 def _unreported(pipeline: Pipeline, before: float | None) -> list[Outcome]:
-    """Current pictures that Dagster has not heard of, oldest first; a thousand at most."""
+    """Current images that Dagster does not have, oldest first; a thousand at most."""
     return [
         Outcome(
             attempt.item_key,

@@ -1,4 +1,4 @@
-"""Asset checks: what is found of pictures, as Dagster's evaluations."""
+"""Asset checks of images: findings of the quality checker as Dagster evaluations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,65 +18,47 @@ from imagegen_pipeline.pipeline import Pipeline
 
 Metadata = dict[str, dg.MetadataValue]
 LISTED = 20
-"""Broken approved pictures that the check's metadata names."""
+"""Images that failed a check and are named in its metadata."""
 
 
-class PictureChecks:
-    """Inspects pictures, and says what was found as Dagster's evaluations; one thread's."""
+def check_evaluations(
+    pipeline: Pipeline,
+    checker: QualityChecker,
+    attempt: Attempt,
+    seen: PictureSighting,
+    target: Target | None,
+) -> list[dg.AssetCheckEvaluation]:
+    """Check a stored image; returns an evaluation for each check.
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._inspector = QualityChecker(pipeline.engine_context)
-
-    def expect(self, attempts: Sequence[Attempt]) -> None:
-        """See ``QualityChecker.expect``."""
-        self._inspector.expect(attempts)
-
-    def forget(self) -> None:
-        """Let go of the pictures that others were compared with; they can be read again."""
-        self._inspector = QualityChecker(self._pipeline.engine_context)
-
-    def evaluate(
-        self,
-        attempt: Attempt,
-        seen: PictureSighting,
-        target: Target | None,
-    ) -> list[dg.AssetCheckEvaluation]:
-        """An evaluation for each check of a picture; ``target`` is the picture's own event."""
-        shown = _shown(self._pipeline, attempt)
-        return [
-            dg.AssetCheckEvaluation(
-                asset_key=asset_of(attempt),
-                check_name=finding.check,
-                passed=finding.passed,
-                severity=_severity(finding),
-                description=finding.sentence,
-                metadata={**shown[finding.passed], **self._numbers(attempt, finding)},
-                target_materialization_data=target,
-                partition=attempt.item_key,
-                blocking=False,
-            )
-            for finding in self._inspector.findings(attempt, seen)
-        ]
-
-    def _numbers(self, attempt: Attempt, finding: QualityFinding) -> Metadata:
-        metadata = {name: _value(value) for name, value in finding.numbers.items()}
-        # As a text: the UI draws a plot of every number.
-        metadata["attempt"] = dg.MetadataValue.text(str(attempt.id))
-        if finding.lookalikes:
-            others = [match.attempt for match in finding.lookalikes]
-            metadata["looks like"] = _shown_others(self._pipeline, others)
-        return metadata
+    ``seen`` says whether the caller has decoded or compared the file already. ``target`` is the
+    image's materialization; without it Dagster shows the partition's check as missing.
+    """
+    previews = _previews(pipeline, attempt)
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=asset_of(attempt),
+            check_name=finding.check,
+            passed=finding.passed,
+            severity=_severity(finding),
+            description=finding.sentence,
+            metadata={**previews[finding.passed], **_metadata(pipeline, attempt, finding)},
+            target_materialization_data=target,
+            partition=attempt.item_key,
+            blocking=False,
+        )
+        for finding in checker.findings(attempt, seen)
+    ]
 
 
 def _severity(finding: QualityFinding) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if finding.grave else dg.AssetCheckSeverity.WARN
 
 
-def _shown(pipeline: Pipeline, attempt: Attempt) -> dict[bool, Metadata]:
-    """The picture as it is shown with what failed (False) and with what passed (True). A breach
-    shows the whole preview, for a person to judge; what passed shows a smaller one, since each
-    evaluation keeps a copy of its own, and Dagster three of each.
+def _previews(pipeline: Pipeline, attempt: Attempt) -> dict[bool, Metadata]:
+    """The preview for evaluations that failed (False) and that passed (True).
+
+    A failed one shows the whole preview, for a person to judge. A passed one shows a smaller
+    preview: each evaluation has its own copy, which Dagster stores three times.
     """
     preview = preview_of(pipeline, attempt)
     if preview is None:
@@ -85,36 +67,51 @@ def _shown(pipeline: Pipeline, attempt: Attempt) -> dict[bool, Metadata]:
     return {passed: {"picture": drawing(attempt.item_key, sizes[passed])} for passed in sizes}
 
 
+def _metadata(pipeline: Pipeline, attempt: Attempt, finding: QualityFinding) -> Metadata:
+    metadata: Metadata = {name: _value(value) for name, value in finding.numbers.items()}
+    # As text: the UI plots every number.
+    metadata["attempt"] = dg.MetadataValue.text(str(attempt.id))
+    if finding.lookalikes:
+        others = [match.attempt for match in finding.lookalikes]
+        metadata["looks like"] = _lookalikes(pipeline, others)
+    return metadata
+
+
 def _value(value: float | str) -> dg.MetadataValue:
     if isinstance(value, str):
         return dg.MetadataValue.text(value)
     return dg.MetadataValue.float(float(value))
 
 
-def _shown_others(pipeline: Pipeline, attempts: Sequence[int]) -> dg.MetadataValue:
+def _lookalikes(pipeline: Pipeline, attempts: Sequence[int]) -> dg.MetadataValue:
     parts = []
     for other in pipeline.ledger.attempts.get(attempts):
         preview = preview_of(pipeline, other)
-        picture = drawn(other.item_key, preview) if preview is not None else ""
-        parts.append(f"`{other.item_key}` {picture}")
+        image = drawn(other.item_key, preview) if preview is not None else ""
+        parts.append(f"`{other.item_key}` {image}")
     return dg.MetadataValue.md("\n\n".join(parts))
 
 
+def markdown_list(lines: Sequence[str], total: int, rest: str = "more") -> dg.MetadataValue:
+    """A markdown list of the first ``LISTED`` lines, and how many of ``total`` are left out."""
+    shown = [f"- {line}" for line in lines[:LISTED]]
+    if total > LISTED:
+        shown.append(f"- … and {total - LISTED} {rest}")
+    return dg.MetadataValue.md("\n".join(shown))
+
+
 def approved_check(pipeline: Pipeline, rows: Sequence[Mapping[str, object]]) -> dg.AssetCheckResult:
-    """Whether the file of every row of approved pictures is there as it was stored."""
-    faults = [fault for row in rows if (fault := _fault(pipeline, row)) is not None]
-    sentence = f"All {len(rows)} approved pictures are there as they were stored."
+    """Checks that the file of every row of approved images has its recorded bytes."""
+    faults = [fault for row in rows if (fault := _file_fault(pipeline, row)) is not None]
+    sentence = f"All {len(rows)} approved images have the bytes that were stored."
     if faults:
-        sentence = f"{len(faults)} of {len(rows)} approved pictures are not as they were stored."
-    lines = [f"- {fault}" for fault in faults[:LISTED]]
-    if len(faults) > LISTED:
-        lines.append(f"- … and {len(faults) - LISTED} more")
+        sentence = f"{len(faults)} of {len(rows)} approved images are missing or changed."
     metadata: Metadata = {
         "pictures": dg.MetadataValue.int(len(rows)),
         "broken": dg.MetadataValue.int(len(faults)),
     }
     if faults:
-        metadata["files"] = dg.MetadataValue.md("\n".join(lines))
+        metadata["files"] = markdown_list(faults, len(faults))
     return dg.AssetCheckResult(
         passed=not faults,
         check_name=APPROVED_FILES_CHECK,
@@ -124,7 +121,7 @@ def approved_check(pipeline: Pipeline, rows: Sequence[Mapping[str, object]]) -> 
     )
 
 
-def _fault(pipeline: Pipeline, row: Mapping[str, object]) -> str | None:
+def _file_fault(pipeline: Pipeline, row: Mapping[str, object]) -> str | None:
     path, key = str(row["path"]), row["key"]
     try:
         if pipeline.store.matches(path, str(row["sha256"])):
@@ -132,5 +129,5 @@ def _fault(pipeline: Pipeline, row: Mapping[str, object]) -> str | None:
     except (UnreadableError, StoreError) as error:
         return f"`{key}`: {error}"
     file = pipeline.store.absolute(path)
-    what = "has other bytes than were approved" if file.is_file() else "is not there"
-    return f"`{key}`: {file} {what}."
+    fault = "has other bytes than were approved" if file.is_file() else "does not exist"
+    return f"`{key}`: {file} {fault}."

@@ -1,8 +1,9 @@
-"""Data versions: how Dagster sees which pictures are out of date.
+"""Data versions: the tags by which Dagster shows which images are stale.
 
-A source's event carries the digest of its text; a picture's event says which of them it was made
-from. The tags are those that Dagster writes itself for assets that it makes one at a time; all
-of them are needed, or a picture reads as stale for ever (or never).
+The event of a source item has the digest of its text as its data version. The event of an image
+names the version that the image was made from. Dagster writes the same tags for assets that it
+materializes one partition at a time. All of them are required: without one, an image is always
+stale, or never.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,18 +26,18 @@ from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.domain.requests import Attempt
 
 CODE_VERSION = "1"
-"""To be raised when pictures would be made differently from the same request."""
-_OLDER, _BEFORE_ALL = "older", 1
-"""Of a picture that was made from a text which its source no longer has: a version that no event
-has, and a place in the log before the source's events, so that each of those is news. (Without
-a place Dagster compares the newest event with itself.)
+"""Increase it when the same request would generate another image."""
+_OLDER_VERSION, _FIRST_EVENT = "older", 1
+"""The input version of an image made from a text that its source no longer has: a version of no
+event, and a storage id before the source's events, so that all of those are newer. (Without a
+storage id Dagster compares the newest event with itself.)
 """
-_MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
+_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 PROMPTS_ASSET, ACTORS_ASSET = dg.AssetKey("prompts"), dg.AssetKey("actors")
 
 
 def source_event(source_item: Prompt | Actor) -> dg.AssetMaterialization:
-    """An item as its source has it now, with the digest of its text as its version."""
+    """The materialization of a source item, with the digest of its text as its data version."""
     text = source_item.text if isinstance(source_item, Prompt) else source_item.description
     return dg.AssetMaterialization(
         source_asset(source_item),
@@ -56,7 +57,7 @@ def source_asset(source_item: Prompt | Actor) -> dg.AssetKey:
 
 
 class SourceVersions:
-    """What the newest events of a source's partitions say, read at once for all of them."""
+    """The data versions of source items in Dagster, read by one query for all of them."""
 
     def __init__(
         self, instance: dg.DagsterInstance, source: dg.AssetKey, keys: Sequence[str]
@@ -65,50 +66,51 @@ class SourceVersions:
         self.read()
 
     def read(self) -> None:
-        """Read them anew: something was reported."""
+        """Read the versions again, after events were written."""
         storage, source, keys = self._instance.event_log_storage, self._source, self._keys
-        self._ids = storage.get_latest_storage_id_by_partition(source, _MADE, set(keys))
+        self._ids = storage.get_latest_storage_id_by_partition(source, _MATERIALIZATION, set(keys))
         tags = storage.get_latest_tags_by_partition(
-            source, _MADE, tag_keys=[DATA_VERSION_TAG], asset_partitions=list(keys)
+            source, _MATERIALIZATION, tag_keys=[DATA_VERSION_TAG], asset_partitions=list(keys)
         )
-        # They are in memory for as long as a run takes, and a dictionary is larger than a version.
-        self._versions = {key: of_it.get(DATA_VERSION_TAG) for key, of_it in tags.items()}
+        # Held in memory for a whole run: the versions alone are smaller than the tags.
+        self._versions = {key: values.get(DATA_VERSION_TAG) for key, values in tags.items()}
 
     def forget(self) -> None:
-        """Let go of what was read, which is no longer asked for."""
+        """Release the versions, when no more tags are needed."""
         self._keys, self._ids, self._versions = (), {}, {}
 
-    def news(self, source_items: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
-        """The events of those that Dagster knows in another version, or not at all."""
+    def unreported(self, source_items: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
+        """The events of items that Dagster has in another version, or in none."""
         return [
             source_event(one) for one in source_items if self._versions.get(one.key) != one.digest
         ]
 
-    def changes(self, source_items: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
-        """The events of those that Dagster knows in another version: what is made from them is
-        out of date. A new one has nothing yet that could be.
+    def changed(self, source_items: Iterable[Prompt | Actor]) -> list[dg.AssetMaterialization]:
+        """The events of items that Dagster has in another version, so that their images are stale.
+
+        An item that Dagster has in no version has no image that could be stale.
         """
         known = (one for one in source_items if self._versions.get(one.key) is not None)
-        return self.news(known)
+        return self.unreported(known)
 
     def tags(self, attempt: Attempt, made_from: str | None) -> Mapping[str, str]:
-        """The tags of a picture's event; ``made_from`` as ``Wanting.made_from`` tells it."""
-        pointer: object = _BEFORE_ALL
+        """The tags of an image's event; ``made_from`` is ``RequestBuilder.made_from``'s result."""
+        pointer: object = _FIRST_EVENT
         if made_from is not None:
             pointer = self._ids.get(attempt.item_key, NULL_EVENT_POINTER)
         return {
             DATA_VERSION_TAG: attempt.digest or "",
             DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
             CODE_VERSION_TAG: CODE_VERSION,
-            get_input_data_version_tag(self._source): made_from or _OLDER,
+            get_input_data_version_tag(self._source): made_from or _OLDER_VERSION,
             get_input_event_pointer_tag(self._source): str(pointer),
         }
 
 
 def table_tags(instance: dg.DagsterInstance) -> Mapping[str, str]:
-    """The tags of the results' event where no step of its own writes it: made from all pictures
-    that were reported until now. Without them Dagster shows the table as out of date while any
-    partition has no picture.
+    """The tags of a results event that is not written by the asset's own step: made from all
+    images reported until now. Without them Dagster shows the table as stale while any partition
+    has no image.
     """
     tags = {CODE_VERSION_TAG: CODE_VERSION}
     for asset in (IMAGES, BASE_IMAGES):

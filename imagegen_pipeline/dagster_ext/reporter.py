@@ -1,4 +1,4 @@
-"""What tells the project's Dagster instance of pictures that were made outside of it."""
+"""Reports images to the project's Dagster instance from outside of a run."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ if TYPE_CHECKING:
     from imagegen_pipeline.domain.requests import Outcome
     from imagegen_pipeline.pipeline import Pipeline
 
-
 _log = logging.getLogger(__name__)
 
 
 class DagsterReporter:
-    """Reports outcomes to the instance, opened at the first picture it has not heard of.
+    """Reports outcomes to the instance, which it opens at the first unreported image.
 
-    Whatever ails Dagster costs no picture: ``say`` is told once, and ``imagegen sync`` catches
-    up. A ``lasting`` one, in a server, tries again at the next picture. At its end the table of
-    results is brought up to date, if anything has happened. Used by one thread at a time. Dagster
-    is imported when it has something to hear.
+    No fault of Dagster costs an image: ``log`` gets one message, and ``imagegen sync`` reports the
+    rest. A ``persistent`` reporter, in a server, tries again at the next image. On exit it
+    refreshes the results table if there were outcomes. Used by one thread at a time. Dagster is
+    imported when there is something to report.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        say: Callable[[str], None] = _log.warning,
+        log: Callable[[str], None] = _log.warning,
         *,
-        lasting: bool = False,
+        persistent: bool = False,
     ) -> None:
         self._pipeline = pipeline
-        self._say = say
-        self._lasting = lasting
-        self._said = ""
+        self._log = log
+        self._persistent = persistent
+        self._last_message = ""
         self._instance: Any = None
         self._reporter: RunlessReporter | None = None
-        self._silent = False
-        self._is_behind = False
+        self._disabled = False
+        self._table_is_stale = False
 
     def __enter__(self) -> DagsterReporter:
         return self
@@ -59,48 +58,48 @@ class DagsterReporter:
             if self._instance is not None:
                 self._instance.dispose()
 
-    def tell(self, outcome: Outcome) -> None:
-        """Report one outcome, if it is news to Dagster; raises nothing."""
-        self._is_behind |= outcome.status is not Status.REUSED
-        is_news = outcome.ok and outcome.attempt is not None and not outcome.attempt.reported
-        if self._silent or not is_news:
+    def report(self, outcome: Outcome) -> None:
+        """Report one outcome unless Dagster has it; raises nothing."""
+        self._table_is_stale |= outcome.status is not Status.REUSED
+        unreported = outcome.ok and outcome.attempt is not None and not outcome.attempt.reported
+        if self._disabled or not unreported:
             return
         try:
             reporter = self._open()
             if reporter is not None:
                 reporter.report(outcome)
-        except Exception as error:  # noqa: BLE001 - whatever ails Dagster must cost no picture
-            self._silent = not self._lasting
-            self._complain(
-                f"Dagster cannot be told ({type(error).__name__}: {error}). The pictures are "
-                "kept; run `imagegen sync` when it works again."
+        except Exception as error:  # noqa: BLE001 - no fault of Dagster may cost an image
+            self._disabled = not self._persistent
+            self._log_once(
+                f"Reporting to Dagster failed ({type(error).__name__}: {error}). The images are "
+                "stored; run `imagegen sync` when Dagster works again."
             )
 
     def refresh(self) -> None:
-        """Bring the table of results up to date and report it, if anything has happened since it
-        was last; raises nothing.
+        """Refresh and report the results table if there were outcomes since the last refresh;
+        raises nothing.
         """
-        if not self._is_behind:
+        if not self._table_is_stale:
             return
-        self._is_behind = False
+        self._table_is_stale = False
         try:
-            reporter = None if self._silent else self._open()
+            reporter = None if self._disabled else self._open()
             if reporter is None:
                 from imagegen_pipeline.results import refresh_results
 
                 refresh_results(self._pipeline.ledger, self._pipeline.results_file)
             else:
                 reporter.report_results()
-        except Exception as error:  # noqa: BLE001 - the pictures are made, and the next run does it
-            self._complain(
-                f"The table of results may be out of date ({type(error).__name__}: {error}). The "
-                "next run brings it up to date."
+        except Exception as error:  # noqa: BLE001 - the images are stored; the next run refreshes
+            self._log_once(
+                f"The results table may be out of date ({type(error).__name__}: {error}). The "
+                "next run refreshes it."
             )
 
-    def _complain(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._say(sentence)
-        self._said = sentence
+    def _log_once(self, message: str) -> None:
+        if message != self._last_message:
+            self._log(message)
+        self._last_message = message
 
     def _open(self) -> RunlessReporter | None:
         """The reporter; None when there is no instance."""
@@ -110,7 +109,7 @@ class DagsterReporter:
 
             self._instance = open_instance()
             if self._instance is None:
-                self._silent = True
+                self._disabled = True
                 return None
             self._reporter = RunlessReporter(self._instance, self._pipeline)
         return self._reporter

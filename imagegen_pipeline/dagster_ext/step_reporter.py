@@ -1,4 +1,4 @@
-"""A batch inside a Dagster step: each partition's event as it finishes, failures at the end."""
+"""Reports a batch in a Dagster step: events as items finish, failures at the end."""
 
 import time
 from collections import Counter
@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from dagster._core.events import (
-    AssetMaterializationPlannedData,
-    DagsterEvent,
-)
 
 from imagegen_pipeline.dagster_ext.asset_events import failure_observation, materialization
-from imagegen_pipeline.dagster_ext.check_events import CheckLog
+from imagegen_pipeline.dagster_ext.check_reporter import StepCheckReporter
 from imagegen_pipeline.dagster_ext.data_versions import SourceVersions, table_tags
-from imagegen_pipeline.dagster_ext.event_log import log_together, marked
+from imagegen_pipeline.dagster_ext.event_writer import (
+    EventOrigin,
+    planned_materialization,
+    write_events,
+)
 from imagegen_pipeline.dagster_ext.names import RESULTS
 from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
 from imagegen_pipeline.domain.actors import Actor
@@ -36,16 +36,16 @@ StepResult = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
 _SourceItem = TypeVar("_SourceItem", Prompt, Actor)
 LISTED = 50
-"""Failed partitions that are listed in the failure itself; all are in the results."""
-_GROUP, _GROUP_SECONDS = 100, 1.0
-"""Pictures whose events are stored together, at most, and how long the first of them waits: a
-person who looks on sees them come, and a second holds all that 64 requests at once bring.
+"""Failed partitions that the failure names; the results table has all of them."""
+_MAX_GROUP, _GROUP_SECONDS = 100, 1.0
+"""Images whose events are written together, and how long the first of them waits at most: short
+enough to see progress, and long enough to collect what 64 concurrent requests finish.
 """
 
 
 @contextmanager
 def typed_failure() -> Iterator[None]:
-    """What stops a whole step as a failure that says what happened and what to do."""
+    """Turn an ``ImagegenError`` into a Dagster failure that says what happened and the remedy."""
     try:
         yield
     except ImagegenError as error:
@@ -54,34 +54,32 @@ def typed_failure() -> Iterator[None]:
 
 
 def intent_of(context: StepContext) -> str:
-    """Who asks: the backfill or the root run, so that a re-execution is the same intent."""
+    """The id of the backfill or of the root run: a re-execution has the same intent."""
     root_id = context.run.root_run_id or context.run.run_id
     root = context.instance.get_run_by_id(root_id) or context.run
-    # Dagster drops the backfill's tag from a retry, so the root run is asked.
+    # A retry lacks the backfill's tag; the root run has it.
     tags = {**context.run.tags, **root.tags}
     return tags.get("dagster/root_backfill_id") or tags.get("dagster/backfill") or root_id
 
 
-def op_context(context: StepContext) -> dg.OpExecutionContext:
-    """The part of a step's context that assets and ops have in common."""
-    if isinstance(context, dg.AssetExecutionContext):
-        return context.op_execution_context
-    return context
-
-
 def own_partitions(context: StepContext) -> list[str]:
-    """The partitions that Dagster has made the run for: one, a range, or none."""
+    """The partitions that Dagster launched the run for: one, a range, or none."""
     if context.has_partition_key or context.has_partition_key_range:
         return list(context.partition_keys)
     return []
 
 
-def output_without_event(facts: Mapping[str, Any] | None = None) -> dg.MaterializeResult[None]:
-    """The step's output, by which what is downstream goes on, without an event of its own.
+def log_materializations(context: StepContext, events: Sequence[dg.AssetMaterialization]) -> None:
+    """Write materializations of a step in one batch."""
+    write_events(context.instance, events, EventOrigin.of_step(context))
 
-    Each partition has had its event already; Dagster would write one more for each, without
-    metadata, on top. A step without output has everything downstream skipped in silence. This
-    mark is what Dagster itself puts on outputs whose events the body has logged.
+
+def output_without_event(facts: Mapping[str, Any] | None = None) -> dg.MaterializeResult[None]:
+    """The step's output, without a materialization of its own.
+
+    Each partition has its event already. A normal output would add one more without metadata to
+    each partition; a step without output would skip everything downstream without a message.
+    Dagster uses this metadata key for outputs whose events the body has logged.
     """
     return dg.MaterializeResult(
         metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True, **(facts or {})}
@@ -92,14 +90,14 @@ def output_without_event(facts: Mapping[str, Any] | None = None) -> dg.Materiali
 class StepCounts:
     """What a step has reported so far."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    by_status: Counter[str] = field(default_factory=Counter)
     failed: list[Outcome] = field(default_factory=list)
-    of_prompts: list[dict[str, Any]] = field(default_factory=list)
-    """What came of prompts, as the users' JSON log has it."""
+    user_results: list[dict[str, Any]] = field(default_factory=list)
+    """The results of prompts for the users' JSON log."""
     log_file: Path | None = None
 
     def log_metadata(self) -> dict[str, dg.MetadataValue]:
-        """Where the users' log of it lies, if it was written."""
+        """The location of the users' JSON log, if it was written."""
         file = self.log_file
         return {} if file is None else {"results log": dg.MetadataValue.path(str(file))}
 
@@ -109,7 +107,7 @@ def _interrupt() -> None:
 
 
 class StepReporter:
-    """Writes a step's outcomes into Dagster; used from the step's own thread only."""
+    """Writes a step's outcomes into Dagster. Used from the step's own thread only."""
 
     def __init__(
         self,
@@ -119,60 +117,52 @@ class StepReporter:
         source: dg.AssetKey,
         keys: Sequence[str],
         *,
-        tally: StepCounts | None = None,
+        counts: StepCounts | None = None,
     ) -> None:
-        """``source`` is the asset whose partitions ``asset`` is made from; both are as the
-        ledger has them now, so the sources are to be looked at before. ``keys`` are the
-        partitions that the step covers; those that are not the run's own are announced here.
-        ``tally`` is that of the whole step, where it has several such logs.
+        """Partitions ``keys`` of ``asset``, which are made from those of the asset ``source``.
+
+        The items are read from the ledger, so the sources must be scanned before. Partitions that
+        the run was not launched for are announced here. ``counts`` are shared by the reporters of
+        one step.
         """
         self.context = context
-        self._op = op_context(context)
         self._pipeline = pipeline
         self._asset = asset
         self.keys = list(keys)
+        self._origin = EventOrigin.of_step(context)
         self._announce(set(own_partitions(context)))
         items = pipeline.ledger.items.get(self.keys)
         self._source_items = {key: item.source_item for key, item in items.items()}
         self._present = pipeline.present(items)
         self._versions = SourceVersions(context.instance, source, list(items))
         present = [item.source_item for item in items.values() if not item.gone]
-        news = self._versions.news(present)
-        if news:
-            log_together(self._op, news)
+        new_versions = self._versions.unreported(present)
+        if new_versions:
+            log_materializations(context, new_versions)
             self._versions.read()
-        self._checks = CheckLog(context, pipeline)
+        self._checks = StepCheckReporter(context, pipeline)
         self._waiting: list[tuple[Attempt, PictureSighting, dg.AssetMaterialization]] = []
-        self._waits_since = 0.0
-        self.tally = tally or StepCounts()
+        self._waiting_since = 0.0
+        self.counts = counts or StepCounts()
 
     def _announce(self, own: set[str]) -> None:
-        """Say which partitions are meant, as Dagster does of the run's ``own`` when it makes the
-        run: if it fails, those that got no event are shown as failed, and no others are.
+        """Announce partitions as Dagster does for the run's ``own`` when it creates the run.
+
+        If the run fails, Dagster shows announced partitions without an event as failed.
         """
-        op = self._op
-        planned = [
-            DagsterEvent.build_asset_materialization_planned_event(
-                op.job_name,
-                str(op.op_handle),
-                AssetMaterializationPlannedData(self._asset, partition=key),
-            )
-            for key in self.keys
-            if key not in own
-        ]
-        for event, mark in marked(planned):
-            op.instance.report_dagster_event(event, op.run_id, batch_metadata=mark)
+        planned = [planned_materialization(self._asset, key) for key in self.keys if key not in own]
+        write_events(self.context.instance, planned, self._origin)
 
     def present(self, keys: Sequence[str], kind: type[_SourceItem]) -> dict[str, _SourceItem]:
-        """Of these keys of the step, what is there to make a picture of."""
-        found = ((key, self._present.get(key)) for key in keys)
-        return {key: source_item for key, source_item in found if isinstance(source_item, kind)}
+        """The source items of these keys that exist now, by key."""
+        items = ((key, self._present.get(key)) for key in keys)
+        return {key: source_item for key, source_item in items if isinstance(source_item, kind)}
 
     def run(self, batch: Batch) -> None:
-        """Report every outcome. On *terminate*: take nothing new, report what finishes.
+        """Report every outcome. On termination: submit nothing new, report what finishes.
 
-        Dagster would raise into the middle of whatever line is running; here the batch is told
-        to stop instead, and the interrupt is raised when all it was at has been reported.
+        Dagster would raise in the middle of any line. Here the batch is told to stop, and the
+        interrupt is raised when its unfinished work is reported.
         """
         stop = partial(batch.stop, leave_jobs=True)
         with batch, StopRequest(stop, again=_interrupt) as interrupts:
@@ -180,18 +170,18 @@ class StepReporter:
                 for outcome in batch.arriving(_GROUP_SECONDS):
                     if outcome is not None:
                         self.report(outcome)
-                    self._flush_in_time()
+                    self._flush_if_due()
             finally:
                 self.flush()
             if interrupts.happened:
-                self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
-                self._checks.store_held()
+                self.context.log.warning("Stopped: nothing new is submitted; sent jobs are kept.")
+                self._checks.write_own()
                 self.refresh_results()
         if interrupts.happened:
             _interrupt()
 
-    def pass_over(self, keys: Sequence[str]) -> list[str]:
-        """Report again what is made of ``keys``, at no cost; returns the keys reported.
+    def report_current(self, keys: Sequence[str]) -> list[str]:
+        """Report the current images of ``keys`` again, at no cost; returns the keys reported.
 
         In a run that fails, Dagster shows every planned partition without an event as failed.
         """
@@ -207,15 +197,18 @@ class StepReporter:
     def absent(
         self, keys: Sequence[str], unreadable: Mapping[str, SourceProblem]
     ) -> Iterator[Outcome]:
-        """Why these partitions have no item: never seen, gone, or not readable now."""
-        known = self._pipeline.ledger.items.get(keys)
+        """Failed outcomes for keys without an item: unknown, gone, or unreadable now.
+
+        ``unreadable`` are the problems of the last scan by location.
+        """
+        items = self._pipeline.ledger.items.get(keys)
         for key in keys:
-            item = known.get(key)
-            message = f"Nothing of the name {key} is in the ledger."
+            item = items.get(key)
+            message = f"The ledger has no item {key}."
             remedy = "Materialize source_scan, or run `imagegen sync`, then try again."
             if item is not None:
                 message = f"Its source no longer has it: {item.source_item.location}."
-                remedy = "Put it back, or leave its partition alone: the pictures made stay."
+                remedy = "Restore it in its source, or skip its partition: its images are kept."
             problem = unreadable.get(item.source_item.location) if item is not None else None
             if problem is not None:
                 message, remedy = problem.message, problem.remedy
@@ -224,119 +217,114 @@ class StepReporter:
             )
 
     def report(self, outcome: Outcome, *, seen: PictureSighting | None = None) -> None:
-        """One outcome: a materialization, or an observation that says why there is none.
+        """Report an outcome: a materialization, or an observation with the reason of the failure.
 
-        ``seen`` is what was seen of the picture's file, by default what a batch sees of it.
+        ``seen`` says what is known of the image file; by default what a batch has verified.
         """
-        self.tally.counts[str(outcome.status)] += 1
+        self.counts.by_status[str(outcome.status)] += 1
         source_item = self._source_items.get(outcome.item_key)
         if isinstance(source_item, Prompt):
-            self.tally.of_prompts.append(user_result(source_item, outcome))
-        if outcome.attempt is not None and outcome.ok:
-            event = materialization(self._pipeline, outcome, self._tags(outcome.attempt))
-            if not self._waiting:
-                self._waits_since = time.monotonic()
-            self._waiting.append(
-                (outcome.attempt, seen or PictureSighting.by_engine(outcome), event)
-            )
-            if len(self._waiting) >= _GROUP:
-                self.flush()
-        else:
-            self.tally.failed.append(outcome)
+            self.counts.user_results.append(user_result(source_item, outcome))
+        if outcome.attempt is None or not outcome.ok:
+            self.counts.failed.append(outcome)
             self.context.log.error(f"{outcome.item_key} {outcome.status}: {outcome.reason}")
             self.context.log_event(failure_observation(self._asset, outcome))
-
-    def _flush_in_time(self) -> None:
-        if self._waiting and time.monotonic() - self._waits_since >= _GROUP_SECONDS:
+            return
+        event = materialization(self._pipeline, outcome, self._tags(outcome.attempt))
+        if not self._waiting:
+            self._waiting_since = time.monotonic()
+        seen = seen or PictureSighting.by_engine(outcome)
+        self._waiting.append((outcome.attempt, seen, event))
+        if len(self._waiting) >= _MAX_GROUP:
             self.flush()
 
-    def _tags(self, attempt: Attempt | None) -> Mapping[str, str]:
-        source_item = None if attempt is None else self._source_items.get(attempt.item_key)
-        if attempt is None or source_item is None:
+    def _flush_if_due(self) -> None:
+        if self._waiting and time.monotonic() - self._waiting_since >= _GROUP_SECONDS:
+            self.flush()
+
+    def _tags(self, attempt: Attempt) -> Mapping[str, str]:
+        source_item = self._source_items.get(attempt.item_key)
+        if source_item is None:
             return {}
-        return self._versions.tags(
-            attempt, self._pipeline.request_builder.made_from(attempt, source_item)
-        )
+        made_from = self._pipeline.request_builder.made_from(attempt, source_item)
+        return self._versions.tags(attempt, made_from)
 
     def flush(self) -> None:
-        """Store the events of what was reported, and of its checks."""
+        """Write the events and checks of the reported images."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        log_together(self._op, [event for _, _, event in waiting])
-        self._checks.run([(attempt, seen) for attempt, seen, _ in waiting])
-        told = [attempt.id for attempt, _, _ in waiting if not attempt.reported]
-        if told:
-            self._pipeline.ledger.attempts.reported(told)
+        log_materializations(self.context, [event for _, _, event in waiting])
+        self._checks.report([(attempt, seen) for attempt, seen, _ in waiting])
+        reported = [attempt.id for attempt, _, _ in waiting if not attempt.reported]
+        if reported:
+            self._pipeline.ledger.attempts.reported(reported)
 
     def finish(self) -> Iterator[StepResult]:
-        """The end of an asset's step: what its checks have found, then its output, or the failure
-        that names what failed.
-
-        The results are refreshed here when no step downstream will do it.
+        """End an asset's step: its check results, then its output, or the failure that names the
+        failed items. Refreshes the results table if no later step of the run does.
         """
-        if self.tally.failed or not self._results_follow():
+        if self.counts.failed or not self._results_selected():
             self.refresh_results()
         yield from self._checks.results()
         self.raise_failures()
-        yield output_without_event({**self.tally.counts, **self.tally.log_metadata()})
+        yield output_without_event({**self.counts.by_status, **self.counts.log_metadata()})
 
     def raise_failures(self) -> None:
-        """Say how it went; raises the failure that names what failed."""
-        self._write_log()
-        counts = self.tally.counts
+        """Log the counts, and raise the failure that names the failed items, if any."""
+        self._write_user_log()
+        counts = self.counts.by_status
         self.context.log.info(", ".join(f"{n} {status}" for status, n in counts.items()))
-        if self.tally.failed:
+        if self.counts.failed:
             raise self._failure()
 
-    def _write_log(self) -> None:
-        """Write the users' JSON log of what the step has reported of prompts, unless that is done:
-        what is written is no longer kept.
-        """
-        of_prompts, self.tally.of_prompts = self.tally.of_prompts, []
-        if not of_prompts:
+    def _write_user_log(self) -> None:
+        """Write the users' JSON log of the reported prompts, once, and release them."""
+        results, self.counts.user_results = self.counts.user_results, []
+        if not results:
             return
         folder = self._pipeline.settings.log_dir
         try:
-            self.tally.log_file = write_results_log(of_prompts, folder, time.time())
-        except StoreError as error:  # the pictures are made, and the table has it all
-            self.context.log.error(f"The results log is missing: {error.sentence}")
+            self.counts.log_file = write_results_log(results, folder, time.time())
+        except StoreError as error:  # the images are stored, and the results table has it all
+            self.context.log.error(f"The results log cannot be written: {error.sentence}")
         else:
-            self.context.log.info(f"Results log: {self.tally.log_file}")
+            self.context.log.info(f"Results log: {self.counts.log_file}")
 
-    def _let_go(self) -> None:
-        """Forget what was kept of each partition: the table wants the room."""
+    def _release_memory(self) -> None:
+        """Release what was held for each partition: the results table needs the memory."""
         self._source_items, self._present = {}, {}
         self._versions.forget()
         self._checks.forget()
 
-    def _results_follow(self) -> bool:
+    def _results_selected(self) -> bool:
         selection = self.context.run.asset_selection
         return selection is None or RESULTS in selection
 
     def refresh_results(self) -> None:
-        """Write the table of results anew, and report it: the last thing that a step does."""
-        self._write_log()
-        self._let_go()
+        """Refresh the results table and report it. It must be the step's last report."""
+        self._write_user_log()
+        self._release_memory()
         metadata = refresh_results(self._pipeline)
         tags = table_tags(self.context.instance)
         self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags))
 
     def _failure(self) -> dg.Failure:
-        failed = self.tally.failed
+        failed = self.counts.failed
         lines = [f"- `{outcome.item_key}`: {outcome.reason}" for outcome in failed[:LISTED]]
         if len(failed) > LISTED:
             lines.append(f"- … and {len(failed) - LISTED} more, all in the results")
-        skipped = self.tally.counts[str(Status.SKIPPED)]
+        skipped = self.counts.by_status[str(Status.SKIPPED)]
         reason = next((o for o in failed if o.status is not Status.SKIPPED), failed[0]).reason
-        good = sum(self.tally.counts.values()) - len(failed)
-        stand = f"; the other {good} stand" if good else ""
+        total = sum(self.counts.by_status.values())
+        good = total - len(failed)
+        others = f"; the other {good} are stored" if good else ""
         return dg.Failure(
-            f"{len(failed)} of {good + len(failed)} have no picture ({skipped} not begun){stand}. "
+            f"{len(failed)} of {total} have no image ({skipped} not submitted){others}. "
             f"First reason: {reason}",
             metadata={
                 "failed": dg.MetadataValue.md("\n".join(lines)),
-                **self.tally.log_metadata(),
+                **self.counts.log_metadata(),
             },
             allow_retries=False,
         )

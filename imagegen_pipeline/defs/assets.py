@@ -128,11 +128,9 @@ def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt |
 
     A key that no source has gets none: what is downstream says so.
     """
-    from imagegen_pipeline.dagster_ext.event_log import log_together
+    from imagegen_pipeline.dagster_ext.step_reporter import log_materializations
 
-    log_together(
-        context.op_execution_context, [source_event(source_item) for source_item in known.values()]
-    )
+    log_materializations(context, [source_event(source_item) for source_item in known.values()])
 
 
 @single_run_asset(

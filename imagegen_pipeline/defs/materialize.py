@@ -115,7 +115,7 @@ def _meant(log: StepReporter, config: KeysConfig) -> list[str]:
     if not config.keys:
         return log.keys
     meant = set(config.keys)
-    log.pass_over([key for key in log.keys if key not in meant])
+    log.report_current([key for key in log.keys if key not in meant])
     return config.keys
 
 
@@ -135,7 +135,7 @@ def _without_typed_ones(log: StepReporter, known: Mapping[str, Prompt]) -> dict[
     than the one it was typed for, so what it has is reported as it is.
     """
     typed = [key for key, prompt in known.items() if prompt.source == "single_prompt"]
-    reported = set(log.pass_over(typed))
+    reported = set(log.report_current(typed))
     return {key: prompt for key, prompt in known.items() if key not in reported}
 
 
@@ -159,7 +159,7 @@ def _within_limit(
     left_out = set(to_buy[max(limit - len(bought), 0) :])
     if left_out:
         log.context.log.info(f"The limit of {limit} leaves out {len(left_out)}.")
-    log.pass_over([key for key in keys if key in left_out])
+    log.report_current([key for key in keys if key in left_out])
     return [key for key in keys if key not in left_out]
 
 
@@ -172,20 +172,20 @@ def materialize_requests(
     """Make what a job has planned. What a budget or a day's limit leaves over is left to the
     next time: it is no failure. Raises the failure of what failed, at the end.
     """
-    tally = StepCounts()
+    counts = StepCounts()
     log = None
     for part in orders:
         work.use(providers[part.provider].client(work))
         asset, source = ASSETS_OF[part.provider]
         keys = [one.key for one in part.wanted]
-        log = StepReporter(context, work, asset, source, keys, tally=tally)
+        log = StepReporter(context, work, asset, source, keys, counts=counts)
         log.run(work.make(part.provider, part.wanted, part.order))
     if log is None:
         context.log.info("There is nothing to make.")
         return
-    left = [one for one in tally.failed if one.error_kind in _FOR_LATER]
+    left = [one for one in counts.failed if one.error_kind in _FOR_LATER]
     if left:
         context.log.warning(f"{len(left)} are left for another day: {left[0].reason}")
-    tally.failed = [one for one in tally.failed if one not in left]
+    counts.failed = [one for one in counts.failed if one not in left]
     log.refresh_results()
     log.raise_failures()

@@ -321,7 +321,7 @@ def test_an_ill_dagster_costs_no_picture(
         project.write_json(name, f"picture {name}")
     result = invoke(*GENERATE, "json")
     assert result.exit_code == 0
-    assert result.stderr.count("Dagster cannot be told") == 1
+    assert result.stderr.count("Reporting to Dagster failed") == 1
     assert "`imagegen sync`" in result.stderr
     assert len(pictures(project)) == 2
     monkeypatch.delenv("DAGSTER_HOME")

@@ -46,7 +46,7 @@ def test_what_failed_is_tried_again(studio: Studio) -> None:
     assert studio.web.ended(run).status == "FAILURE"
     stand = studio.web.partitions(IMAGES).of(keys)
     assert stand == {keys[0]: "materialized", keys[1]: "failed", keys[2]: "materialized"}
-    assert "1 of 3 have no picture" in studio.web.failure(run)
+    assert "1 of 3 have no image" in studio.web.failure(run)
     assert "status 400" in studio.web.observed(IMAGES, keys[1])[0]
 
     studio.heal()

@@ -173,7 +173,7 @@ def test_why_it_failed_is_read_and_only_the_failed_is_tried_again(
     expect(events).to_contain_text("Use a model that the documentation lists")
     events.get_by_role("button", name="OK").click()
     page.get_by_role("link", name=shown.run[:8]).first.click()
-    expect(page.get_by_text("1 of 4 have no picture").first).to_be_visible()
+    expect(page.get_by_text("1 of 4 have no image").first).to_be_visible()
 
     page.goto(f"{studio.web.url}/assets/{IMAGES}?view=partitions")
     expect(page.get_by_text("Failed (1)")).to_be_visible()

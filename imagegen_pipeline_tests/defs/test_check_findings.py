@@ -57,7 +57,7 @@ def test_a_black_picture_is_an_error_and_stops_nothing(
     assert found["metadata"]["contrast"] == 0
     whole = ui.checks(IMAGES)["not_blank"]["executionForLatestMaterialization"]["evaluation"]
     assert (whole["success"], whole["severity"]) == (False, "ERROR")
-    assert whole["description"] == "3 of 4 pictures passed."
+    assert whole["description"] == "3 of 4 images passed."
     assert ui.statuses(IMAGES)["picture_decodes"][prompts[2]] == "succeeded"
     assert ui.statuses(IMAGES)["not_a_duplicate"][prompts[2]] == "succeeded"
     assert dagster.count(IMAGES) == dict.fromkeys(prompts, 1)

@@ -41,7 +41,7 @@ def test_a_range_run_checks_each_partition(dagster: Dagster, prompts: list[str],
         "timestamp": pytest.approx(event.timestamp, abs=1e-5),  # stored to the microsecond
     }
     whole = ui.checks(IMAGES)["sharp"]["executionForLatestMaterialization"]
-    assert whole["evaluation"]["description"] == "4 of 4 pictures passed."
+    assert whole["evaluation"]["description"] == "4 of 4 images passed."
     assert dagster.count(IMAGES) == dict.fromkeys(prompts, 1)
     assert len(dagster.events("generation_results")) == 1
 
@@ -109,7 +109,7 @@ def test_when_nothing_has_a_picture_the_run_says_so(
         (failure,) = dagster.run(IMAGES, keys=keys).get_step_failure_events()
         details = failure.step_failure_data.user_failure_data
         assert details is not None
-        assert "have no picture" in str(details.description)
+        assert "have no image" in str(details.description)
     assert ui.statuses(IMAGES)["sharp"] == all_are("executionFailed", prompts)
 
 

@@ -101,7 +101,7 @@ def test_many_are_looked_at_in_turns(
     dagster: Dagster, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tick looks at a chunk; the next goes on behind it, and then begins anew."""
-    monkeypatch.setattr(collect, "CHUNK", 2)
+    monkeypatch.setattr(collect, "MAX_ATTEMPTS_PER_TICK", 2)
     for number in range(5):
         submitted(bench, bench.actor(f"actor_{number}"))
     until(lambda: bench.simulator.billed("runpod") == 5)

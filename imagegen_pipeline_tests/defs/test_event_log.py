@@ -19,16 +19,11 @@ from dagster._core.events import (
     DagsterEvent,
     StepMaterializationData,
 )
-from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-from imagegen_pipeline.dagster_ext.event_log import (
-    ProjectEventLog,
-    cached_partition_keys,
-    evaluation_entry,
-    store_evaluations,
-)
+from imagegen_pipeline.dagster_ext.event_log import ProjectEventLog, cached_partition_keys
+from imagegen_pipeline.dagster_ext.event_writer import write_events
 from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline.defs.partitions import PROMPTS
 from imagegen_pipeline_tests.conftest import Project
@@ -106,8 +101,7 @@ def test_a_partition_may_be_checked_again_outside_of_runs(project: Project, ours
                 evaluation("a", passed=passed, storage_id=newest.storage_id - 1),
                 evaluation("b", passed=True, storage_id=newest.storage_id),
             ]
-            entries = [evaluation_entry(one, RUNLESS_JOB_NAME, RUNLESS_RUN_ID) for one in found]
-            store_evaluations(instance, entries)
+            write_events(instance, found)
             with open_ui(instance) as ui:
                 assert ui.statuses("generated_images")["sharp"] == {
                     "a": "succeeded" if passed else "failed",

@@ -67,7 +67,7 @@ def test_a_failed_run_is_written_down_and_posted_with_its_partitions_and_reasons
     assert line["run_id"] == failed.run_id
     assert line["assets"] == ["generated_images"]
     assert line["url"] == f"http://127.0.0.1:3000/runs/{failed.run_id}"
-    assert line["failures"][0].startswith("generated_images: 2 of 4 have no picture")
+    assert line["failures"][0].startswith("generated_images: 2 of 4 have no image")
     assert {one["key"] for one in line["partitions"]} == set(prompts[1:3])
     assert all(one["reason"] for one in line["partitions"])
     assert line["simulated"]

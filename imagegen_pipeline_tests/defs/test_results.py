@@ -250,7 +250,7 @@ def test_a_table_that_cannot_be_written_costs_no_picture(project: Project) -> No
     blocked.mkdir(parents=True)
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
     output_without_event = project.run(*command)
-    assert "The table of results may be out of date" in output_without_event.stderr
+    assert "The results table may be out of date" in output_without_event.stderr
     assert "1 made" in output_without_event.stdout
 
 

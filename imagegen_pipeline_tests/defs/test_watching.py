@@ -176,7 +176,7 @@ def test_what_does_not_fit_into_a_tick_is_told_in_the_next_ones(
     """Many keys are registered ahead of their events, which come as far as the time goes."""
     monkeypatch.setattr(sources, "CLOCK", CountingClock())
     monkeypatch.setattr(sources, "TICK_SECONDS", 5)
-    monkeypatch.setattr(sources, "MOST_KEYS", 20)
+    monkeypatch.setattr(sources, "MAX_KEYS_PER_TICK", 20)
     monkeypatch.setattr(source_sync, "_KEYS_AT_ONCE", 7)
     monkeypatch.setattr(source_sync, "_EVENTS_AT_ONCE", 1)
     for number in range(30):
@@ -200,7 +200,7 @@ def test_a_look_that_runs_out_of_time_says_where_it_goes_on(
     """A large database is read over some ticks, and each tick tells what it has read."""
 
     monkeypatch.setattr(database_scan, "WINDOW", 10)
-    monkeypatch.setattr(sources, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(sources, "SCAN_SECONDS", 0)
     path = sensor.dagster.project.data / "llm_video_batch.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE prompts (id INTEGER PRIMARY KEY, image_prompt)")
@@ -209,7 +209,7 @@ def test_a_look_that_runs_out_of_time_says_where_it_goes_on(
         connection.commit()
     said = sensor.tick()
     assert said.startswith("Prompts: 10 new. Dagster: 10 registered, 10 given a version.")
-    assert f"The next tick reads on in {path}." in said
+    assert f"The next tick continues to read {path}." in said
     sensor.tick()
     assert "Prompts: 5 new." in sensor.tick()
     assert len(sensor.dagster.count("prompts")) == 25

@@ -1,11 +1,10 @@
-"""The sensor that sees what the sources have now: it registers, and says what has changed.
+"""``sources_sensor``: scans the sources and reports them to Dagster. On by default: it is free.
 
-It is on by default, since it requests nothing and costs nothing. What is new or has changed is
-reported as the source's version, by which Dagster shows the pictures made from an older one as out
-of date; making them is another sensor's affair, or a person's.
+New and edited items are reported as data versions, by which Dagster shows images of older versions
+as stale. The sensor requests no runs: ``automation_sensor`` or a person does.
 
-A tick does what has changed and no more, within its time: it opens only sources that are not as
-they were, reads a very large database in parts, and leaves to the next tick what does not fit.
+A tick stays within its time: it opens only sources that have changed, and leaves to the next tick
+what does not fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +15,10 @@ import dagster as dg
 from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.dagster_ext.source_sync import (
     KINDS,
-    MOST_KEYS,
+    MAX_KEYS_PER_TICK,
+    ChangePosition,
     SourceSync,
     SyncCounts,
-    position_of,
 )
 from imagegen_pipeline.defs.resources import PipelineResource
 
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
     from imagegen_pipeline.sources.scan_results import ScanSummary
 
 SECONDS_BETWEEN_TICKS = 30
-LOOK_SECONDS, TICK_SECONDS = 20.0, 40.0
-"""Of the 60 that Dagster gives a tick: for looking at the sources, and for all of it."""
+SCAN_SECONDS, TICK_SECONDS = 20.0, 40.0
+"""Time for scanning the sources, and for the whole tick. Dagster allows a tick 60 seconds."""
 LISTED = 20
-"""Problems that a tick writes into its log; all are in the results."""
+"""Problems that a tick logs; the results table has all of them."""
 CLOCK: Clock = SystemClock()
 _WORDS: "Mapping[ItemKind, str]" = {"prompt": "prompts", "actor": "actors"}
 
@@ -41,73 +40,74 @@ _WORDS: "Mapping[ItemKind, str]" = {"prompt": "prompts", "actor": "actors"}
 @dg.sensor(
     minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Looks at the prompts' and actors' sources, registers what is new and reports "
-    "what is new, has changed or is gone, so that its pictures are shown as out of date. Requests "
-    "nothing.",
+    description="Scans the sources of prompts and actors, registers new items as partitions and "
+    "reports new, edited and deleted items, so that Dagster shows their images as stale. Requests "
+    "no runs and costs nothing.",
 )
 def sources_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
 ) -> dg.SensorResult:
-    """Registers what is new in the sources, and reports what has changed."""
+    """Registers new source items and reports changed ones."""
     from imagegen_pipeline.sources.scan_results import ScanBudget
 
     work = pipeline.get()
     budget = ScanBudget(CLOCK, TICK_SECONDS)
-    # Before the look: a ledger that was made anew is behind the cursor only until then.
-    place = position_of(
-        context.cursor, {kind: work.ledger.items.last_sequence(kind) for kind in KINDS}
-    )
-    looks = work.sources.look(LOOK_SECONDS)
-    problems = _problems(work, looks)
+    # Read before the scan: only until then is a recreated ledger behind the cursor.
+    newest = {kind: work.ledger.items.last_sequence(kind) for kind in KINDS}
+    position = ChangePosition.from_cursor(context.cursor, newest)
+    scans = work.sources.look(SCAN_SECONDS)
+    problems = _problems(work, scans)
     for problem in problems[:LISTED]:
         context.log.warning(problem.line)
-    news = SourceSync(context.instance, work, place, new=True)
-    told = news.tell(budget, most_keys=MOST_KEYS)
+    sync = SourceSync(context.instance, work, position, new=True)
+    counts = sync.run(budget, max_keys=MAX_KEYS_PER_TICK)
     return dg.SensorResult(
-        skip_reason=" ".join(_said(looks, problems, told)),
-        cursor=news.place.as_cursor(),
+        skip_reason=" ".join(_summary(scans, problems, counts)),
+        cursor=sync.position.as_cursor(),
     )
 
 
-def _problems(work: "Pipeline", looks: "Mapping[ItemKind, ScanSummary]") -> "list[SourceProblem]":
+def _problems(work: "Pipeline", scans: "Mapping[ItemKind, ScanSummary]") -> "list[SourceProblem]":
     from imagegen_pipeline.app.source_problems import is_unused
 
-    found = [problem for look in looks.values() for problem in look.problems]
-    return [problem for problem in found if not is_unused(work, problem)]
+    problems = [problem for scan in scans.values() for problem in scan.problems]
+    return [problem for problem in problems if not is_unused(work, problem)]
 
 
-def _said(
-    looks: "Mapping[ItemKind, ScanSummary]", problems: "Sequence[SourceProblem]", told: SyncCounts
+def _summary(
+    scans: "Mapping[ItemKind, ScanSummary]",
+    problems: "Sequence[SourceProblem]",
+    counts: SyncCounts,
 ) -> list[str]:
-    """The tick in a few sentences: what is new, what was told, what is still to come."""
-    said = [
-        f"{_WORDS[kind].capitalize()}: {what}."
-        for kind, look in looks.items()
-        if (what := _seen(look))
+    """The tick in a few sentences: what the scans found, what was reported, and what remains."""
+    sentences = [
+        f"{_WORDS[kind].capitalize()}: {changes}."
+        for kind, scan in scans.items()
+        if (changes := _changes(scan))
     ]
-    said = said or ["Nothing has changed in the sources."]
-    if done := _counted(
-        (told.registered, "registered"),
-        (told.versions, "given a version"),
-        (told.gone, "marked gone"),
-        (told.back, "marked back"),
+    sentences = sentences or ["Nothing has changed in the sources."]
+    if reported := _join(
+        (counts.registered, "registered"),
+        (counts.versions, "given a version"),
+        (counts.gone, "marked gone"),
+        (counts.back, "marked back"),
     ):
-        said.append(f"Dagster: {done}.")
-    away = {problem for look in looks.values() for problem in look.unreadable}
-    # What is said of a whole source that was read is a note, such as on a column that it lacks.
-    bad = [one for one in problems if one.location != one.container or one in away]
+        sentences.append(f"Dagster: {reported}.")
+    unreadable = {problem for scan in scans.values() for problem in scan.unreadable}
+    # A problem of a whole source that was read is a note, such as on a missing column.
+    bad = [one for one in problems if one.location != one.container or one in unreadable]
     if bad:
-        said.append(f"{len(bad)} cannot be read: see the log.")
-    for place in (place for look in looks.values() for place in look.unfinished):
-        said.append(f"The next tick reads on in {place}.")
-    if to_come := _counted((told.to_register, "to register"), (told.to_report, "to report")):
-        said.append(f"The next ticks have {to_come}.")
-    return said
+        sentences.append(f"{len(bad)} cannot be read: see the log.")
+    for location in (location for scan in scans.values() for location in scan.unfinished):
+        sentences.append(f"The next tick continues to read {location}.")
+    if remaining := _join((counts.to_register, "to register"), (counts.to_report, "to report")):
+        sentences.append(f"The next ticks have {remaining}.")
+    return sentences
 
 
-def _seen(look: "ScanSummary") -> str:
-    return _counted((look.new, "new"), (look.changed, "changed"), (look.gone, "gone"))
+def _changes(scan: "ScanSummary") -> str:
+    return _join((scan.new, "new"), (scan.changed, "changed"), (scan.gone, "gone"))
 
 
-def _counted(*counts: tuple[int, str]) -> str:
-    return ", ".join(f"{count:,} {what}" for count, what in counts if count)
+def _join(*counts: tuple[int, str]) -> str:
+    return ", ".join(f"{count:,} {word}" for count, word in counts if count)

@@ -44,16 +44,16 @@ class ReportQueue:
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        with DagsterReporter(self._pipeline, _log.warning, lasting=True) as teller:
+        with DagsterReporter(self._pipeline, _log.warning, persistent=True) as reporter:
             while True:
                 try:
                     outcome = self._queue.get(timeout=self._quiet_seconds)
                 except queue.Empty:
-                    teller.refresh()
+                    reporter.refresh()
                     continue
                 if outcome is None:
                     return
-                teller.tell(self._as_it_is(outcome))
+                reporter.report(self._as_it_is(outcome))
 
     def _as_it_is(self, outcome: Outcome) -> Outcome:
         """With its attempt as it is now: what was reused may have been told of meanwhile."""
