@@ -22,7 +22,8 @@ demo: $(READY) ## the main job on the local simulator with the sample data
 	$(BIN)/python -m imagegen_pipeline.demo
 
 dev: $(READY) ## the Dagster UI with its daemon; IMAGEGEN_SIMULATOR=1 make dev costs nothing
-	DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev
+	DAGSTER_HOME=$(CURDIR) DAGSTER_EVENT_BATCH_SIZE=$${DAGSTER_EVENT_BATCH_SIZE:-1000} \
+	  MALLOC_ARENA_MAX=$${MALLOC_ARENA_MAX:-2} $(BIN)/dagster dev
 
 serve: $(READY) ## the gallery and the HTTP endpoint; IMAGEGEN_SIMULATOR=1 make serve costs nothing
 	$(BIN)/imagegen serve

@@ -125,6 +125,21 @@ def test_env_prints_lines_that_a_shell_takes(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_env_sets_performance_variables_that_are_not_set(project: Project) -> None:
+    """DAGSTER_EVENT_BATCH_SIZE and MALLOC_ARENA_MAX get a default and keep a value of one's own."""
+    command = Path(sys.executable).parent / "imagegen"
+    shown = 'echo "$DAGSTER_EVENT_BATCH_SIZE|$MALLOC_ARENA_MAX"'
+    done = subprocess.run(
+        ["bash", "-c", f'MALLOC_ARENA_MAX=8; eval "$({command} env)"; {shown}'],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "1000|8\n"
+
+
 def test_env_outside_of_a_project_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
