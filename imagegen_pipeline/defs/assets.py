@@ -1,7 +1,7 @@
-"""The assets: sources → prompts and actors → pictures → the table of results.
+"""The assets: sources → prompts and actors → images → results table.
 
-Each imports what it needs when it runs: the UI, its daemon and every run load this module, and most
-of them make nothing.
+Each imports what it needs when it runs: the UI, the daemon and every run load this module, and most
+of them generate nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,20 +28,20 @@ StepResults = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Out
 SOURCES, PICTURES, RESULTS_GROUP, APPROVED_GROUP = "sources", "pictures", "results", "approved"
 OWNERS = ["team:pictures"]
 SETTINGS = load_settings()
-"""Read once for the whole code location, when it is loaded."""
-DUE = source_changed_condition(backlog=SETTINGS.sensor_backlog == "launch")
+"""Read once, when the code location is loaded."""
+SOURCE_CHANGED = source_changed_condition(backlog=SETTINGS.sensor_backlog == "launch")
 FREE, PAID = {"cost": "free"}, {"cost": "paid"}
-"""Tags by which the UI finds what spends money: ``tag:cost=paid``."""
+"""Tags by which the UI finds assets that spend money: ``tag:cost=paid``."""
 TABLE = {"dagster/column_schema": column_schema()}
-"""What is known of the tables before they are made."""
+"""Metadata of the tables before their first materialization."""
 
 
 @dg.asset(group_name=SOURCES, kinds={"python", "sqlite", "json"}, owners=OWNERS, tags=FREE)
 def source_scan(
     context: dg.AssetExecutionContext, pipeline: PipelineResource
 ) -> dg.MaterializeResult[None]:
-    """Looks at the database, the JSON files and the actors' folders now, and registers what is
-    there as partitions. Start here on an empty instance. Buys nothing.
+    """Scans the database, the JSON files and the actors' folders, and registers their items as
+    partitions. Start here on an empty instance. Costs nothing.
     """
     from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
     from imagegen_pipeline.dagster_ext.results_metadata import listed_keys
@@ -50,22 +50,21 @@ def source_scan(
 
     with typed_failure():
         work = pipeline.get()
-        looks = work.sources.look(afresh=True)
-    told = sync_all(context.instance, work)
+        scans = work.sources.look(afresh=True)
+    counts = sync_all(context.instance, work)
     reported = RunlessReporter(context.instance, work).report_missed()
-    look = looks["prompt"] + looks["actor"]
-    for problem in look.problems:
-        context.log.warning(problem.line)
+    scan = scans["prompt"] + scans["actor"]
+    _log_problems(context, scan)
     return dg.MaterializeResult(
         metadata={
             "prompts": len(work.ledger.items.keys("prompt")),
             "actors": len(work.ledger.items.keys("actor")),
-            "partitions registered": told.registered,
-            "changed": look.changed,
-            "gone": look.gone,
+            "partitions registered": counts.registered,
+            "changed": scan.changed,
+            "gone": scan.gone,
             "pictures reported": reported,
             "out of date": listed_keys(work.out_of_date()),
-            "problems": dg.MetadataValue.md(_problem_list(look.problems)),
+            "problems": dg.MetadataValue.md(_problem_list(scan.problems)),
         }
     )
 
@@ -84,15 +83,15 @@ def _problem_list(problems: "tuple[SourceProblem, ...]") -> str:
 def prompts(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """A prompt as its source has it now: a row of the database, a JSON file, or a typed one."""
+    """A prompt as its source has it: a row of the database, a JSON file, or typed text."""
     from imagegen_pipeline.dagster_ext.step_reporter import output_without_event, typed_failure
     from imagegen_pipeline.defs.materialize import covered_keys
 
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
-        _warn(context, work.sources.look_for(keys))
-        _log_things(context, work.prompts(keys))
+        _log_problems(context, work.sources.look_for(keys))
+        _log_source_items(context, work.prompts(keys))
         yield output_without_event()
 
 
@@ -106,38 +105,40 @@ def prompts(
 def actors(
     context: dg.AssetExecutionContext, config: KeysConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """An actor as its ``actor.json`` describes it now."""
+    """An actor as its ``actor.json`` describes it."""
     from imagegen_pipeline.dagster_ext.step_reporter import output_without_event, typed_failure
     from imagegen_pipeline.defs.materialize import covered_keys
 
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
-        _warn(context, work.sources.look_for(keys))
-        _log_things(context, work.actors(keys))
+        _log_problems(context, work.sources.look_for(keys))
+        _log_source_items(context, work.actors(keys))
         yield output_without_event()
 
 
-def _warn(context: dg.AssetExecutionContext, look: "ScanSummary") -> None:
-    for problem in look.problems:
+def _log_problems(context: dg.AssetExecutionContext, scan: "ScanSummary") -> None:
+    for problem in scan.problems:
         context.log.warning(problem.line)
 
 
-def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt | Actor]") -> None:
-    """An event for each partition, with the text's digest as its data version.
+def _log_source_items(
+    context: dg.AssetExecutionContext, source_items: "Mapping[str, Prompt | Actor]"
+) -> None:
+    """Write an event for each partition, with the digest of its text as data version.
 
-    A key that no source has gets none: what is downstream says so.
+    A key without a source item gets no event; the asset of its image reports the failure.
     """
     from imagegen_pipeline.dagster_ext.step_reporter import log_materializations
 
-    log_materializations(context, [source_event(source_item) for source_item in known.values()])
+    log_materializations(context, [source_event(one) for one in source_items.values()])
 
 
 @single_run_asset(
     partitions_def=PROMPTS,
     deps=[prompts],
     code_version=CODE_VERSION,
-    automation_condition=DUE,
+    automation_condition=SOURCE_CHANGED,
     check_specs=IMAGE_CHECKS,
     group_name=PICTURES,
     kinds={"python", "image"},
@@ -165,7 +166,7 @@ def generated_images(
     partitions_def=ACTORS,
     deps=[actors],
     code_version=CODE_VERSION,
-    automation_condition=DUE,
+    automation_condition=SOURCE_CHANGED,
     check_specs=BASE_IMAGE_CHECKS,
     group_name=PICTURES,
     kinds={"python", "image"},
@@ -196,7 +197,7 @@ def actor_base_images(
     metadata=TABLE,
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
-    """The table of what happened: one row an attempt, and what in the sources is unreadable."""
+    """The results table: one row for each attempt, and one for each unreadable source item."""
     from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
 
@@ -214,9 +215,9 @@ def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]
     metadata=TABLE,
 )
 def approved_pictures(pipeline: PipelineResource) -> Iterator[dg.MaterializeResult[None]]:
-    """The current pictures that were approved in the gallery, as they are now: what training
-    and whatever else comes after goes on with: depend on it, and select it with what follows
-    as ``approved_pictures+``. The columns are those of ``generation_results``.
+    """The table of current images that were approved in the gallery, for training and other
+    downstream assets: depend on it, and select it as ``approved_pictures+``. It has the columns of
+    ``generation_results``.
     """
     from imagegen_pipeline.dagster_ext.check_evaluations import approved_check
     from imagegen_pipeline.dagster_ext.results_metadata import approved_metadata

@@ -1,4 +1,4 @@
-"""What a run can be told in the launchpad: each field says what it does and what it costs."""
+"""Run configuration. Each field's description says what it does and what it costs."""
 
 from dataclasses import replace
 
@@ -10,39 +10,39 @@ from imagegen_pipeline.domain.parameters import PromptParameters
 
 
 class KeysConfig(dg.Config):
-    """Which partitions are made."""
+    """Which partitions are materialized."""
 
     keys: list[str] = Field(
         [],
-        description="Exactly these partitions, the run's own or others. Those of the run that are "
-        "not named are passed over: what is made is reported as reused, nothing is bought. Empty "
-        "means the run's own partitions.",
+        description="Materialize exactly these partitions, the run's own or others. The run's "
+        "other partitions report their current image as reused, at no cost. Empty: the run's own "
+        "partitions.",
     )
 
 
 class PicturesConfig(KeysConfig):
-    """What pictures of prompts and base images have in common."""
+    """Fields of both image assets."""
 
     limit: int | None = Field(
         None,
         ge=0,
-        description="Make at most so many pictures, the first in the sources' order. What is "
-        "there already, or is free, does not count. Empty: as many as are wanted.",
+        description="Generate at most this many images, in the sources' order. Images that exist "
+        "or cost nothing do not count. Empty: no limit.",
     )
     regenerate: bool = Field(
         False,
-        description="Make pictures anew that are there already: costs money, once for each run "
-        "and picture; a re-execution of the run buys none again. The old pictures are kept.",
+        description="Generate images again that exist. Costs money once for each run and image; "
+        "a re-execution of the run does not pay again. The old images are kept.",
     )
     seed: int | None = Field(
         None,
-        description="A seed for all; -1 draws one for each. A regenerate without it draws a new "
-        "one. Empty: the users' default, or the actor's own.",
+        description="The seed of all images; -1 draws one for each. Regenerating without it draws "
+        "new ones. Empty: the default, or the actor's own.",
     )
 
 
 class ImagesConfig(PicturesConfig):
-    """How pictures of prompts are made; what is left empty is the users' default."""
+    """Generation parameters of prompts. An empty field means the default."""
 
     model: str | None = Field(
         None, description="Duomi's model, such as stabilityai/stable-diffusion-xl-base-1.0."
@@ -52,7 +52,7 @@ class ImagesConfig(PicturesConfig):
     guidance: float | None = Field(
         None, description="How closely the prompt is followed, 0 to 20. The default is 7.5."
     )
-    negative_prompt: str | None = Field(None, description="What the pictures should not show.")
+    negative_prompt: str | None = Field(None, description="Text that the images must not show.")
 
     def asks_for_more(self) -> bool:
         """Whether something else is asked for than what the sources have."""
@@ -66,16 +66,16 @@ class ImagesConfig(PicturesConfig):
 
 
 class BaseImagesConfig(PicturesConfig):
-    """How base images are made; what is left empty is the actor's own, or the default."""
+    """Generation parameters of actors. Empty: the actor's own value, or the default."""
 
     width: int | None = Field(None, description="Pixels, in steps of 16. The default is 1024.")
     height: int | None = Field(
-        None, description="Pixels, in steps of 16. The default is 1536: full bodies want height."
+        None, description="Pixels, in steps of 16. The default is 1536: full bodies need height."
     )
     steps: int | None = Field(None, description="Sampling steps. The default is 25.")
 
     def apply(self, actor: Actor) -> Actor:
-        """The actor with what is set here."""
+        """The actor with the fields that are set here."""
         names = ("width", "height", "steps", "seed")
         given = {name: getattr(self, name) for name in names}
         return replace(actor, **{k: v for k, v in given.items() if v is not None})

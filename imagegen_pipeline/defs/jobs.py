@@ -1,6 +1,6 @@
-"""Jobs that a person or a schedule launches: retry what failed, refresh what is out of date,
-collect what was sent, and make the picture of a typed prompt. Each op imports what it needs when it
-runs, as the assets do.
+"""Jobs: retry failed items, refresh stale images, collect finished jobs, generate one prompt.
+
+Each op imports what it needs when it runs, as the assets do.
 """
 
 from collections.abc import Sequence
@@ -22,30 +22,32 @@ PAID, FREE = {"cost": "paid"}, {"cost": "free"}
 
 
 class RetryConfig(dg.Config):
-    """Which of the failed are tried again."""
+    """Which failed items are retried."""
 
-    keys: list[str] = Field([], description="Only these of the failed; empty means all of them.")
-    limit: int | None = Field(None, ge=0, description="Try at most so many; empty: all.")
+    keys: list[str] = Field([], description="Retry only these failed items. Empty: all of them.")
+    limit: int | None = Field(None, ge=0, description="Retry at most this many items. Empty: all.")
     at_once: bool = Field(
         False,
-        description="Do not wait for the pauses (an hour, six, a day after each failure in a row), "
-        "and try once more what is final after the fourth. A person's word: no schedule sets it.",
+        description="Ignore the delays after failures in a row (1 hour, 6 hours, 1 day), and retry "
+        "items that are final after the fourth. Set it by hand only: no schedule does.",
     )
 
 
 class RefreshConfig(dg.Config):
-    """What is made anew."""
+    """Which images are generated."""
 
-    limit: int | None = Field(None, ge=0, description="Make at most so many; empty: all.")
+    limit: int | None = Field(
+        None, ge=0, description="Generate at most this many images. Empty: all."
+    )
     missing: bool = Field(
-        False, description="Make what has no picture yet too, not only what is out of date."
+        False, description="Also generate missing images, not only those that are stale."
     )
 
 
 class PromptConfig(ImagesConfig):
-    """A prompt typed here, and how its picture is made."""
+    """A typed prompt and its generation parameters."""
 
-    prompt: str = Field(description="What the picture is to show.")
+    prompt: str = Field(description="The text of the prompt. Required.")
 
 
 @dg.op(tags=PAID, pool="duomi", description="Tries what failed once more, as it was asked for.")
@@ -56,16 +58,16 @@ def retry_failed_op(
     duomi: DuomiResource,
     runpod: RunPodResource,
 ) -> None:
-    """Try what failed once more: the pictures that come are events of their partitions."""
+    """Retry failed items with their former parameters. Images become events of their partitions."""
     from imagegen_pipeline.app.retry_eligibility import failed_items, retry_requests
     from imagegen_pipeline.dagster_ext.step_reporter import intent_of, typed_failure
     from imagegen_pipeline.defs.materialize import materialize_requests
 
     with typed_failure():
-        work = _looked(pipeline)
-        due = failed_items(work, among=config.keys, at_once=config.at_once)
-        chosen = due.now[: config.limit]
-        _say(context, due, chosen)
+        work = _scanned(pipeline)
+        eligible = failed_items(work, among=config.keys, at_once=config.at_once)
+        chosen = eligible.now[: config.limit]
+        _log_eligible(context, eligible, chosen)
         orders = retry_requests(work, chosen, intent=intent_of(context))
         materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
 
@@ -82,23 +84,23 @@ def refresh_stale_op(
     duomi: DuomiResource,
     runpod: RunPodResource,
 ) -> None:
-    """Make what is out of date, until all is made or the day's budget is reached."""
+    """Generate stale images until all are generated or the day's budget is exhausted."""
     from imagegen_pipeline.app.retry_eligibility import refresh_requests, stale_items
     from imagegen_pipeline.dagster_ext.step_reporter import intent_of, typed_failure
     from imagegen_pipeline.defs.materialize import materialize_requests
 
     with typed_failure():
-        work = _looked(pipeline)
-        due = stale_items(work, missing=config.missing)
-        chosen = due.now[: config.limit]
-        _say(context, due, chosen)
+        work = _scanned(pipeline)
+        eligible = stale_items(work, missing=config.missing)
+        chosen = eligible.now[: config.limit]
+        _log_eligible(context, eligible, chosen)
         orders = refresh_requests(work, chosen, intent=intent_of(context))
         materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
 
 
-@dg.op(tags=FREE, description="Brings home what was sent and is done; sends nothing.")
+@dg.op(tags=FREE, description="Collects finished jobs. Submits nothing.")
 def collect_outstanding_op(context: dg.OpExecutionContext, pipeline: PipelineResource) -> None:
-    """Bring home what was sent and is done, and report what Dagster has not heard of."""
+    """Collect finished jobs and report images that Dagster does not have."""
     from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
 
@@ -110,20 +112,20 @@ def collect_outstanding_op(context: dg.OpExecutionContext, pipeline: PipelineRes
             with work.collect(after=after) as batch:
                 for outcome in batch:
                     reporter.report(outcome)
-                    said = outcome.path or outcome.reason
-                    context.log.info(f"{outcome.item_key} {outcome.status}: {said}")
+                    result = outcome.path or outcome.reason
+                    context.log.info(f"{outcome.item_key} {outcome.status}: {result}")
             after = unfinished[-1].id
         context.log.info(f"{reporter.report_missed()} reported late.")
 
 
-@dg.op(tags=PAID, description="Registers a typed prompt as a partition and makes its picture.")
+@dg.op(tags=PAID, description="Registers a typed prompt as a partition and generates its image.")
 def generate_one_prompt_op(
     context: dg.OpExecutionContext,
     config: PromptConfig,
     pipeline: PipelineResource,
     duomi: DuomiResource,
 ) -> None:
-    """Register a typed prompt as a partition and make its picture; the same text is reused."""
+    """Register a typed prompt as a partition and generate its image; the same text is reused."""
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
     from imagegen_pipeline.defs.materialize import materialize_images
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
@@ -146,66 +148,69 @@ def _gallery(work: "Pipeline", key: str) -> dg.MetadataValue:
     return dg.MetadataValue.url(f"{work.settings.gallery_url}/picture/{key}")
 
 
-def _looked(pipeline: PipelineResource) -> "Pipeline":
-    """The pipeline, with its sources as they are now."""
+def _scanned(pipeline: PipelineResource) -> "Pipeline":
+    """The pipeline, after a scan of its sources."""
     work = pipeline.get()
     work.sources.look()
     return work
 
 
-def _say(context: dg.OpExecutionContext, due: "RetryEligibility", chosen: Sequence[str]) -> None:
+def _log_eligible(
+    context: dg.OpExecutionContext, eligible: "RetryEligibility", chosen: Sequence[str]
+) -> None:
     context.log.info(
-        f"{len(chosen)} are due of {len(due.now)}; {len(due.paused)} wait for their next try."
+        f"{len(chosen)} of {len(eligible.now)} eligible items are generated; "
+        f"{len(eligible.paused)} wait for their next attempt."
     )
-    for key in due.final:
+    for key in eligible.final:
         context.log.warning(
-            f"{key} has failed again and again and is not tried any more by itself. When its "
-            f"cause is gone: imagegen resolve {key} --lift."
+            f"{key} has failed too often in a row and is not retried automatically. When the cause "
+            f"is fixed: imagegen resolve {key} --allow-retry."
         )
 
 
-def _opens_with(op: str, **config: object) -> dict[str, object]:
-    """What a job's launchpad shows at first. Without it that is every default, the resources'
-    too, and not the one field that has none.
+def _launchpad(op: str, **config: object) -> dict[str, object]:
+    """The configuration that a job's launchpad shows first.
+
+    By default Dagster shows every default value, those of resources too, but no required field.
     """
     return {"ops": {op: {"config": config}}}
 
 
 @dg.job(
     tags=PAID,
-    description="Tries everything once more that failed, within its patience.",
-    config=_opens_with("retry_failed_op", at_once=False),
+    description="Retries failed items, subject to backoff. Costs money.",
+    config=_launchpad("retry_failed_op", at_once=False),
 )
 def retry_failed() -> None:
-    """Tries everything once more that failed."""
+    """Retries failed items."""
     retry_failed_op()
 
 
 @dg.job(
     tags=PAID,
-    description="Makes anew whatever is out of date, within the day's budget.",
-    config=_opens_with("refresh_stale_op", missing=False),
+    description="Generates stale images again, within the day's budget. Costs money.",
+    config=_launchpad("refresh_stale_op", missing=False),
 )
 def refresh_stale() -> None:
-    """Makes anew whatever is out of date."""
+    """Generates stale images again."""
     refresh_stale_op()
 
 
-@dg.job(tags=FREE, description="Brings home what was sent and is done. Costs nothing.")
+@dg.job(tags=FREE, description="Collects finished jobs. Submits nothing and costs nothing.")
 def collect_outstanding() -> None:
-    """Brings home what was sent."""
+    """Collects finished jobs."""
     collect_outstanding_op()
 
 
 @dg.job(
     tags=PAID,
-    description="Makes the picture of a prompt that is typed in the launchpad.",
-    config=_opens_with(
-        "generate_one_prompt_op", prompt=""
-    ),  # a blank one is refused, and buys nothing
+    description="Generates the image of a prompt that is typed in the launchpad. Costs money.",
+    # An empty prompt is refused before anything is submitted.
+    config=_launchpad("generate_one_prompt_op", prompt=""),
 )
 def generate_one_prompt() -> None:
-    """Makes the picture of a typed prompt."""
+    """Generates the image of a typed prompt."""
     generate_one_prompt_op()
 
 

@@ -1,4 +1,4 @@
-"""Pictures made in a Dagster step, whatever asks for them: an asset's run, or a job."""
+"""The body of assets and jobs that generate images: a batch in a Dagster step."""
 
 from collections.abc import Mapping, Sequence
 
@@ -37,15 +37,14 @@ _FOR_LATER = (BudgetReachedError.kind, DayLimitError.kind)
 
 
 def covered_keys(context: StepContext, config: KeysConfig) -> list[str]:
-    """The run's own partitions, and those beyond them that its configuration names.
-
-    Raises SetupError when there are neither.
+    """The run's own partitions and those that its configuration names. Raises SetupError when
+    there are none.
     """
     keys = list(dict.fromkeys([*own_partitions(context), *config.keys]))
     if not keys:
         raise SetupError(
-            "The run is about no partition.",
-            remedy="Choose partitions, or name them as keys in the configuration.",
+            "The run has no partition.",
+            remedy="Select partitions, or name them as keys in the configuration.",
         )
     return keys
 
@@ -61,11 +60,11 @@ def materialize_images(
     keys = covered_keys(context, config)
     look = work.sources.look_for(keys)
     log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys)
-    meant = _meant(log, config)
+    meant = _requested_keys(log, config)
     known = log.present(meant, Prompt)
     _report_absent(log, meant, known, look.problems)
     if not config.asks_for_more():
-        known = _without_typed_ones(log, known)
+        known = _without_typed_prompts(log, known)
     parameters, order = config.parameters(), _order(context, work, config)
     wanted = (work.request_builder.image(one, parameters) for one in known.values())
     asked = list(known.values())
@@ -83,7 +82,7 @@ def materialize_base_images(
     keys = covered_keys(context, config)
     look = work.sources.look_for(keys)
     log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys)
-    meant = _meant(log, config)
+    meant = _requested_keys(log, config)
     known = {key: config.apply(actor) for key, actor in log.present(meant, Actor).items()}
     _report_absent(log, meant, known, look.problems)
     order = _order(context, work, config)
@@ -110,12 +109,12 @@ def _advise(context: StepContext, actor: Actor) -> None:
         context.log.warning(f"{actor.name}: {line}")
 
 
-def _meant(log: StepReporter, config: KeysConfig) -> list[str]:
-    """The keys that are to be made; the others that the run covers are passed over."""
+def _requested_keys(log: StepReporter, config: KeysConfig) -> list[str]:
+    """The keys to generate. The other partitions of the run report their current image."""
     if not config.keys:
         return log.keys
-    meant = set(config.keys)
-    log.report_current([key for key in log.keys if key not in meant])
+    requested = set(config.keys)
+    log.report_current([key for key in log.keys if key not in requested])
     return config.keys
 
 
@@ -130,10 +129,8 @@ def _report_absent(
         log.report(outcome)
 
 
-def _without_typed_ones(log: StepReporter, known: Mapping[str, Prompt]) -> dict[str, Prompt]:
-    """The prompts of sources. A typed prompt has no source that could ask for another picture
-    than the one it was typed for, so what it has is reported as it is.
-    """
+def _without_typed_prompts(log: StepReporter, known: Mapping[str, Prompt]) -> dict[str, Prompt]:
+    """The prompts of sources. A typed prompt never changes, so its image is reported as reused."""
     typed = [key for key, prompt in known.items() if prompt.source == "single_prompt"]
     reported = set(log.report_current(typed))
     return {key: prompt for key, prompt in known.items() if key not in reported}
@@ -146,10 +143,10 @@ def _within_limit(
     order: BatchOptions,
     wanted: Sequence[ImageTask],
 ) -> list[str]:
-    """The keys that are made in a run with a limit; the rest is passed over.
+    """The keys to generate in a run with a limit. The others report their current image.
 
-    What an earlier run of the same intent has bought counts, so that a re-execution of a run
-    with a limit buys no more than was allowed.
+    Images that an earlier run of the same intent has paid for count, so that a re-execution does
+    not exceed the limit.
     """
     keys = [one.key for one in wanted]
     fates = work.dry_run(wanted, regenerate=order.regenerate).fates
@@ -169,8 +166,8 @@ def materialize_requests(
     orders: Sequence[BatchRequest],
     providers: Mapping[ProviderName, DuomiResource | RunPodResource],
 ) -> None:
-    """Make what a job has planned. What a budget or a day's limit leaves over is left to the
-    next time: it is no failure. Raises the failure of what failed, at the end.
+    """Generate the images of a job's requests. Items that exceed a budget or a day's limit are left
+    to the next run and are no failure. Raises the failure of the failed items at the end.
     """
     counts = StepCounts()
     log = None
@@ -181,11 +178,11 @@ def materialize_requests(
         log = StepReporter(context, work, asset, source, keys, counts=counts)
         log.run(work.make(part.provider, part.wanted, part.order))
     if log is None:
-        context.log.info("There is nothing to make.")
+        context.log.info("There is nothing to generate.")
         return
     left = [one for one in counts.failed if one.error_kind in _FOR_LATER]
     if left:
-        context.log.warning(f"{len(left)} are left for another day: {left[0].reason}")
+        context.log.warning(f"{len(left)} items are left for another day: {left[0].reason}")
     counts.failed = [one for one in counts.failed if one not in left]
     log.refresh_results()
     log.raise_failures()
