@@ -42,8 +42,9 @@ class Control:
         return JSONResponse(self._sim.faults.as_json())
 
     async def clear_faults(self, _request: Request) -> Response:
-        """``DELETE /_sim/faults``."""
+        """``DELETE /_sim/faults``: no faults, and requests that hang are answered."""
         self._sim.faults.clear()
+        self._sim.faults.release()
         return JSONResponse([])
 
     async def reset(self, _request: Request) -> Response:

@@ -80,7 +80,7 @@ async def _answer_late(
 ) -> Response:
     """Hang, then answer; without ``"work": true`` nothing is done for a client that has left."""
     done = await work() if fault.params.get("work") else None
-    if await left_within(request.receive, fault.number("seconds", 3600)):
+    if await left_within(request.receive, fault.number("seconds", 3600), fault.released):
         return ResetAnswer(connections)
     return done if done is not None else await work()
 
@@ -123,18 +123,30 @@ def _scripted_status(fault: Fault) -> Response:
     return Response(content, status_code=status, headers=headers, media_type=media_type)
 
 
-async def left_within(receive: Receive, seconds: float) -> bool:
-    """Wait so long, or until the client has left: whether it has."""
+async def left_within(
+    receive: Receive, seconds: float, released: asyncio.Event | None = None
+) -> bool:
+    """Wait for ``seconds``, until ``released`` is set, or until the client disconnects; returns
+    whether the client has disconnected.
+    """
 
     async def disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
+    waits = [asyncio.create_task(disconnect())]
+    if released is not None:
+        waits.append(asyncio.create_task(_set(released)))
     try:
-        await asyncio.wait_for(disconnect(), seconds)
-    except TimeoutError:
-        return False
-    return True
+        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return waits[0] in done
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 class ResetAnswer(Response):

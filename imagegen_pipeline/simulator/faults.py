@@ -1,5 +1,6 @@
 """Scripted faults: which request goes wrong next, and how."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,8 @@ class Fault:
     after: int = 0
     match: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
+    released: asyncio.Event | None = None
+    """Set when the faults are cleared by hand: a request that hangs is answered then."""
 
     @property
     def on_transport(self) -> bool:
@@ -97,6 +100,7 @@ class FaultScript:
     def __init__(self) -> None:
         """Start with none."""
         self._waiting: list[Fault] = []
+        self._released = asyncio.Event()
 
     def add(self, fault: Fault) -> None:
         """Put the fault behind the others."""
@@ -105,6 +109,11 @@ class FaultScript:
     def clear(self) -> None:
         """Forget them all."""
         self._waiting.clear()
+
+    def release(self) -> None:
+        """Answer the requests that hang."""
+        self._released.set()
+        self._released = asyncio.Event()
 
     def as_json(self) -> list[dict[str, object]]:
         """All that wait."""
@@ -131,6 +140,7 @@ class FaultScript:
                 fault.times -= 1
             if fault.times == 0:
                 self._waiting.remove(fault)
+            fault.released = self._released
             return fault
         return None
 

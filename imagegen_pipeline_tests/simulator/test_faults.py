@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -191,6 +192,17 @@ def test_a_short_hang_ends_in_the_answer(witness: Witness) -> None:
     began = time.monotonic()
     assert witness.duomi().status_code == 200
     assert time.monotonic() - began > 0.15
+
+
+def test_clearing_the_faults_answers_requests_that_hang(witness: Witness) -> None:
+    """A request that hangs for an hour gets its picture when the faults are deleted."""
+    witness.script(duomi_submit("hang", seconds=3600))
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(witness.duomi)
+        eventually(lambda: requests.get(f"{witness.root}/_sim/faults", timeout=WAIT).json() == [])
+        assert not answer.done()
+        requests.delete(f"{witness.root}/_sim/faults", timeout=WAIT).raise_for_status()
+        assert answer.result().status_code == 200
 
 
 def test_a_slow_drip_keeps_the_connection_busy(witness: Witness) -> None:
