@@ -9,14 +9,14 @@ from imagegen_pipeline_tests.properties.history import INTENTS
 from imagegen_pipeline_tests.properties.life import (
     DISK_STEPS,
     LEDGER_STEPS,
-    SERVICE_STEPS,
+    PROVIDER_STEPS,
     Mishap,
 )
 from imagegen_pipeline_tests.properties.witness import REFUSALS, SILENCES, STUCK, UNREADABLE, Answer
 from imagegen_pipeline_tests.properties.world import KEYS, Terms
 
 _TROUBLES = ("busy", "limited", "unreachable", "unreadable", "no credit", "refuses")
-_OFTEN = ("service.submit", *LEDGER_STEPS[:4], "disk.link")
+_OFTEN = ("provider.submit", *LEDGER_STEPS[:4], "disk.link")
 """Where most can be lost."""
 
 answers = st.builds(
@@ -67,7 +67,7 @@ limits = st.one_of(
 """What the user allows, where it is not enough for all that is wanted."""
 _times = st.sampled_from((1, 1, 1, 2, 3))
 _full = st.sampled_from((*LEDGER_STEPS, *DISK_STEPS[:-1]))
-_steps = st.sampled_from((*_OFTEN, *SERVICE_STEPS, *LEDGER_STEPS, *DISK_STEPS))
+_steps = st.sampled_from((*_OFTEN, *PROVIDER_STEPS, *LEDGER_STEPS, *DISK_STEPS))
 
 kills = st.builds(Mishap, st.just("killed"), _steps, _times, st.booleans())
 stops = st.builds(Mishap, st.sampled_from(("stopped", "terminated")), _steps, _times)

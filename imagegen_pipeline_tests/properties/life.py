@@ -34,9 +34,9 @@ LEDGER_STEPS = (
     "leases.acquire",
     "leases.release",
 )
-SERVICE_STEPS = ("service.submit", "service.poll", "downloader.fetch", "service.cancel")
+PROVIDER_STEPS = ("provider.submit", "provider.poll", "downloader.fetch", "provider.cancel")
 DISK_STEPS = ("disk.link", "disk.fsync", "disk.replace", "disk.unlink")
-STEPS = (*SERVICE_STEPS, *LEDGER_STEPS, *DISK_STEPS)
+STEPS = (*PROVIDER_STEPS, *LEDGER_STEPS, *DISK_STEPS)
 """What leaves a mark outside the process: dying anywhere else is dying after one of these."""
 _HEARTBEAT = 15.0
 _LONGEST = 5000
