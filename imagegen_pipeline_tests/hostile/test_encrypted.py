@@ -1,9 +1,8 @@
-"""The same over TLS, with a certificate of our own: what is limited in plain is limited there."""
+"""The limits of plain HTTP also hold over TLS, with a certificate of our own."""
 
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,22 +98,20 @@ def test_a_host_without_a_right_certificate_gets_no_request(
 def test_slow_answers_end_over_tls_too(
     what: str, trusted: None, tls: ssl.SSLContext, opened: Callable[[Any], Any]
 ) -> None:
-    """A download and a submit end in their time, whatever is sent byte by byte."""
+    """A download and a submit end by their own time-outs when bytes arrive one by one."""
     answer: Callable[[], Bytes] = SLOW[what]
     with raw_server(answer, tls=tls) as server:
-        began = time.monotonic()
         with pytest.raises(DownloadError):
             downloader(opened, HURRIED).fetch(f"https://{NAME}:{server.port}/a.png")
         client = opened(duomi_at(f"https://{NAME}:{server.port}", timeouts=HURRIED))
         with pytest.raises(OutcomeUnknownError):
             client.submit(sdxl())
-        assert time.monotonic() - began < 6
+        assert not server.gave_up
 
 
 def test_a_silent_handshake_ends_in_time(trusted: None, opened: Callable[[Any], Any]) -> None:
-    """A host that takes the connection and never says hello is given up."""
+    """A host that accepts the connection without a TLS handshake is abandoned."""
     with raw_server(SLOW["silence before the answer"]) as server:
-        began = time.monotonic()
         with pytest.raises(DownloadError):
             downloader(opened, HURRIED).fetch(f"https://{NAME}:{server.port}/a.png")
-        assert time.monotonic() - began < 7, "the server goes on for ten"
+        assert not server.gave_up
