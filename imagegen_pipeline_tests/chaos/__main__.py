@@ -35,8 +35,8 @@ def main(
     for name in names or VARIANTS:
         done = _run(Plan(VARIANTS[name], items=items, kills=kills, seed=seed), keep)
         runs.append(done)
-        click.echo(f"{name}: the kills fell on {dict(done.fell_on.most_common())}")
-        click.echo(f"{name}: half-written hidden files left behind: {done.books.leftovers}")
+        click.echo(f"{name}: the kills fell on {dict(done.killed_in.most_common())}")
+        click.echo(f"{name}: half-written hidden files left behind: {done.evidence.leftovers}")
         click.echo(done.report or f"{name}: all rules hold, {done.seconds:.0f} s")
         if target is not None:
             target.write_text(table(runs), encoding="utf-8")
@@ -48,7 +48,7 @@ def main(
 def _run(plan: Plan, keep: Path | None) -> Run:
     with contextlib.ExitStack() as stack:
         base = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return run(plan, base.absolute() / plan.variant.name, say=click.echo)
+        return run(plan, base.absolute() / plan.variant.name, log=click.echo)
 
 
 if __name__ == "__main__":

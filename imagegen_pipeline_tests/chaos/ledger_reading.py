@@ -77,7 +77,7 @@ def ids_in(ledger: Path, *states: str) -> frozenset[int]:
     return frozenset(attempt for (attempt,) in _select(ledger, query, *states))
 
 
-def whereabouts(ledger: Path) -> list[str]:
+def open_states(ledger: Path) -> list[str]:
     """Which states a kill has just left attempts in, those that have not ended yet; a stored
     picture that Dagster has not heard of is *unreported*.
     """

@@ -15,7 +15,7 @@ SHARED_EVERY = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class SourceItem:
     """Something that a picture is wanted for. ``mark`` is in its prompt, and in no other's but
     those that share its bill; ``location`` is its file.
     """
@@ -29,7 +29,7 @@ class Round:
     """Items that one batch is asked for, in a folder of their own."""
 
     folder: Path
-    source_items: tuple[Thing, ...]
+    source_items: tuple[SourceItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,19 @@ def make_scratch(root: Path, variant: Variant, simulator: str) -> Scratch:
     return Scratch(made.root, variant, made.environment)
 
 
-def _write_prompt(folder: Path, number: int, place: int) -> Thing:
+def _write_prompt(folder: Path, number: int, place: int) -> SourceItem:
     repeats = place % SHARED_EVERY == SHARED_EVERY - 1
     mark = f"boat {number}-{place - repeats}."
     file = folder / f"boat {number} {place}.json"
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"image_prompt": f"a red {mark}"}), encoding="utf-8")
-    return Thing(str(file), mark)
+    return SourceItem(str(file), mark)
 
 
-def _write_actor(folder: Path, number: int, place: int) -> Thing:
+def _write_actor(folder: Path, number: int, place: int) -> SourceItem:
     mark = f"scarf {number}-{place}."
     file = folder / f"{number:02}{place:04}_sailor" / "actor.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     facts = {"description": f"an old sailor with {mark}", "width": 64, "height": 96}
     file.write_text(json.dumps(facts), encoding="utf-8")
-    return Thing(str(file), mark)
+    return SourceItem(str(file), mark)

@@ -33,11 +33,11 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def _cells(run: Run) -> list[str]:
-    books, broken = run.books, run.broken
-    items = len(books.finish.source_items)
+    evidence, broken = run.evidence, run.broken
+    items = len(evidence.finish.source_items)
     numbers = (
-        *(items, run.kills, run.rounds, books.pictures, items - books.pictures),
-        *(len(books.unknown_rows), books.billed.total(), len(broken["billed twice"])),
+        *(items, run.kills, run.rounds, evidence.pictures, items - evidence.pictures),
+        *(len(evidence.unknown_rows), evidence.billed.total(), len(broken["billed twice"])),
         *(len(broken["lost"]), len(broken["corrupt"]), len(broken["events"])),
         *(round(run.seconds), run.plan.seed),
     )

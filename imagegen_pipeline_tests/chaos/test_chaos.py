@@ -20,7 +20,7 @@ def check(plan: Plan, folder: Path) -> None:
     if done.report:
         pytest.fail(done.report, pytrace=False)
     assert done.kills == plan.kills
-    assert done.books.pictures > 0
+    assert done.evidence.pictures > 0
 
 
 @pytest.mark.parametrize("name", SHORT)

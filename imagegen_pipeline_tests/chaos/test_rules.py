@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from imagegen_pipeline_tests.chaos.books import Books, File, Finish
+from imagegen_pipeline_tests.chaos.evidence import Evidence, File, Finish
 from imagegen_pipeline_tests.chaos.ledger_reading import Item, Row
 from imagegen_pipeline_tests.chaos.rules import violations
-from imagegen_pipeline_tests.chaos.scratch import Thing
+from imagegen_pipeline_tests.chaos.scratch import SourceItem
 
 MADE = Row(
     id=1,
@@ -30,15 +30,15 @@ UNKNOWN = replace(MADE, id=2, item_key="ship", state="unknown", job_id=None, pat
 AGAIN = replace(MADE, id=3, item_key="ship", job_id="job-3", possible_double_charge=True)
 AGAIN = replace(AGAIN, path="generated_images/ship.png", digest="d3")
 HELD = replace(UNKNOWN, id=4, item_key="raft", state="held")
-SOUND = Books(
+SOUND = Evidence(
     finish=Finish(
         source_items=tuple(
-            Thing(f"{name}.json", f"boat 1-{number}.")
+            SourceItem(f"{name}.json", f"boat 1-{number}.")
             for number, name in enumerate(("boat", "ship", "raft"), start=1)
         ),
         in_flight=frozenset({2, 4}),
-        torn=(),
-        falls=(),
+        incomplete=(),
+        worker_errors=(),
     ),
     items={
         "boat.json": Item("boat", "boat.json", 1),
@@ -57,23 +57,23 @@ SOUND = Books(
 )
 
 
-def with_row(old: Row, **changes: object) -> Books:
+def with_row(old: Row, **changes: object) -> Evidence:
     """The sound books with one attempt changed."""
     rows = [replace(row, **changes) if row is old else row for row in SOUND.rows]
     return replace(SOUND, rows=rows)
 
 
-def with_file(path: str, file: File) -> Books:
+def with_file(path: str, file: File) -> Evidence:
     """The sound books with one file more, or another one in its place."""
     return replace(SOUND, files={**SOUND.files, path: file})
 
 
-def without_item(location: str) -> Books:
+def without_item(location: str) -> Evidence:
     """The sound books in which the ledger never heard of an item."""
     return replace(SOUND, items={k: v for k, v in SOUND.items.items() if k != location})
 
 
-def with_finish(**changes: object) -> Books:
+def with_finish(**changes: object) -> Evidence:
     """The sound books with another end."""
     return replace(SOUND, finish=replace(SOUND.finish, **changes))
 
@@ -86,7 +86,7 @@ FAULTS = {
     "an attempt left open": ("lost", with_row(UNKNOWN, state="submitting")),
     "a picture of nobody": ("lost", with_file("generated_images/x.png", File("dx", None))),
     "half a picture": ("corrupt", with_file("generated_images/boat.png", File("d1", "cut"))),
-    "half a picture after a kill": ("corrupt", with_finish(torn=("boat.png was not whole",))),
+    "half a picture after a kill": ("corrupt", with_finish(incomplete=("boat.png was not whole",))),
     "other bytes": ("corrupt", with_file("generated_images/boat.png", File("d9", None))),
     "a file that is gone": ("corrupt", with_row(MADE, path="generated_images/gone.png")),
     "an event with other bytes": (
@@ -120,7 +120,7 @@ FAULTS = {
         replace(SOUND, rows=[*SOUND.rows, replace(UNKNOWN, id=5), replace(UNKNOWN, id=6)]),
     ),
     "an unknown attempt without a kill": ("unknown", with_finish(in_flight=frozenset({4}))),
-    "a life that fell": ("lives", with_finish(falls=("0001.log exited 70",))),
+    "a life that fell": ("lives", with_finish(worker_errors=("0001.log exited 70",))),
 }
 
 
@@ -132,5 +132,5 @@ def test_sound_books_break_no_rule() -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_breaks_its_rule(name: str) -> None:
     """The rule that is there for the fault names it."""
-    rule, books = FAULTS[name]
-    assert violations(books)[rule]
+    rule, evidence = FAULTS[name]
+    assert violations(evidence)[rule]

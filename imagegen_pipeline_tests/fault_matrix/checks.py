@@ -22,10 +22,10 @@ def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
     ``first`` is what the first item's outcome is: it may have been made before.
     """
     end = row.fate.now
-    _check_books(end, run)
+    _check_ledger(end, run)
     if row.batch in ("never begins", "dies"):
         assert not run.outcomes
-        assert without_hit(run.books.bills) == [1, 0, 0]
+        assert without_hit(run.ledger_counts.bills) == [1, 0, 0]
         _check_nothing_was_sent_after(run)
         if row.batch == "never begins":
             assert run.refused is not None
@@ -38,10 +38,10 @@ def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
     assert row.says in f"{run.hit.reason} {' '.join(run.hit.warnings)}"
     if row.batch == "goes on":
         assert run.statuses == [first, "made", "made"]
-        assert without_hit(run.books.bills) == [1, 1, 1]
+        assert without_hit(run.ledger_counts.bills) == [1, 1, 1]
     else:
         assert run.statuses == [first, "skipped", "skipped"]
-        assert without_hit(run.books.bills) == [1, 0, 0]
+        assert without_hit(run.ledger_counts.bills) == [1, 0, 0]
         _check_nothing_was_sent_after(run)
         _check_others_say_why(run)
     for outcome in run.outcomes:
@@ -52,12 +52,12 @@ def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
 
 def check_next_run(row: Row, run: Run) -> None:
     """The next run without the fault makes good what can be, and buys nothing twice."""
-    _check_books(row.fate.then, run)
+    _check_ledger(row.fate.then, run)
     assert run.refused is None
     _check_outcome(row.fate.then, run.hit)
     others = ["reused"] * 3 if row.batch == "goes on" else ["reused", "made", "made"]
     assert run.statuses == others
-    assert without_hit(run.books.bills) == [1, 1, 1]
+    assert without_hit(run.ledger_counts.bills) == [1, 1, 1]
 
 
 def check_pictures(run: Run) -> None:
@@ -68,7 +68,7 @@ def check_pictures(run: Run) -> None:
 
 def check_results(run: Run) -> None:
     """The table of results says of the item what its outcome says."""
-    row = run.books.results[HIT][-1]
+    row = run.ledger_counts.results[HIT][-1]
     shown = (row["error_kind"], row["error"], row["remedy"])
     if run.hit.ok:
         assert shown == (None, None, None)
@@ -90,11 +90,11 @@ def _check_outcome(end: End, outcome: Outcome) -> None:
         assert outcome.remedy
 
 
-def _check_books(end: End, run: Run) -> None:
-    attempts = run.books.attempts[HIT]
+def _check_ledger(end: End, run: Run) -> None:
+    attempts = run.ledger_counts.attempts[HIT]
     why = run.outcomes[HIT].reason if run.outcomes else run.refused
     assert tuple(str(attempt.state) for attempt in attempts) == end.states, why
-    assert run.books.bills[HIT] == end.bill
+    assert run.ledger_counts.bills[HIT] == end.bill
     for attempt in attempts:
         if attempt.state not in (*OPEN_STATES, "stored"):
             assert attempt.error_kind
@@ -106,8 +106,8 @@ def _check_books(end: End, run: Run) -> None:
 
 
 def _check_nothing_was_sent_after(run: Run) -> None:
-    assert run.books.accepted[AFTER] == [0, 0]
-    assert run.books.attempts[AFTER] == [[], []]
+    assert run.ledger_counts.accepted[AFTER] == [0, 0]
+    assert run.ledger_counts.attempts[AFTER] == [[], []]
 
 
 def _check_others_say_why(run: Run) -> None:

@@ -25,7 +25,7 @@ GPT = replace(PARAMETERS, model="gpt-image-2", image_size="1024x640")
 
 
 @dataclass(frozen=True)
-class Books:
+class LedgerCounts:
     """Both sides' books after a run. Lists are in the items' order."""
 
     attempts: list[list[Attempt]]
@@ -46,7 +46,7 @@ class Run:
     """
 
     outcomes: tuple[Outcome, ...]
-    books: Books
+    ledger_counts: LedgerCounts
     waits: tuple[float, ...] = ()
     refused: ImagegenError | None = None
 
@@ -66,7 +66,7 @@ def without_hit(values: list[Any]) -> list[Any]:
     return values[:HIT] + values[HIT + 1 :]
 
 
-class Meanwhile:
+class ConcurrentAction:
     """A service; when it has answered the second item's submit, ``action`` happens."""
 
     def __init__(self, inner: ProviderClient, action: Callable[[], object]) -> None:
@@ -105,12 +105,12 @@ class FourItems:
 
     def write(self) -> None:
         """Put the items into their source."""
-        for place, name in enumerate(self.names):
+        for folder, name in enumerate(self.names):
             text = f"{name} of four sailors"
             if self.provider.startswith("runpod"):
-                self.project.write_actor(f"{place:02}_{name}", description=text)
+                self.project.write_actor(f"{folder:02}_{name}", description=text)
             else:
-                self.project.write_json(f"{place:02}_{name}", text)
+                self.project.write_json(f"{folder:02}_{name}", text)
 
     def script(self, at: str, *, name: str | None = NAMES[HIT], **fault: Any) -> None:
         """Have an item's requests (None: everybody's) go wrong ``at`` this operation."""
@@ -141,20 +141,20 @@ class FourItems:
         """
         with self.opened(hours=hours) as (pipeline, clock):
             if meanwhile is not nothing:
-                act_meanwhile(pipeline, meanwhile)
+                act_concurrently(pipeline, meanwhile)
             refused, outcomes = None, ()
             try:
-                outcomes = make_all(pipeline, self.provider, count=count, before=before)
+                outcomes = run_batches(pipeline, self.provider, count=count, before=before)
             except ImagegenError as error:
                 refused = error
-            return Run(outcomes, self.books(pipeline), tuple(clock.waits), refused)
+            return Run(outcomes, self.ledger_counts(pipeline), tuple(clock.waits), refused)
 
-    def books(self, pipeline: Pipeline) -> Books:
+    def ledger_counts(self, pipeline: Pipeline) -> LedgerCounts:
         """What the ledger, the table of results and the service say, once no job runs."""
         billed = until(self._settled)["by_prompt"]
         attempts = [attempt for attempt, _ in pipeline.ledger.attempts.rows()]
         results = result_rows(pipeline.ledger)
-        return Books(
+        return LedgerCounts(
             [[one for one in attempts if name in one.item_key] for name in self.names],
             [[row for row in results if name in row["key"]] for name in self.names],
             [_sum(billed, name, "billed") for name in self.names],
@@ -180,15 +180,16 @@ def _sum(booked: list[dict[str, Any]], name: str, count: str) -> int:
     return sum(row[count] for row in booked if f"{name} of four" in row["prompt"])
 
 
-def act_meanwhile(pipeline: Pipeline, action: Callable[[], object]) -> None:
+def act_concurrently(pipeline: Pipeline, action: Callable[[], object]) -> None:
     """Have ``action`` happen when the second item's request has been answered."""
     engine_context = pipeline.engine_context
     pipeline.engine_context = replace(
-        engine_context, provider=lambda name: Meanwhile(engine_context.provider(name), action)
+        engine_context,
+        provider=lambda name: ConcurrentAction(engine_context.provider(name), action),
     )
 
 
-def make_all(
+def run_batches(
     pipeline: Pipeline,
     provider: str,
     *,

@@ -17,13 +17,13 @@ _ROOMY = 8 * 2**30
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A tmpfs at ``place``."""
+    """A tmpfs at ``folder``."""
 
-    place: Path
+    folder: Path
 
     def leave(self, free: int) -> None:
         """Make it so small that ``free`` bytes are left."""
-        facts = os.statvfs(self.place)
+        facts = os.statvfs(self.folder)
         used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
         self._remount(f"size={used + free}")
 
@@ -40,20 +40,20 @@ class SmallDisk:
         self._remount("rw")
 
     def _remount(self, option: str) -> None:
-        command = ["mount", "-o", f"remount,{option}", str(self.place)]
+        command = ["mount", "-o", f"remount,{option}", str(self.folder)]
         subprocess.run(command, check=True, capture_output=True, timeout=20)
 
 
 @contextmanager
-def mounted(place: Path) -> Iterator[SmallDisk]:
-    """A roomy one at ``place``; skips the test where this process may not mount."""
-    place.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_ROOMY}", "imagegen-test", str(place)]
+def mounted(folder: Path) -> Iterator[SmallDisk]:
+    """A roomy one at ``folder``; skips the test where this process may not mount."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_ROOMY}", "imagegen-test", str(folder)]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=20)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("only root may mount; the row with RLIMIT_FSIZE shows a full disk too")
     try:
-        yield SmallDisk(place)
+        yield SmallDisk(folder)
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=20)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from imagegen_pipeline_tests.conftest import ROOT
-from imagegen_pipeline_tests.fault_matrix.crowd_rows import crowd_rows
+from imagegen_pipeline_tests.fault_matrix.concurrent_rows import concurrent_rows
 from imagegen_pipeline_tests.fault_matrix.machine_rows import machine_rows
 from imagegen_pipeline_tests.fault_matrix.table import SERVICE_ROWS, as_markdown
 
@@ -35,5 +35,5 @@ def test_the_command_prints_the_matrix() -> None:
 def test_every_row_is_there_once() -> None:
     """No two rows test the same."""
     ids = [row.id for row in SERVICE_ROWS]
-    ids += [row.id for row, _ in machine_rows()] + [crowd.id for crowd in crowd_rows()]
+    ids += [row.id for row, _ in machine_rows()] + [case.id for case in concurrent_rows()]
     assert len(set(ids)) == len(ids)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from imagegen_pipeline_tests.properties.histories import Histories
+from imagegen_pipeline_tests.properties.state_machine import Histories
 
 EXAMPLES = 40
 STEPS = 6

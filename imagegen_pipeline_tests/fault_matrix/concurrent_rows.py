@@ -13,7 +13,7 @@ TWELVE = tuple(f"item-{number:02}" for number in range(1, 13))
 
 
 @dataclass(frozen=True)
-class Crowd:
+class ConcurrentCase:
     """A fault that hits every item's submit, one after the other.
 
     ``once`` scripts it once for each item; else it is one fault for all. ``statuses`` and
@@ -40,18 +40,18 @@ class Crowd:
         return slug(f"{self.provider} {self.name}")
 
 
-def crowd_rows() -> list[Crowd]:
+def concurrent_rows() -> list[ConcurrentCase]:
     """All rows of this file."""
     lost = {"fault": "reset_after_work"}
     broken = {"fault": "truncated_picture", "times": FOREVER}
     page = {"fault": "html_200", "work": True, "times": FOREVER}
     busy = {"fault": "status", "status": 503, "times": FOREVER}
     gateway = {"fault": "status", "status": 504, "work": True, "times": FOREVER}
-    found: list[Crowd] = []
+    found: list[ConcurrentCase] = []
     for provider in ALL:
         inside = provider == "runpod"  # nothing is left to fetch, so the next run buys it anew
         found += [
-            Crowd(
+            ConcurrentCase(
                 "From the third lost answer in ten minutes on, nothing is sent twice.",
                 provider,
                 lost,
@@ -62,7 +62,7 @@ def crowd_rows() -> list[Crowd]:
                 submits=6,
                 once=True,
             ),
-            Crowd(
+            ConcurrentCase(
                 "Three truncated pictures in a row stop the batch.",
                 provider,
                 broken,
@@ -73,7 +73,7 @@ def crowd_rows() -> list[Crowd]:
                 submits=3,
                 kind="broken_pictures",
             ),
-            Crowd(
+            ConcurrentCase(
                 "503 every time: after five failures and five probes the batch stops.",
                 provider,
                 busy,
@@ -85,7 +85,7 @@ def crowd_rows() -> list[Crowd]:
                 kind="provider_down",
                 names=TWELVE,
             ),
-            Crowd(
+            ConcurrentCase(
                 "503 seven times: the service is given a rest, and the batch goes on.",
                 provider,
                 {**busy, "times": 7},
@@ -98,7 +98,7 @@ def crowd_rows() -> list[Crowd]:
         ]
     return [
         *found,
-        Crowd(
+        ConcurrentCase(
             "Three unreadable answers in a row stop the batch.",
             "duomi",
             page,
@@ -109,7 +109,7 @@ def crowd_rows() -> list[Crowd]:
             submits=3,
             kind="broken_pictures",
         ),
-        Crowd(
+        ConcurrentCase(
             "Three jobs in a row have an empty list of pictures.",
             "duomi-async",
             {"fault": "empty_images", "times": FOREVER},
@@ -120,7 +120,7 @@ def crowd_rows() -> list[Crowd]:
             submits=3,
             kind="broken_pictures",
         ),
-        Crowd(
+        ConcurrentCase(
             "Ten jobs in a row fail.",
             "runpod",
             {"fault": "job_failed", "times": FOREVER},
@@ -132,7 +132,7 @@ def crowd_rows() -> list[Crowd]:
             kind="broken_pictures",
             names=TWELVE,
         ),
-        Crowd(
+        ConcurrentCase(
             "504 every time, after the work: after five failures and five probes the batch stops.",
             "duomi",
             gateway,

@@ -1,6 +1,6 @@
 """A batch in a process of its own, which is not root, cannot write any more, or is killed.
 
-``python -m imagegen_pipeline_tests.fault_matrix.child SERVICE HOW`` in a project's folder
+``python -m imagegen_pipeline_tests.fault_matrix.child_process SERVICE HOW`` in a project's folder
 prints its outcomes, or why the batch was refused, as JSON.
 """
 
@@ -26,7 +26,7 @@ from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import ROOT
 from imagegen_pipeline_tests.engine.bench import FakeClock
-from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, make_all, nothing
+from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, nothing, run_batches
 
 NOBODY = 65534
 SMALL_FILE = 512
@@ -35,7 +35,7 @@ SMALL_FILE = 512
 def run_in_child(items: FourItems, how: str) -> Run:
     """The batch in a process of its own, and the books after it."""
     if how == "nobody":
-        _give_away(items)
+        _make_readable(items)
     done = subprocess.run(
         [sys.executable, "-m", __name__, items.provider, how],
         cwd=items.project.root,
@@ -51,7 +51,7 @@ def run_in_child(items: FourItems, how: str) -> Run:
     outcomes = tuple(_outcome(facts) for facts in said.get("outcomes", ()))
     refused = _RefusedError(**said["refused"]) if "refused" in said else None
     with items.opened() as (pipeline, _):
-        return Run(outcomes, items.books(pipeline), refused=refused)
+        return Run(outcomes, items.ledger_counts(pipeline), refused=refused)
 
 
 class _RefusedError(ImagegenError):
@@ -62,7 +62,7 @@ class _RefusedError(ImagegenError):
         self.kind = kind  # type: ignore[misc]
 
 
-def _give_away(items: FourItems) -> None:
+def _make_readable(items: FourItems) -> None:
     """Let nobody have everything but the folder of the pictures."""
     if os.geteuid() != 0:
         return  # this process is not root: the folder's mode holds for it
@@ -83,17 +83,17 @@ def main(provider: str, how: str) -> None:
         pipeline.engine_context = replace(pipeline.engine_context, clock=FakeClock())
         before: Callable[[], object] = nothing
         if how == "nobody":
-            before = become_nobody
+            before = drop_privileges
         elif how == "limited":
             stop_growing_after_download(pipeline)
         else:
             die_when_writing(how.partition(":")[2])
-        print(json.dumps(_said(pipeline, provider, before)))  # noqa: T201
+        print(json.dumps(_report(pipeline, provider, before)))  # noqa: T201
 
 
-def _said(pipeline: Pipeline, provider: str, before: Callable[[], object]) -> dict[str, Any]:
+def _report(pipeline: Pipeline, provider: str, before: Callable[[], object]) -> dict[str, Any]:
     try:
-        outcomes = make_all(pipeline, provider, before=before)
+        outcomes = run_batches(pipeline, provider, before=before)
     except ImagegenError as error:
         facts = {"kind": error.kind, "error": str(error), "remedy": error.remedy}
         return {"refused": facts}
@@ -104,7 +104,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
     return asdict(replace(outcome, attempt=None))
 
 
-def become_nobody() -> None:
+def drop_privileges() -> None:
     """Stop being root."""
     if os.geteuid() == 0:
         os.setgroups([])

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 import pytest
 
 from imagegen_pipeline_tests.conftest import Project
-from imagegen_pipeline_tests.fault_matrix.breaking import Break
 from imagegen_pipeline_tests.fault_matrix.checks import (
     check_first_run,
     check_next_run,
     check_pictures,
 )
 from imagegen_pipeline_tests.fault_matrix.four_items import FourItems
+from imagegen_pipeline_tests.fault_matrix.machine_faults import Break
 from imagegen_pipeline_tests.fault_matrix.machine_rows import machine_rows
 from imagegen_pipeline_tests.fault_matrix.rows import Row
 

@@ -19,7 +19,7 @@ IDLE_SECONDS = 300
 
 
 @contextmanager
-def witness(folder: Path, variant: Variant) -> Iterator[Simulator]:
+def provider_process(folder: Path, variant: Variant) -> Iterator[Simulator]:
     """A simulator that answers as ``variant`` wants, for the length of a ``with``."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready.json"

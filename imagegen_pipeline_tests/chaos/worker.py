@@ -21,7 +21,7 @@ from pathlib import Path
 from imagegen_pipeline_tests.chaos.scratch import Round, Scratch
 from imagegen_pipeline_tests.conftest import OURS
 
-FELL = 70
+FAILED_EXIT = 70
 """The exit code of a life that an exception ended."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -38,12 +38,12 @@ _CONTEXT.set_forkserver_preload(
         "psutil",
         "sqlalchemy.dialects.sqlite",
         "upath",
-        "imagegen_pipeline_tests.chaos.life",
+        "imagegen_pipeline_tests.chaos.worker",
     ]
 )
 
 
-def begin_life(scratch: Scratch, wanted: Round, log: Path) -> BaseProcess:
+def start_worker(scratch: Scratch, wanted: Round, log: Path) -> BaseProcess:
     """A process that makes the items of a round; what it says goes to ``log``."""
     work = _make_base_images if scratch.variant.provider == "runpod" else _make_images
     return _begin(scratch, log, work, wanted.folder)
@@ -74,13 +74,13 @@ def _begin(
     environment |= {**scratch.environment, "DAGSTER_DISABLE_TELEMETRY": "1"}
     # A daemon, so that none outlives whoever started it.
     process = _CONTEXT.Process(
-        target=_live, args=(scratch, environment, log, work, path), daemon=True
+        target=_run_worker, args=(scratch, environment, log, work, path), daemon=True
     )
     process.start()
     return process
 
 
-def _live(
+def _run_worker(
     scratch: Scratch,
     environment: Mapping[str, str],
     log: Path,
@@ -98,7 +98,7 @@ def _live(
         code = work(scratch, path)
     except Exception:  # noqa: BLE001 - whatever it is, the killer must know
         traceback.print_exc()
-        code = FELL
+        code = FAILED_EXIT
     sys.exit(code)
 
 
@@ -147,8 +147,8 @@ def _write_events(scratch: Scratch, answer: Path) -> int:
                 made = record.asset_materialization
                 if made is not None:
                     facts = made.metadata
-                    told = (made.partition, facts["sha256"].value, facts["attempt"].value)
-                    events.append(told)
+                    reported = (made.partition, facts["sha256"].value, facts["attempt"].value)
+                    events.append(reported)
             cursor = found.cursor
             if not found.has_more:
                 break

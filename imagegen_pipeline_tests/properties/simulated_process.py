@@ -15,8 +15,8 @@ from imagegen_pipeline.domain.errors import LedgerError
 if TYPE_CHECKING:
     from imagegen_pipeline.engine import Batch
     from imagegen_pipeline.ledger.attempts import Attempt
-    from imagegen_pipeline_tests.properties.witness import Answer
-    from imagegen_pipeline_tests.properties.world import World
+    from imagegen_pipeline_tests.properties.environment import Environment
+    from imagegen_pipeline_tests.properties.simulated_provider import Answer
 
 _T = TypeVar("_T")
 LEDGER_STEPS = (
@@ -48,7 +48,7 @@ class Killed(BaseException):
 
 
 @dataclass(frozen=True)
-class Mishap:
+class Fault:
     """What befalls a process at the ``nth`` time that it comes to a step, before or after it.
 
     ``killed``; ``stopped`` (Ctrl-C), ``terminated`` (which leaves jobs at the service);
@@ -63,18 +63,18 @@ class Mishap:
     lasting: bool = False
 
 
-class Life:
+class SimulatedProcess:
     """A process from its start to its end, or its death."""
 
     def __init__(
         self,
-        world: World,
+        environment: Environment,
         name: str,
         answers: Sequence[Answer],
-        mishaps: Sequence[Mishap] = (),
+        faults: Sequence[Fault] = (),
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        self.world = world
+        self.environment = environment
         self.name = name
         self.owners: set[str] = set()
         """Every name under which it has had a lease."""
@@ -83,13 +83,13 @@ class Life:
         self.sending: Attempt | None = None
         self.is_late = False
         """Whether it slept between writing that a request leaves and sending it."""
-        self.terms = world.terms
-        self.patience = 0.0
+        self.user_limits = environment.user_limits
+        self.wait_seconds = 0.0
         self.batch: Batch | None = None
         self.is_dead = False
-        self.story: list[str] = []
+        self.steps_taken: list[str] = []
         self._answers = list(answers)
-        self._mishaps = mishaps
+        self._faults = faults
         self._meanwhile = meanwhile
         self._counts: Counter[str] = Counter()
         self._full: set[str] = set()
@@ -97,13 +97,16 @@ class Life:
 
     def has(self, what: str, part: str = "") -> bool:
         """Whether such a mishap has befallen it."""
-        return any(line.startswith(f"{what} ") and part in line for line in self.story)
+        return any(
+            connection.startswith(f"{what} ") and part in connection
+            for connection in self.steps_taken
+        )
 
     def next_answer(self, default: Answer) -> Answer:
         """What the service does with its next request."""
         return self._answers.pop(0) if self._answers else default
 
-    def look(self, call: Callable[[], _T]) -> _T:
+    def call_unrecorded(self, call: Callable[[], _T]) -> _T:
         """Do what leaves no mark."""
         if self.is_dead:
             raise Killed
@@ -114,41 +117,41 @@ class Life:
         if self.is_dead:
             raise Killed
         self._counts[name] += 1
-        self.story.append(name)
-        if len(self.story) > _LONGEST:
-            self.world.broken_rules.append(f"{self.name} never ends")
+        self.steps_taken.append(name)
+        if len(self.steps_taken) > _LONGEST:
+            self.environment.broken_rules.append(f"{self.name} never ends")
             self.is_dead = True
             raise Killed
         if name == "leases.release":
             self.held.clear()
-        due = [m for m in self._mishaps if (m.at, m.nth) == (name, self._counts[name])]
-        for mishap in due:
-            if not mishap.after:
-                self._befalls(mishap)
+        due = [m for m in self._faults if (m.at, m.nth) == (name, self._counts[name])]
+        for fault in due:
+            if not fault.after:
+                self._apply_fault(fault)
         self._check_room(name)
         try:
             return call()
         finally:
-            for mishap in due:
-                if mishap.after and not self.is_dead:
-                    self._befalls(mishap)
+            for fault in due:
+                if fault.after and not self.is_dead:
+                    self._apply_fault(fault)
 
-    def _befalls(self, mishap: Mishap) -> None:
-        self.story.append(f"{mishap.what} {'after' if mishap.after else 'before'} {mishap.at}")
-        match mishap.what:
+    def _apply_fault(self, fault: Fault) -> None:
+        self.steps_taken.append(f"{fault.what} {'after' if fault.after else 'before'} {fault.at}")
+        match fault.what:
             case "killed":
                 self.is_dead = True
                 raise Killed
             case "stopped" | "terminated":
                 assert self.batch is not None
-                self.batch.stop(leave_jobs=mishap.what == "terminated")
+                self.batch.stop(leave_jobs=fault.what == "terminated")
             case "asleep":
                 self.is_late = self.sending is not None
                 self._meanwhile()
-                self.story.append("awake")
+                self.steps_taken.append("awake")
             case "full":
-                part = _part(mishap.at)
-                if mishap.lasting:
+                part = _part(fault.at)
+                if fault.lasting:
                     self._full.add(part)
                 else:
                     _refuse(part)
@@ -159,29 +162,29 @@ class Life:
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """See ``Clock.wait``: time passes at once, and the process says that it lives."""
-        clock = self.world.clock
-        self.look(partial(clock.advance, max(seconds, self.patience)))
-        self.patience = 0.0
+        clock = self.environment.clock
+        self.call_unrecorded(partial(clock.advance, max(seconds, self.wait_seconds)))
+        self.wait_seconds = 0.0
         if clock.now() - self._heartbeat >= _HEARTBEAT:
             self._heartbeat = clock.now()
             for owner in self.held:
-                self.world.books.leases.renew(owner)
+                self.environment.ledger.leases.renew(owner)
         return stop.is_set()
 
     def now(self) -> float:
         """See ``Clock.now``."""
-        return self.world.clock.now()
+        return self.environment.clock.now()
 
     def monotonic(self) -> float:
         """See ``Clock.monotonic``."""
-        return self.world.clock.monotonic()
+        return self.environment.clock.monotonic()
 
 
-class Door:
+class StepProxy:
     """A part of the engine's workshop, as one process reaches it."""
 
-    def __init__(self, life: Life, name: str, part: object) -> None:
-        self._life = life
+    def __init__(self, process: SimulatedProcess, name: str, part: object) -> None:
+        self._process = process
         self._name = name
         self._part = part
 
@@ -191,15 +194,17 @@ class Door:
             return found
         name = f"{self._name}.{method}"
         if name not in STEPS:
-            return lambda *given, **named: self._life.look(partial(found, *given, **named))
+            return lambda *given, **named: self._process.call_unrecorded(
+                partial(found, *given, **named)
+            )
 
         def call(*given: Any, **named: Any) -> Any:
             def effect() -> Any:
                 result = found(*given, **named)
-                self._life.world.saw(self._life, name, given, result)
+                self._process.environment.record_step(self._process, name, given, result)
                 return result
 
-            return self._life.step(name, effect)
+            return self._process.step(name, effect)
 
         return call
 

@@ -32,15 +32,15 @@ from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
 from imagegen_pipeline.ledger.reviews import ReviewRepository
 from imagegen_pipeline.storage.pictures import LocalStore
 from imagegen_pipeline_tests.ledger.ledger_rows import prompt, scan
-from imagegen_pipeline_tests.properties.life import Door, Killed, Life
-from imagegen_pipeline_tests.properties.witness import (
+from imagegen_pipeline_tests.properties.simulated_process import Killed, SimulatedProcess, StepProxy
+from imagegen_pipeline_tests.properties.simulated_provider import (
     ENDPOINT,
     PRICE,
     SIDE,
     UNREADABLE,
     Answer,
     Request,
-    Witness,
+    SimulatedProvider,
 )
 
 NOON = 1_700_006_400.0 + 43_200
@@ -49,7 +49,7 @@ PICTURES = "pictures"
 KEYS = ("boat", "left", "right", "sailor")
 """``left`` and ``right`` ask for the same picture, ``sailor`` for a random one at a fixed path."""
 PUBLISHED = "sailor/base.png"
-_LEASE_LOOK, _DOOR_LOOK = 20.0, 300.0
+_LEASE_WAIT, _LIMIT_WAIT = 20.0, 300.0
 """Seconds that pass when a process finds a lease taken, or a limit reached."""
 _DAY, _JOB, _ANSWER = 86_400.0, 1800.0, 130.0
 """Seconds of a day, and for which a job, or a request without an answer, counts as in flight."""
@@ -57,7 +57,7 @@ BILLING = ("job", "picture", "billed, no answer", UNREADABLE)
 
 
 @dataclass(frozen=True)
-class Terms:
+class UserLimits:
     """What the user allows: of money, pictures at a price of 1."""
 
     on_unknown: Literal["resubmit", "hold"] = "resubmit"
@@ -65,7 +65,7 @@ class Terms:
     in_flight: int | None = None
 
 
-def wanted(key: str) -> ImageTask:
+def image_task(key: str) -> ImageTask:
     """What is asked for an item, the same each time."""
     text = "twins" if key in ("left", "right") else key
     seed = -1 if key == "sailor" else 7
@@ -77,10 +77,10 @@ def wanted(key: str) -> ImageTask:
 
 def _as_sent(attempt: Attempt) -> ImageTask:
     asked = GenerationRequest(**attempt.request)
-    return replace(wanted(attempt.item_key), request=asked, own=attempt.fingerprint)
+    return replace(image_task(attempt.item_key), request=asked, own=attempt.fingerprint)
 
 
-class WorldClock:
+class SharedClock:
     """The time that all processes and the database share."""
 
     def __init__(self) -> None:
@@ -101,33 +101,33 @@ class WorldClock:
         self._now += seconds
 
 
-class Books:
+class LedgerView:
     """A ledger as one process opens it, or as nobody's.
 
     The engine underneath is one for all, which keeps nothing but its compiled statements.
     """
 
-    def __init__(self, database: Database, life: Life | None = None) -> None:
+    def __init__(self, database: Database, process: SimulatedProcess | None = None) -> None:
         leases = LeaseRepository(database)
         attempts = AttemptRepository(database, leases)
         self.items = ItemRepository(database)
         self.decisions = DecisionRepository(database)
         self.reviews = ReviewRepository(database)
-        self.leases = leases if life is None else Door(life, "leases", leases)
-        self.attempts = attempts if life is None else Door(life, "attempts", attempts)
+        self.leases = leases if process is None else StepProxy(process, "leases", leases)
+        self.attempts = attempts if process is None else StepProxy(process, "attempts", attempts)
 
 
-class World:
+class Environment:
     """What outlives every process, and what was seen of each."""
 
-    def __init__(self, root: Path, terms: Terms) -> None:
+    def __init__(self, root: Path, user_limits: UserLimits) -> None:
         self.root = root
-        self.terms = terms
-        self.clock = WorldClock()
-        self.witness = Witness()
+        self.user_limits = user_limits
+        self.clock = SharedClock()
+        self.simulated_provider = SimulatedProvider()
         self._database = Database(f"sqlite:///{root}/ledger.db")
-        self.books = Books(self._database)
-        self.books.items.record(scan(*(prompt(key) for key in KEYS)))
+        self.ledger = LedgerView(self._database)
+        self.ledger.items.record(scan(*(prompt(key) for key in KEYS)))
         self.tick = 0
         self.called_unknown: dict[int, int] = {}
         """Attempts that were called unknown, and when (in ticks)."""
@@ -135,13 +135,13 @@ class World:
         """Attempts whose answer the ledger was told of, and when."""
         self.decisions: dict[int, list[tuple[int, Decision]]] = defaultdict(list)
         """What a person decided of an attempt, and when."""
-        self.wishes: set[tuple[str, str | None]] = set()
+        self.requested: set[tuple[str, str | None]] = set()
         """Each item that was asked for, and the intent of its regenerate or None."""
         self.broken_rules: list[str] = []
         """What was seen to be wrong at the moment when it happened."""
         self.files: dict[Path, str] = {}
         """Digests of the pictures on disk when they were last looked at."""
-        self._lives: list[Life] = []
+        self._processes: list[SimulatedProcess] = []
         self._names = 0
         self._holders: dict[str, str] = {}
         self._leases: dict[str, Lease] = {}
@@ -154,23 +154,25 @@ class World:
 
     @classmethod
     @contextmanager
-    def beginning(cls, root: Path, terms: Terms) -> Iterator[World]:
+    def created(cls, root: Path, user_limits: UserLimits) -> Iterator[Environment]:
         """A new world in an empty folder."""
-        world = cls(root, terms)
+        environment = cls(root, user_limits)
         parts: list[Any] = [
-            mock.patch.object(Database, "now", world.database_now),
-            mock.patch("imagegen_pipeline.ledger.attempts.time", world.clock),
-            mock.patch("imagegen_pipeline.ledger.leases.is_dead", world.is_dead),
+            mock.patch.object(Database, "now", environment.database_now),
+            mock.patch("imagegen_pipeline.ledger.attempts.time", environment.clock),
+            mock.patch("imagegen_pipeline.ledger.leases.is_dead", environment.is_dead),
         ]
         real: dict[str, Any] = {name: getattr(os, name) for name in ("link", "replace", "unlink")}
         # What is in a temporary folder need not outlast a power cut.
         real["fsync"] = lambda _handle: None
-        parts += [mock.patch.object(os, name, world.on_disk(name, real[name])) for name in real]
+        parts += [
+            mock.patch.object(os, name, environment.on_disk(name, real[name])) for name in real
+        ]
         for part in parts:
             part.start()
         try:
-            with closing(world._database):
-                yield world
+            with closing(environment._database):
+                yield environment
         finally:
             for part in parts:
                 part.stop()
@@ -180,8 +182,8 @@ class World:
 
         def step(*given: Any, **named: Any) -> None:
             effect = partial(call, *given, **named)
-            if self._lives:
-                self._lives[-1].step(f"disk.{name}", effect)
+            if self._processes:
+                self._processes[-1].step(f"disk.{name}", effect)
             else:
                 effect()
 
@@ -195,75 +197,77 @@ class World:
         """Whether the owner of a lease is known to have died."""
         return owner in self._dead_owners
 
-    def life(self, what: str, answers: Sequence[Answer] = (), **more: Any) -> Life:
+    def process(self, what: str, answers: Sequence[Answer] = (), **more: Any) -> SimulatedProcess:
         """A process that is about to start."""
         self._names += 1
-        return Life(self, f"{what} {self._names}", answers, **more)
+        return SimulatedProcess(self, f"{what} {self._names}", answers, **more)
 
-    def live(
+    def run_process(
         self,
-        life: Life,
+        process: SimulatedProcess,
         keys: Sequence[str],
         *,
-        again: str | None = None,
+        intent: str | None = None,
         collect: bool = False,
-        terms: Terms | None = None,
+        user_limits: UserLimits | None = None,
         known_dead: bool = True,
     ) -> list[Outcome]:
         """Let a process run a batch to its end; no outcomes when it dies before.
 
-        ``again`` is the intent of a regenerate. ``known_dead``: others see at once that it
+        ``intent`` is the intent of a regenerate. ``known_dead``: others see at once that it
         died, and need not wait for the end of its lease.
         """
-        self.wishes |= {(key, again) for key in keys if not collect}
+        self.requested |= {(key, intent) for key in keys if not collect}
         order = BatchOptions(
-            intent=again or life.name,
-            regenerate=again is not None,
+            intent=intent or process.name,
+            regenerate=intent is not None,
             concurrency=1,
             collect_only=collect,
         )
-        self._lives.append(life)
+        self._processes.append(process)
         outcomes: list[Outcome] = []
         try:
-            life.terms = terms or self.terms
-            life.batch = generate(self._workshop(life), [wanted(key) for key in keys], order)
+            process.user_limits = user_limits or self.user_limits
+            process.batch = generate(
+                self._context(process), [image_task(key) for key in keys], order
+            )
             try:
-                outcomes += life.batch
+                outcomes += process.batch
             except Killed:
-                _bury(life.batch)
+                _drain(process.batch)
                 outcomes = []
         finally:
-            self._lives.pop()
-        if life.is_dead and known_dead:
-            self._dead_owners |= life.owners
+            self._processes.pop()
+        if process.is_dead and known_dead:
+            self._dead_owners |= process.owners
         return outcomes
 
-    def _workshop(self, life: Life) -> EngineContext:
-        line, terms = Line(self, life), life.terms
+    def _context(self, process: SimulatedProcess) -> EngineContext:
+        connection, user_limits = ProviderConnection(self, process), process.user_limits
         return EngineContext(
-            ledger=Books(self._database, life),
-            store=Door(life, "store", self.store),
-            provider=lambda _name: Door(life, "provider", line),
-            downloader=Door(life, "downloader", line),
+            ledger=LedgerView(self._database, process),
+            store=StepProxy(process, "store", self.store),
+            provider=lambda _name: StepProxy(process, "provider", connection),
+            downloader=StepProxy(process, "downloader", connection),
             prices=Prices({"duomi": {"*": PRICE}}),
-            on_unknown=terms.on_unknown,
+            on_unknown=user_limits.on_unknown,
             as_sent=_as_sent,
-            limits=lambda _name: Limits(in_flight=terms.in_flight),
-            budget=terms.budget,
-            clock=life,
+            limits=lambda _name: Limits(in_flight=user_limits.in_flight),
+            budget=user_limits.budget,
+            clock=process,
         )
 
     def decide(self, key: str, decision: Decision) -> bool:
         """A person's word, as ``imagegen resolve`` takes it; whether it was taken."""
-        if self.books.leases.acquire([f"item:{key}"], "a person") is None:
+        if self.ledger.leases.acquire([f"item:{key}"], "a person") is None:
             return False
         before = set(self.attempts(key))
         try:
-            self.books.decisions.decide(key, decision)
+            self.ledger.decisions.decide(key, decision)
         except DecisionError:
             return False
         finally:
-            self.books.leases.release("a person")
+            self.ledger.leases.release("a person")
         self.tick += 1
         for attempt in set(self.attempts(key)) - before:
             self.decisions[attempt[0]].append((self.tick, decision))
@@ -271,19 +275,21 @@ class World:
 
     def attempts(self, key: str) -> list[tuple[int, str, str | None]]:
         """Id, state and kind of error of an item's attempts."""
-        rows = [row for row, _ in self.books.attempts.rows() if row.item_key == key]
+        rows = [row for row, _ in self.ledger.attempts.rows() if row.item_key == key]
         return [(row.id, row.state, row.error_kind) for row in rows]
 
     def may_be_made_again(self, attempt: int, tick: int) -> bool:
         """Whether a person had said so by then, and it was the last word."""
-        return self._last_word(attempt, tick) in (Decision.RESUBMIT, Decision.ALLOW_RETRY)
+        return self._last_decision(attempt, tick) in (Decision.RESUBMIT, Decision.ALLOW_RETRY)
 
     def is_given_up(self, attempt: int, tick: int) -> bool:
         """Whether a person had said so by then, and it was the last word."""
-        return self._last_word(attempt, tick) is Decision.GIVE_UP
+        return self._last_decision(attempt, tick) is Decision.GIVE_UP
 
-    def _last_word(self, attempt: int, tick: int) -> Decision | None:
-        return next((said for then, said in self.decisions[attempt][::-1] if then < tick), None)
+    def _last_decision(self, attempt: int, tick: int) -> Decision | None:
+        return next(
+            (decision for then, decision in self.decisions[attempt][::-1] if then < tick), None
+        )
 
     def is_in_doubt(self, attempt: int, tick: int) -> bool:
         """Whether an attempt counted as unknown then: an answer may come late."""
@@ -294,93 +300,107 @@ class World:
         """Time passes until every lease has ended that nobody renews."""
         self.clock.advance(LEASE_SECONDS + 1)
 
-    def saw(self, life: Life, step: str, given: tuple[Any, ...], result: Any) -> None:
+    def record_step(
+        self, process: SimulatedProcess, step: str, given: tuple[Any, ...], result: Any
+    ) -> None:
         """Write down what a process did."""
         self.tick += 1
         if step == "leases.acquire":
             if result is None:
-                life.patience = _LEASE_LOOK
+                process.wait_seconds = _LEASE_WAIT
                 return
-            life.owners.add(result.owner)
-            life.held.add(result.owner)
+            process.owners.add(result.owner)
+            process.held.add(result.owner)
             self._leases[result.owner] = result
             self._holders |= dict.fromkeys(result.names, result.owner)
         elif step in ("attempts.sending", "attempts.submitting"):
             if isinstance(result, Attempt):
-                self._leaves(life, result, given[1].lease)
+                self._leaves(process, result, given[1].lease)
             else:
-                life.patience = _DOOR_LOOK
+                process.wait_seconds = _LIMIT_WAIT
         elif step in ("attempts.submitted", "attempts.completed"):
             self.answered.setdefault(given[0].id, self.tick)
         elif step == "attempts.unknown":
             self.called_unknown.setdefault(given[0].id, self.tick)
 
-    def _leaves(self, life: Life, attempt: Attempt, lease: Lease) -> None:
-        life.sending = attempt
+    def _leaves(self, process: SimulatedProcess, attempt: Attempt, lease: Lease) -> None:
+        process.sending = attempt
         for name in lease.names:
             if self._holders.get(name) != lease.owner:
                 self.broken_rules.append(
-                    f"{life.name} sends attempt {attempt.id} although another had {name} since"
+                    f"{process.name} sends attempt {attempt.id} although another had {name} since"
                 )
 
 
-class Line:
+class ProviderConnection:
     """The service as one process reaches it."""
 
     name = "duomi"
     endpoint = ENDPOINT
 
-    def __init__(self, world: World, life: Life) -> None:
-        self._world = world
-        self._life = life
-        self.poll, self.cancel = world.witness.poll, world.witness.cancel
-        self.health, self.fetch = world.witness.health, world.witness.fetch
+    def __init__(self, environment: Environment, process: SimulatedProcess) -> None:
+        self._environment = environment
+        self._process = process
+        self.poll, self.cancel = (
+            environment.simulated_provider.poll,
+            environment.simulated_provider.cancel,
+        )
+        self.health, self.fetch = (
+            environment.simulated_provider.health,
+            environment.simulated_provider.fetch,
+        )
 
     def submit(self, asked: GenerationRequest) -> Any:
         """A request arrives."""
-        world, life = self._world, self._life
-        attempt, life.sending = life.sending, None
+        environment, process = self._environment, self._process
+        attempt, process.sending = process.sending, None
         if attempt is None:
-            world.broken_rules.append(f"{life.name} sends {asked.prompt!r}: no attempt says so")
+            environment.broken_rules.append(
+                f"{process.name} sends {asked.prompt!r}: no attempt says so"
+            )
             raise Killed
         if attempt.sent_request != asked:
-            world.broken_rules.append(f"{life.name} sends {asked} for attempt {attempt.id}")
-        answer = life.next_answer(Answer())
+            environment.broken_rules.append(
+                f"{process.name} sends {asked} for attempt {attempt.id}"
+            )
+        answer = process.next_answer(Answer())
         request = Request(
-            number=len(world.witness.requests) + 1,
+            number=len(environment.simulated_provider.requests) + 1,
             attempt=attempt.id,
-            process=life.name,
+            process=process.name,
             answer=answer,
-            tick=world.tick,
+            tick=environment.tick,
             intent=attempt.intent,
             left_at=attempt.submitted_at or 0.0,
         )
-        if not life.is_late and answer.submit in BILLING:
-            world.broken_rules += _limits_crossed(world, life.terms, request)
-        life.is_late = False
-        return world.witness.submit(request)
+        if not process.is_late and answer.submit in BILLING:
+            environment.broken_rules += _limits_crossed(environment, process.user_limits, request)
+        process.is_late = False
+        return environment.simulated_provider.submit(request)
 
 
-def _limits_crossed(world: World, terms: Terms, request: Request) -> Iterator[str]:
+def _limits_crossed(
+    environment: Environment, user_limits: UserLimits, request: Request
+) -> Iterator[str]:
     """What this request is too many for, by the witness's own count."""
-    bills, now = world.witness.bills, world.clock.now()
+    bills, now = environment.simulated_provider.bills, environment.clock.now()
     spent = sum(PRICE for bill in bills if bill.intent == request.intent)
-    if terms.budget.run is not None and spent + PRICE > terms.budget.run:
+    if user_limits.budget.run is not None and spent + PRICE > user_limits.budget.run:
         yield f"{request} crosses the run's budget"
     spent = sum(PRICE for bill in bills if bill.left_at // _DAY == request.left_at // _DAY)
-    if terms.budget.day is not None and spent + PRICE > terms.budget.day:
+    if user_limits.budget.day is not None and spent + PRICE > user_limits.budget.day:
         yield f"{request} crosses the day's budget"
     running = [
         job
-        for job in world.witness.in_flight
-        if job.attempt not in world.called_unknown
-        and job.left_at > now - (_JOB if job.attempt in world.answered else _ANSWER)
+        for job in environment.simulated_provider.in_flight
+        if job.attempt not in environment.called_unknown
+        and job.left_at > now - (_JOB if job.attempt in environment.answered else _ANSWER)
     ]
-    if terms.in_flight is not None and len(running) >= terms.in_flight:
+    if user_limits.in_flight is not None and len(running) >= user_limits.in_flight:
         yield f"{request} is one too many in flight"
 
 
-def _bury(batch: Batch) -> None:
+def _drain(batch: Batch) -> None:
     """End the threads of a process that is dead: each of its items finds that out."""
     batch.stop()
     while True:

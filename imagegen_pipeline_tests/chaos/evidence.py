@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from imagegen_pipeline_tests.chaos.ledger_reading import Item, Row, read_items, read_rows
-from imagegen_pipeline_tests.chaos.life import DagsterUnreadableError, read_events
-from imagegen_pipeline_tests.chaos.scratch import Scratch, Thing
+from imagegen_pipeline_tests.chaos.scratch import Scratch, SourceItem
+from imagegen_pipeline_tests.chaos.worker import DagsterUnreadableError, read_events
 from imagegen_pipeline_tests.conftest import Simulator, until
 
 _MARK = re.compile(r"(boat|scarf) \d+-\d+\.")
@@ -26,10 +26,10 @@ class Finish:
     fell, which pictures were not whole after it, and which lives ended in an error of their own.
     """
 
-    source_items: tuple[Thing, ...]
+    source_items: tuple[SourceItem, ...]
     in_flight: frozenset[int]
-    torn: tuple[str, ...]
-    falls: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    worker_errors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Evidence:
     """Everything that the rules compare. ``billed`` and ``accepted`` count by mark."""
 
     finish: Finish
@@ -73,7 +73,7 @@ class Books:
         return [row for row in self.rows if row.is_unknown]
 
 
-def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Books:
+def collect_evidence(scratch: Scratch, simulator: Simulator, finish: Finish) -> Evidence:
     """Read everything, when nothing is at work any more."""
     provider = scratch.variant.provider
     until(lambda: simulator.stats()[provider]["in_flight"] == 0)
@@ -85,7 +85,7 @@ def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Boo
         events = read_events(scratch, scratch.root / "events.log")
     except DagsterUnreadableError as error:
         dagster_fault = str(error)
-    return Books(
+    return Evidence(
         finish=finish,
         items={item.location: item for item in read_items(scratch.ledger)},
         rows=read_rows(scratch.ledger),
@@ -98,15 +98,15 @@ def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Boo
     )
 
 
-class WholeFiles:
+class FileIntegrity:
     """Looks at the pictures after each kill: under its own name, a file is whole at any time."""
 
     def __init__(self, scratch: Scratch) -> None:
         self._folder = scratch.pictures
         self._known: set[tuple[str, int, int]] = set()
-        self.torn: list[str] = []
+        self.incomplete: list[str] = []
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Note what is not whole among the files that are new or changed since the last look."""
         for path in _visible_files(self._folder):
             facts = path.stat()
@@ -116,7 +116,7 @@ class WholeFiles:
             self._known.add(version)
             fault = _picture_fault(path)
             if fault is not None:
-                self.torn.append(f"{path.name} was not whole after a kill: {fault}")
+                self.incomplete.append(f"{path.name} was not whole after a kill: {fault}")
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:

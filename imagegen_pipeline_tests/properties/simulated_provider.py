@@ -129,7 +129,7 @@ class Request:
         return f"request {self.number} of {self.process} for attempt {self.attempt} {self.answer}"
 
 
-class Witness:
+class SimulatedProvider:
     """The service's own memory, which no process of ours takes with it when it dies."""
 
     name = "duomi"
@@ -179,7 +179,7 @@ class Witness:
             return JobReport(JobState.RUNNING)
         job.is_over = True
         if job.has_failed or job.answer.ends == "fails":
-            self._call_off(job)
+            self._cancel_job(job)
             raise JobFailedError("it failed", job_id=job_id)
         return self._report(job)
 
@@ -189,9 +189,9 @@ class Witness:
         job = next(r for r in self.requests if r.job_id == job_id)
         if job.answer.can_cancel and job.runs > 0:
             job.runs = 0
-            self._call_off(job)
+            self._cancel_job(job)
 
-    def _call_off(self, job: Request) -> None:
+    def _cancel_job(self, job: Request) -> None:
         job.has_failed, job.billed = True, False
 
     def health(self) -> dict[str, Any]:
@@ -208,12 +208,12 @@ class Witness:
             raise DownloadError("503")
         return request.data[:-20] if trouble == "broken" else request.data
 
-    def forget(self) -> None:
+    def end_retention(self) -> None:
         """The time of retention is over: jobs and files that there are now are deleted."""
         for request in self.requests:
             request.is_forgotten = True
 
-    def heal(self) -> None:
+    def repair(self) -> None:
         """From here on nothing goes wrong; what is gone is forgotten too."""
         for request in self.requests:
             request.is_forgotten |= request.cannot_be_had

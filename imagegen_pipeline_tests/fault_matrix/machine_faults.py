@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline_tests.fault_matrix.child import run_in_child
+from imagegen_pipeline_tests.fault_matrix.child_process import run_in_child
 from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, nothing
 from imagegen_pipeline_tests.fault_matrix.small_disk import SmallDisk, mounted
 
@@ -26,40 +26,40 @@ MB = 2**20
 
 
 @dataclass(frozen=True)
-class Broken:
+class MachineFault:
     """How the batch with the fault is run, and how the fault is taken away."""
 
     run: Callable[[], Run]
     mend: Callable[[], object] = nothing
 
 
-Break = Callable[[FourItems, ExitStack, pytest.MonkeyPatch], Broken]
+Break = Callable[[FourItems, ExitStack, pytest.MonkeyPatch], MachineFault]
 
 
-def full_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+def full_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
     """The pictures' file system has no byte left."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     disk.leave(0)
-    return Broken(items.run, disk.empty)
+    return MachineFault(items.run, disk.empty)
 
 
-def little_room(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+def little_space(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
     """The pictures' file system has some room, and not enough for all that is in flight."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     disk.leave(64 * MB)
-    return Broken(items.run, disk.empty)
+    return MachineFault(items.run, disk.empty)
 
 
-def disk_that_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+def disk_that_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
     """The pictures' file system fills up when the request has been answered."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
-    return Broken(partial(items.run, meanwhile=partial(disk.leave, 0)), disk.empty)
+    return MachineFault(partial(items.run, meanwhile=partial(disk.leave, 0)), disk.empty)
 
 
-def everything_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+def everything_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
     """The file system of ledger and pictures fills up when the request has been answered."""
     disk = stack.enter_context(mounted(items.project.results))
     items.run(count=1)
@@ -68,107 +68,111 @@ def everything_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) 
         disk.empty()
         _expire_leases(_ledger(items))
 
-    return Broken(partial(items.run, meanwhile=partial(disk.leave, 0)), mend)
+    return MachineFault(partial(items.run, meanwhile=partial(disk.leave, 0)), mend)
 
 
-def read_only_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Broken:
+def read_only_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
     """The pictures' file system is mounted read-only."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     disk.read_only()
-    return Broken(items.run, disk.writable)
+    return MachineFault(items.run, disk.writable)
 
 
 def disk_that_becomes_read_only(
     items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch
-) -> Broken:
+) -> MachineFault:
     """The pictures' file system becomes read-only when the request has been answered."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
-    return Broken(partial(items.run, meanwhile=disk.read_only), disk.writable)
+    return MachineFault(partial(items.run, meanwhile=disk.read_only), disk.writable)
 
 
 def _disk_of_pictures(items: FourItems, stack: ExitStack) -> SmallDisk:
     return stack.enter_context(mounted(items.pictures))
 
 
-def files_that_cannot_grow(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+def files_that_cannot_grow(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
     """A process of its own that the system lets write no more once the picture is there."""
     items.run(count=1)
-    return Broken(partial(run_in_child, items, "limited"))
+    return MachineFault(partial(run_in_child, items, "limited"))
 
 
-def file_in_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+def file_in_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
     """The folder of the pictures is a file."""
     items.run(count=1)
-    aside = _put_file_in_place(items)
-    return Broken(items.run, partial(_put_back, aside, items.pictures))
+    moved = _put_file_in_place(items)
+    return MachineFault(items.run, partial(_restore, moved, items.pictures))
 
 
-def file_takes_the_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+def file_takes_the_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
     """The folder of the pictures becomes a file when the request has been answered."""
     items.run(count=1)
-    aside = _aside(items)
+    moved = _moved_folder(items)
     put = partial(_put_file_in_place, items)
-    return Broken(partial(items.run, meanwhile=put), partial(_put_back, aside, items.pictures))
+    return MachineFault(partial(items.run, meanwhile=put), partial(_restore, moved, items.pictures))
 
 
-def folder_gone(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+def folder_gone(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
     """The folder of the pictures is not there, as when its disk is not mounted."""
     items.run(count=1)
-    aside = items.pictures.rename(_aside(items))
-    return Broken(items.run, partial(_put_back, aside, items.pictures))
+    moved = items.pictures.rename(_moved_folder(items))
+    return MachineFault(items.run, partial(_restore, moved, items.pictures))
 
 
-def folder_that_vanishes(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+def folder_that_vanishes(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
     """The folder of the pictures goes away when the request has been answered."""
     items.run(count=1)
-    aside = _aside(items)
-    return Broken(
-        partial(items.run, meanwhile=partial(items.pictures.rename, aside)),
-        partial(_put_back, aside, items.pictures),
+    moved = _moved_folder(items)
+    return MachineFault(
+        partial(items.run, meanwhile=partial(items.pictures.rename, moved)),
+        partial(_restore, moved, items.pictures),
     )
 
 
-def _aside(items: FourItems) -> Path:
-    return items.pictures.with_name("aside")
+def _moved_folder(items: FourItems) -> Path:
+    return items.pictures.with_name("moved")
 
 
 def _put_file_in_place(items: FourItems) -> Path:
-    aside = items.pictures.rename(_aside(items))
+    moved = items.pictures.rename(_moved_folder(items))
     items.pictures.write_text("a file", encoding="utf-8")
-    return aside
+    return moved
 
 
-def _put_back(aside: Path, place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
+def _restore(moved: Path, folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)
     else:
-        place.unlink(missing_ok=True)
-    aside.rename(place)
+        folder.unlink(missing_ok=True)
+    moved.rename(folder)
 
 
-def foreign_folder(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+def foreign_folder(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
     """A process that is not root, and may read the folder of the pictures only."""
     items.run(count=1)
     items.pictures.chmod(0o555)
-    return Broken(partial(run_in_child, items, "nobody"), partial(items.pictures.chmod, 0o755))
+    return MachineFault(
+        partial(run_in_child, items, "nobody"), partial(items.pictures.chmod, 0o755)
+    )
 
 
-def locked_ledger(items: FourItems, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Broken:
+def locked_ledger(
+    items: FourItems, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> MachineFault:
     """Another process holds SQLite's lock from before the first item on."""
     items.run(count=1)
     locker = _Locker(items, stack, monkeypatch)
-    return Broken(partial(items.run, before=locker.lock), locker.unlock)
+    return MachineFault(partial(items.run, before=locker.lock), locker.unlock)
 
 
 def ledger_that_is_locked(
     items: FourItems, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
-) -> Broken:
+) -> MachineFault:
     """Another process takes SQLite's lock when the request has been answered."""
     items.run(count=1)
     locker = _Locker(items, stack, monkeypatch)
-    return Broken(partial(items.run, meanwhile=locker.lock), locker.unlock)
+    return MachineFault(partial(items.run, meanwhile=locker.lock), locker.unlock)
 
 
 class _Locker:
@@ -215,8 +219,8 @@ def _expire_leases(ledger: Path) -> None:
 def killed_writer(state: str) -> Break:
     """A process that is killed in the transaction that writes ``state``."""
 
-    def broken(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Broken:
+    def broken(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
         items.run(count=1)
-        return Broken(partial(run_in_child, items, f"killed:{state}"))
+        return MachineFault(partial(run_in_child, items, f"killed:{state}"))
 
     return broken
