@@ -1,4 +1,4 @@
-"""One run of a variant: batches in worker processes that are killed and begun again."""
+"""One run of a variant: batches in worker processes that are killed and restarted."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from imagegen_pipeline_tests.chaos.worker import start_worker
 from imagegen_pipeline_tests.conftest import Simulator, until
 
 WORKER_TIMEOUT = 120.0
-"""Seconds within which a life that nobody kills must come to its end."""
+"""Seconds within which a worker that is not killed must end."""
 SHOWN = 5
-"""Faults of each rule that a report shows."""
+"""Violations of each rule that a report shows."""
 MOST_REPEATS = 3
-"""Lives that end by themselves with items open still, before that counts as the end."""
+"""Times that a batch is restarted while items stay open, before that counts as the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to a variant; the same seed draws the same moments."""
+    """Parameters of a run; the same seed draws the same kill points."""
 
     variant: Variant
     items: int
@@ -43,20 +43,20 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a plan: the evidence, and what of it breaks a rule."""
+    """The result of a run: the evidence and the violations."""
 
     plan: Plan
     rounds: int
     kills: int
     killed_in: Counter[str]
-    """What the kills left unfinished, and how many of them did."""
+    """States in which kills left attempts, with counts."""
     seconds: float
     evidence: Evidence
     broken: dict[str, list[str]]
 
     @property
     def report(self) -> str:
-        """Everything that is wrong, and how to run it again; empty when nothing is."""
+        """All violations and the command that repeats the run; empty if there are none."""
         if not any(self.broken.values()):
             return ""
         lines = []
@@ -77,7 +77,7 @@ def run(plan: Plan, folder: Path, log: Callable[[str], None] = lambda _line: Non
     begun = time.monotonic()
     with provider_process(folder / "provider_process", plan.variant) as simulator:
         scratch = make_scratch(folder / "project", plan.variant, simulator.url)
-        chaos = _Chaos(plan, scratch, simulator, folder / "lives", log)
+        chaos = _Chaos(plan, scratch, simulator, folder / "workers", log)
         try:
             chaos.run()
         finally:
@@ -96,7 +96,7 @@ def run(plan: Plan, folder: Path, log: Callable[[str], None] = lambda _line: Non
 
 @dataclass
 class _Worker:
-    """One of the places at work, and the process that has it now."""
+    """A worker slot and the process that has it now."""
 
     process: BaseProcess
     log: Path
@@ -131,7 +131,7 @@ class _Chaos:
 
     @property
     def finish(self) -> Finish:
-        """What only the killer knows."""
+        """What only the harness knows."""
         return Finish(
             source_items=tuple(self.source_items),
             in_flight=frozenset(self.in_flight),
@@ -150,7 +150,7 @@ class _Chaos:
             self.log(f"{self.plan.variant.name}: round {self.rounds}, {self.kills} kills")
 
     def _round(self, wanted: Round) -> bool:
-        """One batch to its end; returns whether every item came to one."""
+        """One batch to its end; returns whether every item ended."""
         self._workers = [self._begin(wanted) for _ in range(self.plan.variant.workers)]
         while self.kills < self.plan.kills and not self._all_ended():
             kill_point = draw_kill_point(self._chance, self.plan.variant.latency)
@@ -217,7 +217,7 @@ class _Chaos:
         self._workers = []
 
     def _ask_where_it_hangs(self, worker: _Worker) -> None:
-        """Have it write its stacks, then end it."""
+        """Have the process write its stacks, then kill it."""
         size, pid = worker.log.stat().st_size, worker.process.pid
         assert pid is not None
         os.kill(pid, signal.SIGUSR1)
@@ -226,7 +226,7 @@ class _Chaos:
         worker.process.join()
 
     def end_all(self) -> None:
-        """Leave no process behind."""
+        """End all processes."""
         for worker in self._workers:
             if worker.alive:
                 worker.process.kill()

@@ -1,4 +1,4 @@
-"""When a worker is killed: at random, and where work is going on."""
+"""When a worker is killed: at a random moment after progress."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Mark = Literal["start", "planned", "accepted", "completed", "stored", "reported"
 _MARKS: tuple[Mark, ...] = get_args(Mark)
 _WEIGHTS = (15, 15, 25, 20, 15, 10)
 START_SECONDS = 0.6
-"""About what a life needs until it works: to read the items, recover what is open, and begin."""
+"""The approximate time until a worker begins: it reads the items and recovers open attempts."""
 IDLE_SECONDS = 15.0
-"""Seconds after which the kill falls although nothing went on."""
+"""Seconds without progress after which the kill happens anyway."""
 _POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class KillPoint:
-    """So many seconds after a mark: the start of a life, or the first progress since then.
+    """A delay after a mark: the start of a worker, or the first progress since then.
 
-    ``both`` kills every worker at once, as a power cut would.
+    ``both`` kills every worker at once, as a power cut does.
     """
 
     mark: Mark
@@ -36,7 +36,9 @@ class KillPoint:
 
 
 def draw_kill_point(chance: random.Random, latency: float) -> KillPoint:
-    """A moment; the marks are spread over a life, with more where requests are under way."""
+    """A random kill point; marks are spread over a worker's run, most where requests are in
+    flight.
+    """
     (mark,) = chance.choices(_MARKS, weights=_WEIGHTS)
     longest = {"start": START_SECONDS, "planned": 2 * latency, "accepted": 3 * latency}
     seconds = chance.uniform(0, longest.get(mark, 0.05))
@@ -44,7 +46,7 @@ def draw_kill_point(chance: random.Random, latency: float) -> KillPoint:
 
 
 class Watch:
-    """Waits for moments in lives that go on."""
+    """Waits for kill points while workers run."""
 
     def __init__(self, scratch: Scratch, simulator: Simulator) -> None:
         self._scratch = scratch
@@ -58,7 +60,7 @@ class Watch:
         self._seen = {mark: self._count(mark) for mark in _MARKS if mark != "start"}
 
     def wait_for(self, kill_point: KillPoint, all_ended: Callable[[], bool]) -> None:
-        """Return at the moment, or as soon as there is nobody left to kill."""
+        """Return at the kill point, or as soon as all workers have ended."""
         if kill_point.mark == "start":
             self._sleep(self._begun + kill_point.seconds, all_ended)
             return

@@ -1,6 +1,6 @@
-"""What must hold when a batch has come to its end, however often it was killed.
+"""Rules that hold after a batch has ended, however often it was killed.
 
-Each rule is a function from the books to the sentences that say where they break it.
+Each rule is a function from the evidence to sentences that name its violations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OPEN = ("planned", "submitting", "submitted", "completed")
 
 
 def unsettled(scratch: Scratch, source_items: Iterable[SourceItem]) -> list[str]:
-    """Things that have no picture yet and are not held, as the ledger has it now."""
+    """Items without an image that are not held, by the ledger."""
     items = {item.location: item for item in read_items(scratch.ledger)}
     rows = read_rows(scratch.ledger)
     return [
@@ -34,7 +34,7 @@ def _is_settled(item: Item | None, rows: Iterable[Row]) -> bool:
 
 
 def every_item_is_settled(evidence: Evidence) -> Iterator[str]:
-    """Every item ends with a whole picture, or is held for a person."""
+    """Every item ends with a complete image, or is held for a user."""
     for source_item in evidence.finish.source_items:
         item = evidence.items.get(source_item.location)
         if not _is_settled(item, evidence.rows):
@@ -43,7 +43,7 @@ def every_item_is_settled(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_is_lost(evidence: Evidence) -> Iterator[str]:
-    """What the service named a job for is stored, and nothing is left open or given up."""
+    """Every job that the provider named is stored; no attempt is open or given up."""
     for row in evidence.rows:
         if row.job_id is not None and row.state != "stored":
             yield f"{row} has job {row.job_id} and is not stored"
@@ -59,8 +59,8 @@ def nothing_is_lost(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_is_corrupt(evidence: Evidence) -> Iterator[str]:
-    """Every file decodes whole, after each kill and at the end, and every stored picture has
-    the bytes that the ledger knows.
+    """Every file decodes, after each kill and at the end, and every stored image has the recorded
+    bytes.
     """
     yield from evidence.finish.incomplete
     for path, file in evidence.files.items():
@@ -87,7 +87,7 @@ def _fixed_paths(evidence: Evidence) -> Iterator[str]:
 
 
 def dagster_knows_every_picture(evidence: Evidence) -> Iterator[str]:
-    """Each current picture has an event of its partition with its digest, and is noted as told."""
+    """Each current image has an event of its partition with its digest, and is marked reported."""
     if evidence.dagster_fault is not None:
         yield f"Dagster's records cannot be opened: {evidence.dagster_fault}"
     for item in evidence.items.values():
@@ -101,7 +101,7 @@ def dagster_knows_every_picture(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_is_billed_twice(evidence: Evidence) -> Iterator[str]:
-    """Every charge is a stored picture's, or an unknown attempt's that says so."""
+    """Every charge belongs to a stored image, or to an attempt recorded as unknown."""
     groups = _groups(evidence)
     for mark in set(evidence.accepted) - set(groups):
         yield f"{mark!r} was sent, and nothing of it is in the ledger"
@@ -119,7 +119,7 @@ def nothing_is_billed_twice(evidence: Evidence) -> Iterator[str]:
 
 
 def _groups(evidence: Evidence) -> dict[str, list[Row]]:
-    """The attempts at what was sent under each mark."""
+    """The attempts of each mark."""
     by_key: dict[str, list[Row]] = defaultdict(list)
     for row in evidence.rows:
         by_key[row.item_key].append(row)
@@ -131,7 +131,9 @@ def _groups(evidence: Evidence) -> dict[str, list[Row]]:
 
 
 def nothing_is_sent_a_third_time(evidence: Evidence) -> Iterator[str]:
-    """An unknown attempt is sent again at most once, and the second attempt says so."""
+    """An unknown attempt is sent again at most once, and the second attempt records the possible
+    double charge.
+    """
     sent: Counter[str] = Counter()
     unknown: set[str] = set()
     for row in evidence.rows:
@@ -141,7 +143,7 @@ def nothing_is_sent_a_third_time(evidence: Evidence) -> Iterator[str]:
         if sent[row.item_key] > 2:
             yield f"{row} is number {sent[row.item_key]} that was sent"
         if row.item_key in unknown and not row.possible_double_charge:
-            yield f"{row} follows an unknown one and does not say so"
+            yield f"{row} follows an unknown one and is not marked as a possible double charge"
         if row.is_unknown:
             unknown.add(row.item_key)
 
@@ -153,8 +155,8 @@ def only_a_kill_makes_unknown(evidence: Evidence) -> Iterator[str]:
             yield f"{row} was not in flight at any kill"
 
 
-def no_life_falls(evidence: Evidence) -> Iterator[str]:
-    """A worker that nobody killed comes to its end without an error of its own."""
+def no_worker_fails(evidence: Evidence) -> Iterator[str]:
+    """A worker that is not killed ends without an error."""
     yield from evidence.finish.worker_errors
 
 
@@ -166,10 +168,10 @@ RULES: dict[str, Callable[[Evidence], Iterable[str]]] = {
     "billed twice": nothing_is_billed_twice,
     "sent again": nothing_is_sent_a_third_time,
     "unknown": only_a_kill_makes_unknown,
-    "lives": no_life_falls,
+    "workers": no_worker_fails,
 }
 
 
 def violations(evidence: Evidence) -> dict[str, list[str]]:
-    """What each rule has to say."""
+    """The violations of each rule."""
     return {name: list(rule(evidence)) for name, rule in RULES.items()}

@@ -15,13 +15,13 @@ _COLUMNS = (
 
 
 def machine() -> str:
-    """What the numbers were taken on, without naming the machine."""
+    """The machine of the measurement, without its name."""
     system = f"{platform.system()} {platform.release().split('-')[0]}"
     return f"{os.cpu_count()} cores, Python {platform.python_version()}, {system}"
 
 
 def table(runs: Sequence[Run]) -> str:
-    """A heading that names the machine, and a row for each run."""
+    """A heading that describes the machine, and a row for each run."""
     lines = [
         f"Measured on {machine()}.",
         "",

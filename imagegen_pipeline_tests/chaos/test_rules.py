@@ -1,4 +1,4 @@
-"""The rules see what they are there for: each fault, put into sound books, breaks its rule."""
+"""The rules detect violations: each fault, put into correct evidence, breaks its rule."""
 
 from __future__ import annotations
 
@@ -58,23 +58,23 @@ SOUND = Evidence(
 
 
 def with_row(old: Row, **changes: object) -> Evidence:
-    """The sound books with one attempt changed."""
+    """Correct evidence with one attempt changed."""
     rows = [replace(row, **changes) if row is old else row for row in SOUND.rows]
     return replace(SOUND, rows=rows)
 
 
 def with_file(path: str, file: File) -> Evidence:
-    """The sound books with one file more, or another one in its place."""
+    """Correct evidence with one file added or replaced."""
     return replace(SOUND, files={**SOUND.files, path: file})
 
 
 def without_item(location: str) -> Evidence:
-    """The sound books in which the ledger never heard of an item."""
+    """Correct evidence in which the ledger lacks an item."""
     return replace(SOUND, items={k: v for k, v in SOUND.items.items() if k != location})
 
 
 def with_finish(**changes: object) -> Evidence:
-    """The sound books with another end."""
+    """Correct evidence with another finish."""
     return replace(SOUND, finish=replace(SOUND.finish, **changes))
 
 
@@ -111,7 +111,7 @@ FAULTS = {
         "billed twice",
         replace(SOUND, accepted=SOUND.accepted + Counter({"a boat from elsewhere": 1})),
     ),
-    "a second attempt that says nothing": (
+    "a second attempt without a mark": (
         "sent again",
         with_row(AGAIN, possible_double_charge=False),
     ),
@@ -120,17 +120,17 @@ FAULTS = {
         replace(SOUND, rows=[*SOUND.rows, replace(UNKNOWN, id=5), replace(UNKNOWN, id=6)]),
     ),
     "an unknown attempt without a kill": ("unknown", with_finish(in_flight=frozenset({4}))),
-    "a life that fell": ("lives", with_finish(worker_errors=("0001.log exited 70",))),
+    "a worker that failed": ("workers", with_finish(worker_errors=("0001.log exited 70",))),
 }
 
 
 def test_sound_books_break_no_rule() -> None:
-    """A picture, one that was sent again after an unknown, and a held item: all is well."""
+    """An image, one sent again after an unknown attempt, and a held item break no rule."""
     assert not any(violations(SOUND).values())
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_breaks_its_rule(name: str) -> None:
-    """The rule that is there for the fault names it."""
+    """The rule for the fault names it."""
     rule, evidence = FAULTS[name]
     assert violations(evidence)[rule]

@@ -1,7 +1,7 @@
-"""A worker process: it opens everything anew and runs a batch to the end, if it is let.
+"""A worker process: it opens everything itself and runs a batch to its end unless it is killed.
 
-The processes come from a fork server that has the pipeline's and Dagster's modules loaded, so
-that a life begins in milliseconds; nothing is opened before the fork.
+Workers are forked from a server that has the modules of the pipeline and of Dagster loaded, so
+that they start in milliseconds; nothing is opened before the fork.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from imagegen_pipeline_tests.chaos.scratch import Round, Scratch
 from imagegen_pipeline_tests.conftest import OURS
 
 FAILED_EXIT = 70
-"""The exit code of a life that an exception ended."""
+"""The exit code of a worker that ended with an exception."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -44,20 +44,17 @@ _CONTEXT.set_forkserver_preload(
 
 
 def start_worker(scratch: Scratch, wanted: Round, log: Path) -> BaseProcess:
-    """A process that makes the items of a round; what it says goes to ``log``."""
+    """Start a process that generates the items of a round; its output goes to ``log``."""
     work = _make_base_images if scratch.variant.provider == "runpod" else _make_images
     return _begin(scratch, log, work, wanted.folder)
 
 
 class DagsterUnreadableError(Exception):
-    """Dagster's own records cannot be opened; the text says why."""
+    """Dagster's instance cannot be opened; the text has the reason."""
 
 
 def read_events(scratch: Scratch, log: Path) -> list[tuple[str, str, int]]:
-    """Every materialization that Dagster knows of: partition, digest, attempt.
-
-    Raises DagsterUnreadableError.
-    """
+    """Every materialization: partition, digest, attempt. Raises DagsterUnreadableError."""
     answer = log.with_suffix(".json")
     process = _begin(scratch, log, _write_events, answer)
     process.join(120)
@@ -90,7 +87,7 @@ def _run_worker(
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    faulthandler.register(signal.SIGUSR1)  # says where a life hangs
+    faulthandler.register(signal.SIGUSR1)  # prints the stacks of a hanging worker
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(scratch.root)

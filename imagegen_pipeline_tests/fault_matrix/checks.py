@@ -1,4 +1,4 @@
-"""What must be so after the run with the fault, and after the next one without it."""
+"""Checks after the run with the fault, and after the next run without it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from imagegen_pipeline_tests.fault_matrix.rows import End, Row
 
 AFTER = slice(HIT + 1, None)
 LONGEST_WAIT = 900
-"""Seconds: nobody waits a day because a service asks for it."""
+"""Seconds: no wait is longer, whatever a provider asks for."""
 
 
 def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
-    """The item, the batch and the bill of the run that had the fault.
+    """Check the item, the batch and the bill of the run with the fault.
 
-    ``first`` is what the first item's outcome is: it may have been made before.
+    ``first`` is the status of the first item, which may have an image from before.
     """
     end = row.fate.now
     _check_ledger(end, run)
@@ -30,12 +30,12 @@ def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
         if row.batch == "never begins":
             assert run.refused is not None
             assert run.refused.kind == end.kind
-            assert row.says in run.refused.sentence
+            assert row.text in run.refused.sentence
             assert run.refused.remedy
         return
     assert run.refused is None
     _check_outcome(end, run.hit)
-    assert row.says in f"{run.hit.reason} {' '.join(run.hit.warnings)}"
+    assert row.text in f"{run.hit.reason} {' '.join(run.hit.warnings)}"
     if row.batch == "goes on":
         assert run.statuses == [first, "made", "made"]
         assert without_hit(run.ledger_counts.bills) == [1, 1, 1]
@@ -51,7 +51,7 @@ def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
 
 
 def check_next_run(row: Row, run: Run) -> None:
-    """The next run without the fault makes good what can be, and buys nothing twice."""
+    """The next run without the fault completes what it can, and buys nothing twice."""
     _check_ledger(row.fate.then, run)
     assert run.refused is None
     _check_outcome(row.fate.then, run.hit)
@@ -61,13 +61,13 @@ def check_next_run(row: Row, run: Run) -> None:
 
 
 def check_pictures(run: Run) -> None:
-    """Every item has its whole picture."""
+    """Every item has its complete image."""
     for outcome in run.outcomes:
         _format(Path(str(outcome.path)))
 
 
 def check_results(run: Run) -> None:
-    """The table of results says of the item what its outcome says."""
+    """The results table has the same fields for the item as its outcome."""
     row = run.ledger_counts.results[HIT][-1]
     shown = (row["error_kind"], row["error"], row["remedy"])
     if run.hit.ok:
@@ -77,7 +77,7 @@ def check_results(run: Run) -> None:
 
 
 def _format(path: Path) -> str | None:
-    """The format of a picture that is read to its last pixel."""
+    """The format of an image that decodes to its last pixel."""
     with Image.open(path) as picture:
         picture.load()
         return picture.format

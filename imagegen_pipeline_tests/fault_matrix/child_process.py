@@ -1,7 +1,7 @@
-"""A batch in a process of its own, which is not root, cannot write any more, or is killed.
+"""A batch in a separate process that is not root, cannot write, or is killed.
 
-``python -m imagegen_pipeline_tests.fault_matrix.child_process SERVICE HOW`` in a project's folder
-prints its outcomes, or why the batch was refused, as JSON.
+``python -m imagegen_pipeline_tests.fault_matrix.child_process PROVIDER FAULT`` in a project's
+folder prints the outcomes, or why the batch was refused, as JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SMALL_FILE = 512
 
 
 def run_in_child(items: FourItems, how: str) -> Run:
-    """The batch in a process of its own, and the books after it."""
+    """Run the batch in a child process; returns it with the counts afterwards."""
     if how == "nobody":
         _make_readable(items)
     done = subprocess.run(
@@ -55,7 +55,7 @@ def run_in_child(items: FourItems, how: str) -> Run:
 
 
 class _RefusedError(ImagegenError):
-    """What another process was refused with."""
+    """The error with which the child process refused the batch."""
 
     def __init__(self, kind: str, error: str, remedy: str) -> None:
         super().__init__(error, remedy=remedy)
@@ -63,7 +63,7 @@ class _RefusedError(ImagegenError):
 
 
 def _make_readable(items: FourItems) -> None:
-    """Let nobody have everything but the folder of the pictures."""
+    """Make everything but the image folder writable for the child's user."""
     if os.geteuid() != 0:
         return  # this process is not root: the folder's mode holds for it
     root = items.project.root
@@ -77,7 +77,7 @@ def _outcome(facts: dict[str, Any]) -> Outcome:
 
 
 def main(provider: str, how: str) -> None:
-    """Make the batch of this folder."""
+    """Run the batch of this folder."""
     Image.init()  # nobody may not be allowed to read what is imported later
     with closing(Pipeline()) as pipeline:
         pipeline.engine_context = replace(pipeline.engine_context, clock=FakeClock())
@@ -113,13 +113,13 @@ def drop_privileges() -> None:
 
 
 class _LastDownload:
-    """A downloader; after its second picture no file may grow."""
+    """A downloader; after its second image no file may grow."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def fetch(self, url: str) -> bytes:
-        """The picture; then the limit falls."""
+        """Download the image, then set the limit."""
         data: bytes = self._inner.fetch(url)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_FILE, hard))
@@ -127,7 +127,7 @@ class _LastDownload:
 
 
 def stop_growing_after_download(pipeline: Pipeline) -> None:
-    """Have the system refuse every longer file once a picture has come."""
+    """Have the system refuse longer files once an image has been downloaded."""
     engine_context = pipeline.engine_context
     pipeline.engine_context = replace(
         engine_context, downloader=_LastDownload(engine_context.downloader)
@@ -135,7 +135,7 @@ def stop_growing_after_download(pipeline: Pipeline) -> None:
 
 
 def die_when_writing(state: str) -> None:
-    """Be killed once the transaction that writes this state has made its change."""
+    """Kill this process in the transaction that writes this state, after its change."""
     changes = ("INSERT INTO attempts", "UPDATE attempts SET state")
 
     def look(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:

@@ -1,4 +1,4 @@
-"""Faults that hit one item after another: the batch must not go on paying for them."""
+"""Faults that hit item after item: the batch stops paying for them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TWELVE = tuple(f"item-{number:02}" for number in range(1, 13))
 class ConcurrentCase:
     """A fault that hits every item's submit, one after the other.
 
-    ``once`` scripts it once for each item; else it is one fault for all. ``statuses`` and
-    ``bills`` are the items' after the run with the fault, ``then`` and ``then_bills`` after
-    the next one without it. ``submits`` is how many requests the service gets in the first
-    run. ``kind`` is why the rest was skipped.
+    With ``once`` it is scripted once for each item, else once for all. ``statuses`` and ``bills``
+    are the items' after the run with the fault, ``then`` and ``then_bills`` after the next one
+    without it. ``submits`` counts the requests of the first run. ``kind`` is the error kind of the
+    skipped items.
     """
 
     name: str
@@ -36,12 +36,12 @@ class ConcurrentCase:
 
     @property
     def id(self) -> str:
-        """The row's name in pytest's words."""
+        """The row's id in pytest."""
         return slug(f"{self.provider} {self.name}")
 
 
 def concurrent_rows() -> list[ConcurrentCase]:
-    """All rows of this file."""
+    """All rows of this module."""
     lost = {"fault": "reset_after_work"}
     broken = {"fault": "truncated_picture", "times": FOREVER}
     page = {"fault": "html_200", "work": True, "times": FOREVER}

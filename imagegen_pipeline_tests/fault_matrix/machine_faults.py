@@ -1,7 +1,7 @@
-"""Ways to break the machine under a batch, as real as they can be, and to mend it again.
+"""Faults of the machine under a batch, as real as possible, and their repair.
 
-Each is called with the four items before anything is made. It makes the first item, gets
-ready, and returns how the batch with the fault is run and how the fault is taken away.
+Each function is called with the four items before anything is generated. It generates the first
+image, prepares the fault, and returns how the batch runs with it and how it is repaired.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MB = 2**20
 
 @dataclass(frozen=True)
 class MachineFault:
-    """How the batch with the fault is run, and how the fault is taken away."""
+    """How the batch runs with the fault, and how the fault is repaired."""
 
     run: Callable[[], Run]
     mend: Callable[[], object] = nothing
@@ -37,7 +37,7 @@ Break = Callable[[FourItems, ExitStack, pytest.MonkeyPatch], MachineFault]
 
 
 def full_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
-    """The pictures' file system has no byte left."""
+    """The file system of the images has no free byte."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     disk.leave(0)
@@ -45,7 +45,7 @@ def full_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> Mach
 
 
 def little_space(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
-    """The pictures' file system has some room, and not enough for all that is in flight."""
+    """The file system of the images has too little space for all requests in flight."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     disk.leave(64 * MB)
@@ -53,14 +53,14 @@ def little_space(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> M
 
 
 def disk_that_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
-    """The pictures' file system fills up when the request has been answered."""
+    """The file system of the images fills up when the request has been answered."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     return MachineFault(partial(items.run, meanwhile=partial(disk.leave, 0)), disk.empty)
 
 
 def everything_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
-    """The file system of ledger and pictures fills up when the request has been answered."""
+    """The file system of the ledger and the images fills up when the request has been answered."""
     disk = stack.enter_context(mounted(items.project.results))
     items.run(count=1)
 
@@ -72,7 +72,7 @@ def everything_fills(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) 
 
 
 def read_only_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) -> MachineFault:
-    """The pictures' file system is mounted read-only."""
+    """The file system of the images is mounted read-only."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     disk.read_only()
@@ -82,7 +82,7 @@ def read_only_disk(items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch) ->
 def disk_that_becomes_read_only(
     items: FourItems, stack: ExitStack, _: pytest.MonkeyPatch
 ) -> MachineFault:
-    """The pictures' file system becomes read-only when the request has been answered."""
+    """The file system of the images becomes read-only when the request has been answered."""
     disk = _disk_of_pictures(items, stack)
     items.run(count=1)
     return MachineFault(partial(items.run, meanwhile=disk.read_only), disk.writable)
@@ -93,20 +93,20 @@ def _disk_of_pictures(items: FourItems, stack: ExitStack) -> SmallDisk:
 
 
 def files_that_cannot_grow(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
-    """A process of its own that the system lets write no more once the picture is there."""
+    """A separate process in which files cannot grow once the image is downloaded."""
     items.run(count=1)
     return MachineFault(partial(run_in_child, items, "limited"))
 
 
 def file_in_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
-    """The folder of the pictures is a file."""
+    """A file has the name of the image folder."""
     items.run(count=1)
     moved = _put_file_in_place(items)
     return MachineFault(items.run, partial(_restore, moved, items.pictures))
 
 
 def file_takes_the_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
-    """The folder of the pictures becomes a file when the request has been answered."""
+    """A file replaces the image folder when the request has been answered."""
     items.run(count=1)
     moved = _moved_folder(items)
     put = partial(_put_file_in_place, items)
@@ -114,14 +114,14 @@ def file_takes_the_place(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch)
 
 
 def folder_gone(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
-    """The folder of the pictures is not there, as when its disk is not mounted."""
+    """The image folder is missing, as when its disk is not mounted."""
     items.run(count=1)
     moved = items.pictures.rename(_moved_folder(items))
     return MachineFault(items.run, partial(_restore, moved, items.pictures))
 
 
 def folder_that_vanishes(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
-    """The folder of the pictures goes away when the request has been answered."""
+    """The image folder disappears when the request has been answered."""
     items.run(count=1)
     moved = _moved_folder(items)
     return MachineFault(
@@ -149,7 +149,7 @@ def _restore(moved: Path, folder: Path) -> None:
 
 
 def foreign_folder(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> MachineFault:
-    """A process that is not root, and may read the folder of the pictures only."""
+    """A process that is not root and may only read the image folder."""
     items.run(count=1)
     items.pictures.chmod(0o555)
     return MachineFault(
@@ -160,7 +160,7 @@ def foreign_folder(items: FourItems, _: ExitStack, __: pytest.MonkeyPatch) -> Ma
 def locked_ledger(
     items: FourItems, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> MachineFault:
-    """Another process holds SQLite's lock from before the first item on."""
+    """Another process holds SQLite's lock from before the first item."""
     items.run(count=1)
     locker = _Locker(items, stack, monkeypatch)
     return MachineFault(partial(items.run, before=locker.lock), locker.unlock)
@@ -176,7 +176,7 @@ def ledger_that_is_locked(
 
 
 class _Locker:
-    """Another process that holds the ledger for longer than anybody waits."""
+    """Another process that locks the ledger for longer than any time-out."""
 
     _SCRIPT = (
         "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
@@ -211,7 +211,7 @@ def _ledger(items: FourItems) -> Path:
 
 
 def _expire_leases(ledger: Path) -> None:
-    """As if a minute had passed for those that could not be given back."""
+    """Expire the leases that could not be released."""
     with closing(sqlite3.connect(ledger)) as connection, connection:
         connection.execute("UPDATE leases SET until = 0")
 

@@ -1,6 +1,6 @@
-"""Faults of the machine: its disks, its folders, its ledger, and a process that is killed.
+"""Faults of the machine: disks, folders, the ledger, a killed process.
 
-The first item has its picture before the fault; the second one is hit.
+The first item has its image before the fault; the second one is hit.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ DISK, FOLDER, LEDGER, PROCESS = "the disk", "the folder", "the ledger", "the pro
 
 REFUSED = Fate(End("refused", (), 0, "store"), End("made", ("stored",), 1))
 LOST_ANSWER = End("made", ("unknown", "stored"), 2)
-"""The answer could not be written down anywhere: it is sent once more, and the ledger says so."""
+"""The answer could not be stored anywhere: it is sent once more, as a possible double charge."""
 
 
 def machine_rows() -> list[tuple[Row, Break]]:
-    """All rows of this file, each with what breaks the machine for it."""
+    """All rows of this module, each with its machine fault."""
     return [*_disks(), *_folders(), *_ledger(), *_killed()]
 
 

@@ -1,4 +1,4 @@
-"""All rows in their order, and the table that people read."""
+"""All rows in order, and the table of the documentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD = ("fault", "where", "item", "batch", "bill", "next run")
 
 
 def as_markdown() -> str:
-    """The whole matrix: a line for each fault and fate, with the services that share it."""
+    """The whole matrix: a line for each fault and result, with the providers that share it."""
     lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
     rows = [*SERVICE_ROWS, *(row for row, _ in machine_rows())]
     lines += _merged((row.provider, _cells(row)) for row in rows)

@@ -1,4 +1,4 @@
-"""One item after another is hit: the batch stops before much is paid for nothing."""
+"""A fault that hits item after item stops the batch before much is paid in vain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run
 def test_a_fault_that_hits_one_after_another(
     row: ConcurrentCase, four: Callable[..., FourItems]
 ) -> None:
-    """What the row says of every item, the bills, the requests and the next run is so."""
+    """Every item, the bills, the requests and the next run are as the row expects."""
     items = four(row.provider, names=row.names)
     for name in row.names if row.once else (None,):
         items.script("submit", name=name, **row.fault)
@@ -35,5 +35,5 @@ def test_a_fault_that_hits_one_after_another(
 
 
 def statuses(run: Run) -> tuple[str, ...]:
-    """How each item came out."""
+    """The status of each item."""
     return tuple(str(outcome.status) for outcome in run.outcomes)

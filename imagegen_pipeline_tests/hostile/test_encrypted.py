@@ -37,7 +37,7 @@ EI33jYrpsiEgq/QUynW/fZIKDcc4pP5YAiAicC7LfzlQSR/EEnfZsTgcYtVISslu
 +TI61rajgt89Cw==
 -----END CERTIFICATE-----
 """
-"""Its own authority, for the name, until 2120; the key opens nothing but these tests."""
+"""A self-signed authority for the name, until 2120; the key is used in these tests only."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tls(certificate: Path) -> ssl.SSLContext:
-    """How the server encrypts."""
+    """The server's TLS settings."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
@@ -58,7 +58,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch, resolver: Resolve) -> None:
-    """This machine trusts the certificate, and the name stands for it."""
+    """This machine trusts the certificate and resolves the name."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     resolver(NAME, ["127.0.0.1"])
 
@@ -72,7 +72,7 @@ def downloader(opened: Callable[[Any], Any], timeouts: Any = QUICK) -> Downloade
 def test_a_picture_comes_over_tls(
     trusted: None, tls: ssl.SSLContext, opened: Callable[[Any], Any]
 ) -> None:
-    """Twice, by the name that the certificate is for."""
+    """Two downloads succeed under the name of the certificate."""
     client = downloader(opened)
     with raw_server(PICTURE, tls=tls) as server:
         for _ in range(2):
@@ -82,7 +82,7 @@ def test_a_picture_comes_over_tls(
 def test_a_host_without_a_right_certificate_gets_no_request(
     tls: ssl.SSLContext, opened: Callable[[Any], Any], resolver: Resolve
 ) -> None:
-    """Allowing a host to be private does not allow it to be anybody."""
+    """A host that may be private still needs a valid certificate."""
     resolver(NAME, ["127.0.0.1"])
     with raw_server(PICTURE, tls=tls) as server:
         with pytest.raises(DownloadError, match="SSLError"):

@@ -1,4 +1,4 @@
-"""Where lives follow each other: one ledger, one disk, one service, one clock."""
+"""What outlives a simulated process: the ledger, the disk, the provider and the clock."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ from imagegen_pipeline_tests.properties.simulated_provider import (
 )
 
 NOON = 1_700_006_400.0 + 43_200
-"""A noon (UTC, in seconds since the epoch): no history begins near the end of a day."""
+"""Noon (UTC, in seconds since the epoch), so that no history starts near the end of a day."""
 PICTURES = "pictures"
 KEYS = ("boat", "left", "right", "sailor")
-"""``left`` and ``right`` ask for the same picture, ``sailor`` for a random one at a fixed path."""
+"""``left`` and ``right`` request the same image; ``sailor`` a random one at a fixed path."""
 PUBLISHED = "sailor/base.png"
 _LEASE_WAIT, _LIMIT_WAIT = 20.0, 300.0
-"""Seconds that pass when a process finds a lease taken, or a limit reached."""
+"""Seconds that a process waits when a lease is taken, or when a limit is reached."""
 _DAY, _JOB, _ANSWER = 86_400.0, 1800.0, 130.0
-"""Seconds of a day, and for which a job, or a request without an answer, counts as in flight."""
+"""Seconds of a day; seconds that a job, or a request without an answer, counts as in flight."""
 BILLING = ("job", "picture", "billed, no answer", UNREADABLE)
 
 
 @dataclass(frozen=True)
 class UserLimits:
-    """What the user allows: of money, pictures at a price of 1."""
+    """Settings of the user; every image has a price of 1."""
 
     on_unknown: Literal["resubmit", "hold"] = "resubmit"
     budget: Budget = field(default_factory=Budget)
@@ -66,8 +66,8 @@ class UserLimits:
 
 
 def image_task(key: str) -> ImageTask:
-    """What is asked for an item, the same each time."""
-    text = "twins" if key in ("left", "right") else key
+    """The task of an item, the same each time."""
+    text = "pair" if key in ("left", "right") else key
     seed = -1 if key == "sailor" else 7
     asked = GenerationRequest("duomi", "m", f"a {text}", SIDE, SIDE, 20, 7.5, seed)
     if key == "sailor":
@@ -81,7 +81,7 @@ def _as_sent(attempt: Attempt) -> ImageTask:
 
 
 class SharedClock:
-    """The time that all processes and the database share."""
+    """The clock of all processes and of the database."""
 
     def __init__(self) -> None:
         self._now = NOON
@@ -93,18 +93,18 @@ class SharedClock:
     time = now
 
     def monotonic(self) -> float:
-        """Seconds since the world began."""
+        """Seconds since the environment was created."""
         return self._now - NOON
 
     def advance(self, seconds: float) -> None:
-        """Time passes."""
+        """Move the clock forward."""
         self._now += seconds
 
 
 class LedgerView:
-    """A ledger as one process opens it, or as nobody's.
+    """The ledger as one process opens it, or as the test does.
 
-    The engine underneath is one for all, which keeps nothing but its compiled statements.
+    All views share one SQLAlchemy engine, which caches compiled statements only.
     """
 
     def __init__(self, database: Database, process: SimulatedProcess | None = None) -> None:
@@ -118,7 +118,7 @@ class LedgerView:
 
 
 class Environment:
-    """What outlives every process, and what was seen of each."""
+    """Shared state, and a record of what each process did."""
 
     def __init__(self, root: Path, user_limits: UserLimits) -> None:
         self.root = root
@@ -130,17 +130,17 @@ class Environment:
         self.ledger.items.record(scan(*(prompt(key) for key in KEYS)))
         self.tick = 0
         self.called_unknown: dict[int, int] = {}
-        """Attempts that were called unknown, and when (in ticks)."""
+        """Attempts recorded as unknown, with the tick."""
         self.answered: dict[int, int] = {}
-        """Attempts whose answer the ledger was told of, and when."""
+        """Attempts whose answer was recorded in the ledger, with the tick."""
         self.decisions: dict[int, list[tuple[int, Decision]]] = defaultdict(list)
-        """What a person decided of an attempt, and when."""
+        """The user's decisions about each attempt, with the tick."""
         self.requested: set[tuple[str, str | None]] = set()
-        """Each item that was asked for, and the intent of its regenerate or None."""
+        """Requested items, each with the intent of its regenerate or None."""
         self.broken_rules: list[str] = []
-        """What was seen to be wrong at the moment when it happened."""
+        """Violations seen at the moment when they happened."""
         self.files: dict[Path, str] = {}
-        """Digests of the pictures on disk when they were last looked at."""
+        """Digests of the images on disk at the last check."""
         self._processes: list[SimulatedProcess] = []
         self._names = 0
         self._holders: dict[str, str] = {}
@@ -149,13 +149,13 @@ class Environment:
 
     @property
     def store(self) -> LocalStore:
-        """The store, as nobody's."""
+        """The picture store, opened by no process."""
         return LocalStore(self.root)
 
     @classmethod
     @contextmanager
     def created(cls, root: Path, user_limits: UserLimits) -> Iterator[Environment]:
-        """A new world in an empty folder."""
+        """A new environment in an empty folder."""
         environment = cls(root, user_limits)
         parts: list[Any] = [
             mock.patch.object(Database, "now", environment.database_now),
@@ -178,7 +178,7 @@ class Environment:
                 part.stop()
 
     def on_disk(self, name: str, call: Callable[..., None]) -> Callable[..., None]:
-        """A call of the operating system, as a step of whoever is alive now."""
+        """An operating system call, recorded as a step of the running process."""
 
         def step(*given: Any, **named: Any) -> None:
             effect = partial(call, *given, **named)
@@ -190,15 +190,15 @@ class Environment:
         return step
 
     def database_now(self) -> ColumnElement[float]:
-        """See ``Database.now``: the database is on the world's clock."""
+        """See ``Database.now``: the database uses the shared clock."""
         return bindparam(None, callable_=self.clock.now, type_=Float)  # asked at each execution
 
     def is_dead(self, owner: str) -> bool:
-        """Whether the owner of a lease is known to have died."""
+        """Whether the owner of a lease is known to be dead."""
         return owner in self._dead_owners
 
     def process(self, what: str, answers: Sequence[Answer] = (), **more: Any) -> SimulatedProcess:
-        """A process that is about to start."""
+        """A process that has not started."""
         self._names += 1
         return SimulatedProcess(self, f"{what} {self._names}", answers, **more)
 
@@ -212,10 +212,10 @@ class Environment:
         user_limits: UserLimits | None = None,
         known_dead: bool = True,
     ) -> list[Outcome]:
-        """Let a process run a batch to its end; no outcomes when it dies before.
+        """Run a batch to its end; returns no outcomes if the process is killed.
 
-        ``intent`` is the intent of a regenerate. ``known_dead``: others see at once that it
-        died, and need not wait for the end of its lease.
+        ``intent`` is the intent of a regenerate. With ``known_dead``, others see at once that the
+        process died, and need not wait for its lease to expire.
         """
         self.requested |= {(key, intent) for key in keys if not collect}
         order = BatchOptions(
@@ -258,7 +258,7 @@ class Environment:
         )
 
     def decide(self, key: str, decision: Decision) -> bool:
-        """A person's word, as ``imagegen resolve`` takes it; whether it was taken."""
+        """Apply a user's decision as ``imagegen resolve`` does; returns whether it was accepted."""
         if self.ledger.leases.acquire([f"item:{key}"], "a person") is None:
             return False
         before = set(self.attempts(key))
@@ -274,16 +274,16 @@ class Environment:
         return True
 
     def attempts(self, key: str) -> list[tuple[int, str, str | None]]:
-        """Id, state and kind of error of an item's attempts."""
+        """Id, state and error kind of an item's attempts."""
         rows = [row for row, _ in self.ledger.attempts.rows() if row.item_key == key]
         return [(row.id, row.state, row.error_kind) for row in rows]
 
     def may_be_made_again(self, attempt: int, tick: int) -> bool:
-        """Whether a person had said so by then, and it was the last word."""
+        """Whether the user's last decision by then allowed a new attempt."""
         return self._last_decision(attempt, tick) in (Decision.RESUBMIT, Decision.ALLOW_RETRY)
 
     def is_given_up(self, attempt: int, tick: int) -> bool:
-        """Whether a person had said so by then, and it was the last word."""
+        """Whether the user's last decision by then was to give up."""
         return self._last_decision(attempt, tick) is Decision.GIVE_UP
 
     def _last_decision(self, attempt: int, tick: int) -> Decision | None:
@@ -292,18 +292,18 @@ class Environment:
         )
 
     def is_in_doubt(self, attempt: int, tick: int) -> bool:
-        """Whether an attempt counted as unknown then: an answer may come late."""
+        """Whether the attempt was unknown at that tick: its answer may still come."""
         called, answered = self.called_unknown.get(attempt), self.answered.get(attempt)
         return called is not None and called < tick and (answered is None or answered > tick)
 
     def sleep(self) -> None:
-        """Time passes until every lease has ended that nobody renews."""
+        """Move the clock past the expiry of every lease that is not renewed."""
         self.clock.advance(LEASE_SECONDS + 1)
 
     def record_step(
         self, process: SimulatedProcess, step: str, given: tuple[Any, ...], result: Any
     ) -> None:
-        """Write down what a process did."""
+        """Record a step of a process."""
         self.tick += 1
         if step == "leases.acquire":
             if result is None:
@@ -333,7 +333,7 @@ class Environment:
 
 
 class ProviderConnection:
-    """The service as one process reaches it."""
+    """The provider as one process reaches it."""
 
     name = "duomi"
     endpoint = ENDPOINT
@@ -351,12 +351,12 @@ class ProviderConnection:
         )
 
     def submit(self, asked: GenerationRequest) -> Any:
-        """A request arrives."""
+        """Receive a request."""
         environment, process = self._environment, self._process
         attempt, process.sending = process.sending, None
         if attempt is None:
             environment.broken_rules.append(
-                f"{process.name} sends {asked.prompt!r}: no attempt says so"
+                f"{process.name} sends {asked.prompt!r}: no attempt records it"
             )
             raise Killed
         if attempt.sent_request != asked:
@@ -382,7 +382,7 @@ class ProviderConnection:
 def _limits_crossed(
     environment: Environment, user_limits: UserLimits, request: Request
 ) -> Iterator[str]:
-    """What this request is too many for, by the witness's own count."""
+    """The limits that this request exceeds, by the provider's own count."""
     bills, now = environment.simulated_provider.bills, environment.clock.now()
     spent = sum(PRICE for bill in bills if bill.intent == request.intent)
     if user_limits.budget.run is not None and spent + PRICE > user_limits.budget.run:
@@ -401,7 +401,7 @@ def _limits_crossed(
 
 
 def _drain(batch: Batch) -> None:
-    """End the threads of a process that is dead: each of its items finds that out."""
+    """End the threads of a killed process; each of its items raises ``Killed``."""
     batch.stop()
     while True:
         try:

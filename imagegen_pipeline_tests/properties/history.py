@@ -1,4 +1,4 @@
-"""A history: lives in one world, checked after each, and the last run that ends it."""
+"""A history: processes in one environment, checked after each, and a final run."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ INTENTS = ("first", "second")
 
 
 class History:
-    """What happens in a world, told in notes that hypothesis shows for a failure."""
+    """A sequence of events, noted for hypothesis to show when a rule fails."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.is_broken = False
-        """Whether a rule is broken, or being looked at."""
+        """Whether a rule is broken, or is being checked."""
         self._asides: list[tuple[SimulatedProcess, list[Outcome]]] = []
 
     @classmethod
     @contextmanager
     def created(cls, user_limits: UserLimits) -> Iterator[History]:
-        """A new world in a folder of its own."""
+        """A history in a new environment."""
         with (
             tempfile.TemporaryDirectory(prefix="imagegen-") as root,
             Environment.created(Path(root), user_limits) as environment,
@@ -53,7 +53,7 @@ class History:
         user_limits: UserLimits | None = None,
         known_dead: bool = True,
     ) -> list[Outcome]:
-        """One process from its start to its end or death; see ``Environment.run_process``."""
+        """Run one process; see ``Environment.run_process``."""
         self.is_broken = True
         process = self.environment.process(what, script, faults=faults, meanwhile=meanwhile)
         outcomes = self.environment.run_process(
@@ -82,13 +82,13 @@ class History:
         faults: Sequence[Fault],
         intent: str | None,
     ) -> None:
-        """Another process's life, while one that is told of sleeps past the end of its leases."""
+        """Run another process while the first one sleeps past the expiry of its leases."""
         self.environment.sleep()
         process = self.environment.process("another run", script, faults=faults)
         self._asides.append((process, self.environment.run_process(process, keys, intent=intent)))
 
     def decide(self, key: str, decision: Decision) -> None:
-        """A person decides of an item."""
+        """Apply a user's decision."""
         self.is_broken = True
         accepted = self.environment.decide(key, decision)
         note(f"a user: {decision} {key}{'' if accepted else ': refused'}")
@@ -96,7 +96,7 @@ class History:
         self.is_broken = False
 
     def end(self) -> None:
-        """Nothing goes wrong any more: every item gets its picture, and then nothing is left."""
+        """End all faults: every item gets its image, and no attempt stays open."""
         environment = self.environment
         environment.simulated_provider.repair()
         environment.clock.advance(72 * HOUR)
@@ -109,7 +109,7 @@ class History:
         check(environment, IN_THE_END)
 
     def _settle(self) -> None:
-        """Ask once more for everything that was ever asked for, with no limits."""
+        """Request once more everything that was ever requested, without limits."""
         for intent in (None, *INTENTS):
             keys = [key for key in KEYS if (key, intent) in self.environment.requested]
             if not keys:
@@ -128,7 +128,7 @@ def _note_history(process: SimulatedProcess, outcomes: list[Outcome]) -> None:
 
 
 def _check_errors(process: SimulatedProcess, outcomes: list[Outcome]) -> None:
-    """Fail for an error that nothing in the process's life can have caused."""
+    """Fail for an error that no fault of the process can have caused."""
     excused = {
         "internal": False,
         "attempt_moved": process.has("asleep"),  # another has brought it home meanwhile

@@ -1,7 +1,7 @@
-"""What must hold after every life, and what must hold in the end.
+"""Rules that hold after every process, and rules that hold at the end.
 
-Each rule is a function from the world and the ledger's rows to the sentences that say where
-they break it.
+Each rule is a function from the environment and the ledger's rows to sentences that name its
+violations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rows = Sequence[Attempt]
 
 
 def no_attempt_is_billed_twice(environment: Environment, rows: Rows) -> Iterator[str]:
-    """An attempt's request is sent again only after a refusal: it is billed once at most."""
+    """The request of an attempt is sent again only after a refusal: it is billed once at most."""
     for attempt, times in Counter(
         bill.attempt for bill in environment.simulated_provider.bills
     ).items():
@@ -30,10 +30,10 @@ def no_attempt_is_billed_twice(environment: Environment, rows: Rows) -> Iterator
 
 
 def every_second_bill_is_explained(environment: Environment, rows: Rows) -> Iterator[str]:
-    """A wish is bought again only when what was bought for it before cannot be had.
+    """A request is bought again only when its earlier image cannot be had.
 
-    A wish is an item's request, or one intent's regenerate of it; items that ask for the
-    same picture with a fixed seed are one wish.
+    A request here is an item's request, or one regenerate intent of it; items that request the
+    same image with a fixed seed count as one.
     """
     sent = _sent(environment)
     for params in _wishes(rows).values():
@@ -45,14 +45,14 @@ def every_second_bill_is_explained(environment: Environment, rows: Rows) -> Iter
                 before.id, tick
             ):
                 if not is_twin and not after.possible_double_charge:
-                    yield f"{_shown(after)} does not say that {_shown(before)} may be billed"
+                    yield f"{_shown(after)} has no mark of a double charge with {_shown(before)}"
             elif not _ended_without_picture(before, sent[before.id]):
                 yield f"{_shown(after)} was sent although {_shown(before)} was: {sent[before.id]}"
 
 
 def nothing_is_sent_a_third_time(environment: Environment, rows: Rows) -> Iterator[str]:
-    """What got no answer is sent again once by itself, or never (``hold``); then a person is
-    asked, and nothing is sent before the answer.
+    """A request without an answer is sent again once, or never (``hold``); then a user decides
+    before anything else is sent.
     """
     sent = _sent(environment)
     for params in _wishes(rows).values():
@@ -68,7 +68,7 @@ def nothing_is_sent_a_third_time(environment: Environment, rows: Rows) -> Iterat
 
 
 def no_bill_is_without_a_reason(environment: Environment, rows: Rows) -> Iterator[str]:
-    """Every bill is of an attempt that has its picture, may still have it, or says why not."""
+    """Every bill belongs to an attempt that has its image, may still get it, or records why not."""
     for bill in environment.simulated_provider.bills:
         row = _row(rows, bill.attempt)
         if row is None:
@@ -79,11 +79,11 @@ def no_bill_is_without_a_reason(environment: Environment, rows: Rows) -> Iterato
             if row.state not in (State.STORED, *OPEN_STATES):
                 yield f"{_shown(row)} dropped what was paid for: {bill}"
         elif row.id not in environment.called_unknown and row.state is not State.SUBMITTING:
-            yield f"{_shown(row)} does not say that it may be billed: {bill}"
+            yield f"{_shown(row)} is not recorded as possibly billed: {bill}"
 
 
 def stored_pictures_are_whole(environment: Environment, rows: Rows) -> Iterator[str]:
-    """A stored picture lies on disk with the recorded bytes: those that were paid for."""
+    """A stored image is on disk with the recorded bytes, which are those that were paid for."""
     bills = {bill.attempt: bill for bill in environment.simulated_provider.bills}
     for row in rows:
         if row.state is not State.STORED:
@@ -97,7 +97,7 @@ def stored_pictures_are_whole(environment: Environment, rows: Rows) -> Iterator[
 
 
 def quarantine_keeps_what_does_not_decode(environment: Environment, rows: Rows) -> Iterator[str]:
-    """Paid bytes that are no picture are kept."""
+    """Paid bytes that do not decode are kept in quarantine."""
     kept = {_digest(file) for file in (environment.root / "quarantine").glob("*.bin")}
     for bill in environment.simulated_provider.bills:
         row = _row(rows, bill.attempt)
@@ -108,7 +108,7 @@ def quarantine_keeps_what_does_not_decode(environment: Environment, rows: Rows) 
 
 
 def every_item_keeps_a_picture(environment: Environment, rows: Rows) -> Iterator[str]:
-    """An item that has had a picture has one, also at its fixed path."""
+    """An item that ever had an image has one, also at its fixed path."""
     for key in KEYS:
         stored = {row.id for row in rows if (row.item_key, row.state) == (key, State.STORED)}
         current = environment.ledger.attempts.current(key)
@@ -120,7 +120,7 @@ def every_item_keeps_a_picture(environment: Environment, rows: Rows) -> Iterator
 
 
 def nothing_is_overwritten(environment: Environment, rows: Rows) -> Iterator[str]:
-    """Pictures on disk are there for good, and their bytes never change."""
+    """Images on disk stay there, with the same bytes."""
     now = {file: _digest(file) for file in _pictures(environment.root)}
     for file, digest in environment.files.items():
         if now.get(file) != digest:
@@ -129,12 +129,12 @@ def nothing_is_overwritten(environment: Environment, rows: Rows) -> Iterator[str
 
 
 def limits_and_leases_hold(environment: Environment, rows: Rows) -> Iterator[str]:
-    """What is seen at the moment of a submit: budget, requests in flight, leases."""
+    """Budget, requests in flight and leases hold at every submit."""
     yield from environment.broken_rules
 
 
 def recorded_costs_are_billed(environment: Environment, rows: Rows) -> Iterator[str]:
-    """The ledger knows the price of each stored picture that was bought, and no other's."""
+    """The ledger has the price of each stored image that was bought, and of no other."""
     for row in rows:
         if row.state is State.STORED and row.cost != (0.0 if row.shared_from else PRICE):
             # What is adopted from the disk alone has no report; its cost is unknown, never 0.
@@ -158,14 +158,14 @@ ALWAYS: tuple[Callable[[Environment, Rows], Iterator[str]], ...] = (
 
 
 def nothing_is_left_open(environment: Environment, rows: Rows) -> Iterator[str]:
-    """Every attempt has come to an end."""
+    """Every attempt has ended."""
     for row in rows:
         if row.state in OPEN_STATES:
             yield f"{_shown(row)} is left open"
 
 
 def every_picture_is_recorded(environment: Environment, rows: Rows) -> Iterator[str]:
-    """Each picture on disk is one that the ledger calls stored, or that a person gave up."""
+    """Each image on disk is recorded as stored, or was given up by a user."""
     known = {environment.store.absolute(row.path) for row in rows if row.path}
     given_up = {row.file_stem for row in rows if environment.decisions[row.id]}
     for file in _pictures(environment.root):
@@ -174,7 +174,7 @@ def every_picture_is_recorded(environment: Environment, rows: Rows) -> Iterator[
 
 
 def the_fixed_path_is_current(environment: Environment, rows: Rows) -> Iterator[str]:
-    """The fixed path shows the item's current picture."""
+    """The fixed path has the item's current image."""
     for key in KEYS:
         current, fixed = environment.ledger.attempts.current(key), image_task(key).publish
         if fixed and current and _digest(environment.store.absolute(fixed)) != current.digest:
@@ -187,7 +187,7 @@ IN_THE_END = (*ALWAYS, nothing_is_left_open, every_picture_is_recorded, the_fixe
 def check(
     environment: Environment, rules: Sequence[Callable[[Environment, Rows], Iterator[str]]] = ALWAYS
 ) -> None:
-    """Fail with every sentence that a rule has to say."""
+    """Fail with all violations."""
     rows = [attempt for attempt, _ in environment.ledger.attempts.rows()]
     decision = [
         f"{rule.__name__}: {sentence}" for rule in rules for sentence in rule(environment, rows)
@@ -196,14 +196,14 @@ def check(
 
 
 def _sent(environment: Environment) -> dict[int, Request]:
-    """The request of each attempt that reached the service and was not refused."""
+    """The request of each attempt that reached the provider and was not refused."""
     return {
         one.attempt: one for one in environment.simulated_provider.requests if one.may_be_billed
     }
 
 
 def _wishes(rows: Rows) -> dict[tuple[str, ...], list[Attempt]]:
-    """The attempts at each wish, in the order in which they were planned."""
+    """The attempts of each request, in the order in which they were planned."""
     requested: dict[tuple[str, ...], list[Attempt]] = defaultdict(list)
     for row in rows:
         if row.shared_from is not None:
@@ -224,7 +224,7 @@ def _pairs(rows: Rows) -> Iterator[tuple[Attempt, Attempt]]:
 
 
 def _ended_without_picture(row: Attempt, request: Request) -> bool:
-    """Whether the attempt's end says truly that its picture cannot be had."""
+    """Whether the recorded end of the attempt is true: its image cannot be had."""
     if row.state is State.EXPIRED:
         return request.cannot_be_had
     if row.state is not State.FAILED:
@@ -235,13 +235,13 @@ def _ended_without_picture(row: Attempt, request: Request) -> bool:
 
 
 def _learnt(environment: Environment, row: Attempt) -> bool:
-    """Whether anything that outlives a process knows of the picture."""
+    """Whether anything that outlives a process has a record of the image."""
     known = row.job_id or row.result_url or environment.store.noted_job(row)
     return bool(known) or environment.store.is_taken(row.folder, row.file_stem)
 
 
 def _pictures(root: Path) -> list[Path]:
-    """The pictures that are kept for good."""
+    """The images that are never deleted."""
     fixed = root / PUBLISHED
     return [
         file

@@ -1,4 +1,4 @@
-"""One process: the engine's real parts behind doors that count its steps and may close for good."""
+"""One process: the engine's real parts behind proxies that count steps and inject faults."""
 
 from __future__ import annotations
 
@@ -37,23 +37,25 @@ LEDGER_STEPS = (
 PROVIDER_STEPS = ("provider.submit", "provider.poll", "downloader.fetch", "provider.cancel")
 DISK_STEPS = ("disk.link", "disk.fsync", "disk.replace", "disk.unlink")
 STEPS = (*PROVIDER_STEPS, *LEDGER_STEPS, *DISK_STEPS)
-"""What leaves a mark outside the process: dying anywhere else is dying after one of these."""
+"""Steps with an effect outside the process; being killed elsewhere equals being killed after one
+of these.
+"""
 _HEARTBEAT = 15.0
 _LONGEST = 5000
-"""More steps than any life has that comes to an end."""
+"""More steps than any process that ends takes."""
 
 
 class Killed(BaseException):
-    """The process is gone; no ``except`` and no ``finally`` of it has any effect."""
+    """The process is dead: no ``except`` and no ``finally`` of it has any effect."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a process at the ``nth`` time that it comes to a step, before or after it.
+    """A fault at the ``nth`` time that a process reaches a step, before or after it.
 
-    ``killed``; ``stopped`` (Ctrl-C), ``terminated`` (which leaves jobs at the service);
-    ``full``: the ledger or the disk, whichever the step is of, cannot be written then, or
-    from then on (``lasting``); ``asleep``: it stops until others have done as they like.
+    ``killed``; ``stopped`` (Ctrl-C); ``terminated`` (leaves jobs at the provider); ``full``: the
+    ledger or the disk, whichever the step uses, cannot be written this time, or from then on
+    (``lasting``); ``asleep``: the process pauses while others run.
     """
 
     what: Literal["killed", "stopped", "terminated", "full", "asleep"]
@@ -64,7 +66,7 @@ class Fault:
 
 
 class SimulatedProcess:
-    """A process from its start to its end, or its death."""
+    """A process from its start to its end or its death."""
 
     def __init__(
         self,
@@ -77,12 +79,12 @@ class SimulatedProcess:
         self.environment = environment
         self.name = name
         self.owners: set[str] = set()
-        """Every name under which it has had a lease."""
+        """Every name under which it had a lease."""
         self.held: set[str] = set()
-        """The names under which it works now, and which its heart renews."""
+        """The names of its current leases, renewed by its heartbeat."""
         self.sending: Attempt | None = None
         self.is_late = False
-        """Whether it slept between writing that a request leaves and sending it."""
+        """Whether it slept between recording a submit and sending it."""
         self.user_limits = environment.user_limits
         self.wait_seconds = 0.0
         self.batch: Batch | None = None
@@ -96,24 +98,24 @@ class SimulatedProcess:
         self._heartbeat = 0.0
 
     def has(self, what: str, part: str = "") -> bool:
-        """Whether such a mishap has befallen it."""
+        """Whether such a fault has happened."""
         return any(
             connection.startswith(f"{what} ") and part in connection
             for connection in self.steps_taken
         )
 
     def next_answer(self, default: Answer) -> Answer:
-        """What the service does with its next request."""
+        """What the provider does with its next request."""
         return self._answers.pop(0) if self._answers else default
 
     def call_unrecorded(self, call: Callable[[], _T]) -> _T:
-        """Do what leaves no mark."""
+        """Call without recording a step: the call has no effect outside the process."""
         if self.is_dead:
             raise Killed
         return call()
 
     def step(self, name: str, call: Callable[[], _T]) -> _T:
-        """Do what leaves a mark, unless a mishap comes before it."""
+        """Call and record a step, unless a fault comes before it."""
         if self.is_dead:
             raise Killed
         self._counts[name] += 1
@@ -157,11 +159,11 @@ class SimulatedProcess:
                     _refuse(part)
 
     def _check_room(self, name: str) -> None:
-        if _part(name) in self._full and name != "disk.unlink":  # which makes room
+        if _part(name) in self._full and name != "disk.unlink":  # which frees space
             _refuse(_part(name))
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
-        """See ``Clock.wait``: time passes at once, and the process says that it lives."""
+        """See ``Clock.wait``: the clock moves at once, and leases are renewed."""
         clock = self.environment.clock
         self.call_unrecorded(partial(clock.advance, max(seconds, self.wait_seconds)))
         self.wait_seconds = 0.0
@@ -181,7 +183,7 @@ class SimulatedProcess:
 
 
 class StepProxy:
-    """A part of the engine's workshop, as one process reaches it."""
+    """A part of the engine's context, as one process reaches it."""
 
     def __init__(self, process: SimulatedProcess, name: str, part: object) -> None:
         self._process = process

@@ -1,4 +1,4 @@
-"""What can happen, in any order: the rules by which hypothesis makes up a history."""
+"""The events of a history, in any order that hypothesis chooses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imagegen_pipeline_tests.properties.simulated_provider import Answer
 
 
 class Histories(RuleBasedStateMachine):
-    """Runs, crashes and decisions on one ledger, until a last run that nothing befalls."""
+    """Runs, crashes and decisions on one ledger, then a final run without faults."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Histories(RuleBasedStateMachine):
 
     @initialize(user_limits=strategies.user_limits)
     def environment_is_created(self, user_limits: UserLimits) -> None:
-        """An empty folder, and what the user allows."""
+        """An empty folder and the user's settings."""
         self.history = self._stack.enter_context(History.created(user_limits))
 
     @rule(keys=strategies.items, intent=strategies.regenerates, script=strategies.scripts)
@@ -48,7 +48,7 @@ class Histories(RuleBasedStateMachine):
         kill: Fault,
         is_known: bool,
     ) -> None:
-        """SIGKILL at a step; it may or may not be known that the owner of its leases is dead."""
+        """SIGKILL at a step; whether the lease owner is known to be dead varies."""
         self.history.run_process(
             "a killed run", keys, script, [kill], intent=intent, known_dead=is_known
         )
@@ -80,7 +80,7 @@ class Histories(RuleBasedStateMachine):
         full: Fault,
         kill: Fault | None,
     ) -> None:
-        """The disk of the ledger or of the pictures takes nothing, once or from then on."""
+        """The disk of the ledger or of the images is full, once or from then on."""
         faults = [full, kill] if kill else [full]
         self.history.run_process("a run", keys, script, faults, intent=intent)
 
@@ -103,7 +103,9 @@ class Histories(RuleBasedStateMachine):
         other_script: list[Answer],
         other_kill: Fault | None,
     ) -> None:
-        """A process sleeps past the end of its leases, another one works, and it wakes."""
+        """A process sleeps past the expiry of its leases, another one runs, then the first
+        resumes.
+        """
         faults = [other_kill] if other_kill else []
         meanwhile = partial(self.history.run_meanwhile, others, other_script, faults, intent)
         self.history.run_process(
@@ -112,7 +114,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(keys=strategies.items, kill=strategies.perhaps_kills)
     def a_collector_runs(self, keys: list[str], kill: Fault | None) -> None:
-        """A process brings home what is ready, sends nothing, and may be killed."""
+        """A process collects what is ready, sends nothing, and may be killed."""
         simulated_provider = self.history.environment.simulated_provider
         before = len(simulated_provider.requests)
         self.history.run_process("a collector", keys, (), [kill] if kill else [], collect=True)
@@ -125,17 +127,17 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((61.0, 700.0, 1.1 * HOUR, 25 * HOUR)))
     def time_passes(self, seconds: float) -> None:
-        """Leases end, URLs grow old, days change."""
+        """Leases expire, URLs age, days change."""
         self.history.environment.clock.advance(seconds)
 
     @rule()
     def retention_ends(self) -> None:
-        """What was not collected in time is deleted."""
+        """Everything not yet collected is deleted."""
         self.history.environment.clock.advance(2 * HOUR)
         self.history.environment.simulated_provider.end_retention()
 
     def teardown(self) -> None:
-        """The last run, unless a rule is broken already."""
+        """The final run, unless a rule is already broken."""
         with self._stack:
             if not self.history.is_broken:
                 self.history.end()

@@ -1,4 +1,4 @@
-"""What hypothesis draws: most simple first, so that a failure is told with few troubles."""
+"""Strategies of hypothesis: simple cases are likely, so that a failure shrinks to few faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from imagegen_pipeline_tests.properties.simulated_provider import (
 
 _TROUBLES = ("busy", "limited", "unreachable", "unreadable", "no credit", "refuses")
 _OFTEN = ("provider.submit", *LEDGER_STEPS[:4], "disk.link")
-"""Where most can be lost."""
+"""Steps at which most can be lost."""
 
 answers = st.builds(
     Answer,
@@ -50,7 +50,7 @@ deliveries = st.builds(
     by_url=st.booleans().map(lambda inside: not inside),
     runs=st.sampled_from((0, 1)),
 )
-"""Answers that bring a picture."""
+"""Answers that deliver an image."""
 scripts = st.lists(st.one_of(deliveries, answers), max_size=4)
 keys = st.sampled_from(KEYS)
 items = st.lists(keys, min_size=1, max_size=3, unique=True)
@@ -70,7 +70,7 @@ limits = st.one_of(
     st.builds(UserLimits, budget=st.builds(Budget, day=st.sampled_from((1.0, 2.0)))),
     st.builds(UserLimits, in_flight=st.just(1)),
 )
-"""What the user allows, where it is not enough for all that is wanted."""
+"""Limits that are too low for all requested items."""
 _times = st.sampled_from((1, 1, 1, 2, 3))
 _full = st.sampled_from((*LEDGER_STEPS, *DISK_STEPS[:-1]))
 _steps = st.sampled_from((*_OFTEN, *PROVIDER_STEPS, *LEDGER_STEPS, *DISK_STEPS))

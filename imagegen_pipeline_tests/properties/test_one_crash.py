@@ -1,4 +1,4 @@
-"""One mishap in a short history: whatever the step, the next run brings the picture home."""
+"""One fault in a short history: whatever the step, the next run gets the image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLES = 45
 def test_a_kill_at_any_step(
     key: str, intent: str | None, script: list[Answer], kill: Fault, on_unknown: str
 ) -> None:
-    """A process is killed before or after any step of one item's life."""
+    """A process is killed before or after any step of one item."""
     with History.created(UserLimits(on_unknown)) as history:
         history.run_process("a killed run", [key], script, [kill], intent=intent)
         history.end()
@@ -41,7 +41,7 @@ def test_a_kill_at_any_step(
 def test_a_kill_before_an_identical_request(
     script: list[Answer], kill: Fault, other_script: list[Answer], is_known: bool
 ) -> None:
-    """A process is killed at one item, and the next one is asked for the same picture only."""
+    """A process is killed at one item; only an item with the same request is requested next."""
     with History.created(UserLimits()) as history:
         history.run_process("a killed run", ["left"], script, [kill], known_dead=is_known)
         history.run_process("a run", ["right"], other_script)
@@ -65,7 +65,7 @@ def test_a_kill_under_limits(
     kill: Fault,
     other_script: list[Answer],
 ) -> None:
-    """A process is killed, and its like goes on under the same budget or limit in flight."""
+    """A process is killed, and another continues under the same budget or in-flight limit."""
     with History.created(user_limits) as history:
         history.run_process("a killed run", keys[:2], script, [kill], intent=intent)
         history.run_process("a run", keys[2:], other_script, intent=intent)
@@ -82,7 +82,7 @@ def test_a_kill_under_limits(
 def test_a_full_disk_at_any_step(
     key: str, intent: str | None, script: list[Answer], full: Fault
 ) -> None:
-    """The ledger or the folder takes nothing at any step of one item's life."""
+    """The ledger or the image folder is full at any step of one item."""
     with History.created(UserLimits()) as history:
         history.run_process("a run", [key], script, [full], intent=intent)
         history.end()
@@ -105,7 +105,7 @@ def test_a_nap_at_any_step(
     other_script: list[Answer],
     other_kill: Fault | None,
 ) -> None:
-    """A process sleeps at any step, and another takes its lease over before it wakes."""
+    """A process sleeps at any step, and another takes over its lease before it resumes."""
     with History.created(UserLimits()) as history:
 
         def meanwhile() -> None:
