@@ -69,10 +69,10 @@ def nothing_is_corrupt(evidence: Evidence) -> Iterator[str]:
     for row in evidence.rows:
         if row.state != "stored":
             continue
-        file = evidence.files.get(row.path or "")
-        if file is None:
+        stored = evidence.files.get(row.path or "")
+        if stored is None:
             yield f"{row} is stored as {row.path}, which is not there"
-        elif file.digest != row.digest:
+        elif stored.digest != row.digest:
             yield f"{row} is stored as {row.path}, whose bytes are others"
     yield from _fixed_paths(evidence)
 

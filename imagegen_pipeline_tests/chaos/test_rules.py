@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ SOUND = Evidence(
 )
 
 
-def with_row(old: Row, **changes: object) -> Evidence:
+def with_row(old: Row, **changes: Any) -> Evidence:
     """Correct evidence with one attempt changed."""
     rows = [replace(row, **changes) if row is old else row for row in SOUND.rows]
     return replace(SOUND, rows=rows)
@@ -73,7 +74,7 @@ def without_item(location: str) -> Evidence:
     return replace(SOUND, items={k: v for k, v in SOUND.items.items() if k != location})
 
 
-def with_finish(**changes: object) -> Evidence:
+def with_finish(**changes: Any) -> Evidence:
     """Correct evidence with another finish."""
     return replace(SOUND, finish=replace(SOUND.finish, **changes))
 

@@ -24,6 +24,7 @@ from sqlalchemy import Engine, event
 from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.conftest import ROOT
 from imagegen_pipeline_tests.engine.bench import FakeClock
 from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, nothing, run_batches
@@ -112,15 +113,15 @@ def drop_privileges() -> None:
         os.setuid(NOBODY)
 
 
-class _LastDownload:
+class _LastDownload(Downloader):
     """A downloader; after its second image no file may grow."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Downloader) -> None:
         self._inner = inner
 
     def fetch(self, url: str) -> bytes:
         """Download the image, then set the limit."""
-        data: bytes = self._inner.fetch(url)
+        data = self._inner.fetch(url)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_FILE, hard))
         return data

@@ -142,7 +142,8 @@ class FourItems:
         with self.opened(hours=hours) as (pipeline, clock):
             if meanwhile is not nothing:
                 act_concurrently(pipeline, meanwhile)
-            refused, outcomes = None, ()
+            refused: ImagegenError | None = None
+            outcomes: tuple[Outcome, ...] = ()
             try:
                 outcomes = run_batches(pipeline, self.provider, count=count, before=before)
             except ImagegenError as error:

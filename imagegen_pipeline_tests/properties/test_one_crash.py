@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from imagegen_pipeline_tests.properties.simulated_process import Fault
 from imagegen_pipeline_tests.properties.simulated_provider import Answer
 
 EXAMPLES = 45
+OnUnknown = Literal["resubmit", "hold"]
 
 
 @settings(max_examples=EXAMPLES)
@@ -23,7 +26,7 @@ EXAMPLES = 45
     on_unknown=st.sampled_from(("resubmit", "hold")),
 )
 def test_a_kill_at_any_step(
-    key: str, intent: str | None, script: list[Answer], kill: Fault, on_unknown: str
+    key: str, intent: str | None, script: list[Answer], kill: Fault, on_unknown: OnUnknown
 ) -> None:
     """A process is killed before or after any step of one item."""
     with History.created(UserLimits(on_unknown)) as history:
