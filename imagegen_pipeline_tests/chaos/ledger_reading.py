@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -99,16 +98,12 @@ def read_items(ledger: Path) -> list[Item]:
 def read_rows(ledger: Path) -> list[Row]:
     """All attempts, oldest first."""
     query = (
-        "SELECT id, item_key, state, request, job_id, path, digest, shared_from, error_kind, "
-        "submitted_at, possible_double_charge, reported FROM attempts ORDER BY id"
+        "SELECT id, item_key, state, json_extract(request, '$.prompt'), job_id, path, digest, "
+        "shared_from, error_kind, submitted_at, possible_double_charge, reported "
+        "FROM attempts ORDER BY id"
     )
-    return [
-        Row(*head, json.loads(request)["prompt"], *tail, bool(doubled), bool(reported))
-        for *head, request, job, path, digest, shared, kind, sent, doubled, reported in _select(
-            ledger, query
-        )
-        for tail in [(job, path, digest, shared, kind, sent)]
-    ]
+    rows = _select(ledger, query)
+    return [Row(*row[:-2], bool(row[-2]), bool(row[-1])) for row in rows]
 
 
 def _select(ledger: Path, query: str, *values: object) -> Iterator[tuple[Any, ...]]:

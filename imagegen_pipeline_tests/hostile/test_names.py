@@ -173,7 +173,7 @@ def test_ids_in_the_database_are_keys_or_nothing(project: Project, pipeline: Pip
 def test_names_of_actors_folders_stay_in_theirs(
     project: Project, pipeline: Pipeline, simulator: Simulator
 ) -> None:
-    """A folder whose name is not a valid key is a problem with its location; nothing is generated."""
+    """A folder whose name is not a valid key is a problem; nothing is generated for it."""
     for name in FOR_FILES:
         if name not in (".", ".."):
             project.write_actor(name, description=DESCRIPTION)

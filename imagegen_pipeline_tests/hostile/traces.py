@@ -30,7 +30,7 @@ def _in_base64(word: str) -> Iterator[bytes]:
 
 
 def files_that_show(folder: Path, word: str) -> list[str]:
-    """The files below ``folder`` that contain the word; databases and tables are read as such too."""
+    """The files below ``folder`` that contain the word; databases are read row by row."""
     return [
         str(path.relative_to(folder))
         for path in sorted(folder.rglob("*"))

@@ -245,10 +245,10 @@ class Environment:
     def _context(self, process: SimulatedProcess) -> EngineContext:
         connection, user_limits = ProviderConnection(self, process), process.user_limits
         return EngineContext(
-            ledger=LedgerView(self._database, process),
+            ledger=LedgerView(self._database, process),  # type: ignore[arg-type]  # proxies
             store=StepProxy(process, "store", self.store),
             provider=lambda _name: StepProxy(process, "provider", connection),
-            downloader=StepProxy(process, "downloader", connection),
+            downloader=StepProxy(process, "downloader", connection),  # type: ignore[arg-type]  # a proxy
             prices=Prices({"duomi": {"*": PRICE}}),
             on_unknown=user_limits.on_unknown,
             as_sent=_as_sent,
