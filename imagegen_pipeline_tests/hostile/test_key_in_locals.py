@@ -1,4 +1,4 @@
-"""Set-up that goes wrong with a key in hand: no frame on the way holds it in plain."""
+"""Set-up errors with a key at hand: no frame of the traceback has it in plain text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CANARY = "c4n4ry7f3a9c55d1"
 
 
 def with_locals(error: BaseException) -> str:
-    """The error's traceback as the most talkative of tools would show it."""
+    """The error's traceback with local variables."""
     full = traceback.TracebackException.from_exception(error, capture_locals=True)
     return "".join(full.format())
 
 
 def opening(name: Any) -> str:
-    """What a failure to open the service's client shows."""
+    """The text of a failure to open the provider's client."""
     with closing(Pipeline()) as pipeline, pytest.raises(ImagegenError) as caught:
         pipeline.provider(name)
     return with_locals(caught.value)
@@ -34,7 +34,7 @@ def opening(name: Any) -> str:
 def test_a_mistyped_key_is_in_no_frame(
     name: str, wrong: str, live_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who checks a key holds it wrapped."""
+    """A key is wrapped while it is validated."""
     monkeypatch.setenv(f"{name.upper()}_API_KEY", CANARY + wrong)
     assert CANARY not in opening(name)
 
@@ -45,7 +45,7 @@ def test_a_mistyped_key_is_in_no_frame(
 def test_a_good_key_is_in_no_frame_of_what_goes_wrong_beside_it(
     variable: str, value: str, live_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A workflow that is missing, or an endpoint that is none, is found with the key in hand."""
+    """A missing workflow, or an invalid endpoint, is reported without the key."""
     monkeypatch.setenv("RUNPOD_API_KEY", CANARY)
     monkeypatch.setenv(variable, value)
     assert CANARY not in opening("runpod")
@@ -56,7 +56,7 @@ def test_a_good_key_is_in_no_frame_of_what_goes_wrong_beside_it(
 def test_a_resource_with_a_wrong_key_does_not_show_it(
     resource: Any, wrong: str, live_project: Project
 ) -> None:
-    """Neither the resource nor any frame on the way to its client holds it in plain."""
+    """Neither the resource nor any frame on the way to its client has it in plain text."""
     with closing(Pipeline()) as pipeline:
         configured = resource(api_key=CANARY + wrong)
         with pytest.raises(ImagegenError) as caught:
