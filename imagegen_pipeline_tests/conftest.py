@@ -55,6 +55,10 @@ class Simulator:
         """Script what goes wrong next."""
         requests.post(f"{self.url}/_sim/faults", json=fault, timeout=10).raise_for_status()
 
+    def clear_faults(self) -> None:
+        """Remove all faults; requests that hang are answered."""
+        requests.delete(f"{self.url}/_sim/faults", timeout=10).raise_for_status()
+
 
 @pytest.fixture(scope="session")
 def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:

@@ -1,8 +1,7 @@
-"""Dagster as its users have it: ``dagster dev`` as processes, GraphQL, and pages in Chromium.
+"""Tests of a running Dagster: ``dagster dev`` as processes, its GraphQL API, and its pages.
 
-``serving`` starts it on a scratch project, ``graphql`` asks and tells it what its pages do (in the
-words of ``queries``), ``studio`` is what a test has of both. One of them serves all tests of this
-folder, so each test has prompts of its own, by which its events and bills are told from those of
-the others. ``python -m imagegen_pipeline_tests.dagster_ui.screenshots`` writes the documents'
-pictures.
+``dagster_process`` starts it on a scratch project, ``webserver_client`` sends the GraphQL requests
+of its pages, and ``deployment`` combines both for tests. One Dagster serves all tests of a worker,
+so each test has prompts of its own. ``python -m imagegen_pipeline_tests.dagster_ui.screenshots``
+writes the screenshots of the documents.
 """

@@ -1,4 +1,4 @@
-"""One running Dagster for all tests of this folder, and a browser to look at it."""
+"""One running Dagster for all tests of this folder, and a browser for its pages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import OURS, Simulator, make_project
-from imagegen_pipeline_tests.dagster_ui.serving import dagster_dev
-from imagegen_pipeline_tests.dagster_ui.studio import Studio
+from imagegen_pipeline_tests.dagster_ui.dagster_process import dagster_dev
+from imagegen_pipeline_tests.dagster_ui.deployment import Deployment
 from imagegen_pipeline_tests.web.browser.conftest import browser as browser
 
-EVERYTHING = (
+ALL_ASSETS = (
     "source_scan",
     "prompts",
     "actors",
@@ -24,21 +24,21 @@ EVERYTHING = (
     "generation_results",
     "approved_pictures",
 )
-OPENING = "opening"
+BACKFILL_GROUP = "first backfill"
 ACTOR, DESCRIPTION = "0101_male", "european 25 year old male"
 
 
 @dataclass(frozen=True)
-class Opening:
-    """What the running Dagster was first asked for: everything that there was."""
+class FirstBackfill:
+    """The backfill over all assets that was launched when Dagster started."""
 
     keys: list[str]
-    backfill: str
+    id: str
 
 
 @pytest.fixture(scope="package")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Studio, Opening]]:
-    """``dagster dev`` on a scratch project, "materialize all" launched, and not waited for."""
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployment, FirstBackfill]]:
+    """``dagster dev`` on a scratch project, with "materialize all" launched but not finished."""
     with pytest.MonkeyPatch.context() as patch, running(SimulatorOptions(latency=0.01)) as url:
         for name in [name for name in os.environ if name.startswith(OURS)]:
             patch.delenv(name)
@@ -49,25 +49,27 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Studio, O
             patch.setenv(name, value)
         project.write_actor(ACTOR, description=DESCRIPTION)
         with dagster_dev(project) as web:
-            studio = Studio(project, Simulator(url), web)
-            keys = studio.prompts(OPENING, 2)
-            backfill = web.backfill(EVERYTHING, allPartitions=True)
-            yield studio, Opening(keys, backfill)
+            deployment = Deployment(project, Simulator(url), web)
+            keys = deployment.prompts(BACKFILL_GROUP, 2)
+            backfill = web.backfill(ALL_ASSETS, allPartitions=True)
+            yield deployment, FirstBackfill(keys, backfill)
 
 
 @pytest.fixture
-def opening(opened: tuple[Studio, Opening]) -> Opening:
-    """What was asked for at first; whoever needs it made waits for it."""
-    return opened[1]
+def first_backfill(started: tuple[Deployment, FirstBackfill]) -> FirstBackfill:
+    """The backfill over all assets; it may still run."""
+    return started[1]
 
 
 @pytest.fixture
-def studio(opened: tuple[Studio, Opening], monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
-    """The running Dagster, and its project as the current one; nothing goes wrong yet."""
-    studio, _ = opened
-    monkeypatch.chdir(studio.project.root)
-    for name, value in studio.project.environment.items():
+def deployment(
+    started: tuple[Deployment, FirstBackfill], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Deployment]:
+    """The running Dagster without faults, with its project as the current one."""
+    deployment, _ = started
+    monkeypatch.chdir(deployment.project.root)
+    for name, value in deployment.project.environment.items():
         monkeypatch.setenv(name, value)
-    studio.heal()
-    yield studio
-    studio.heal()
+    deployment.clear_faults()
+    yield deployment
+    deployment.clear_faults()

@@ -25,16 +25,16 @@ from imagegen_pipeline.domain.partition_keys import json_key
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import OURS, ROOT, Simulator, make_project
-from imagegen_pipeline_tests.dagster_ui.serving import dagster_dev
-from imagegen_pipeline_tests.dagster_ui.studio import BASE_IMAGES, IMAGES, RESULTS, Studio
+from imagegen_pipeline_tests.dagster_ui.dagster_process import dagster_dev
+from imagegen_pipeline_tests.dagster_ui.deployment import BASE_IMAGES, IMAGES, RESULTS, Deployment
 from imagegen_pipeline_tests.web.browser.conftest import CHROMIUM, PRICES
 
 FOLDER = ROOT / "docs" / "images"
 LARGEST = 200_000
-DESK = {"width": 1400, "height": 860}
+VIEWPORT = {"width": 1400, "height": 860}
 WIDE = {"width": 1720, "height": 1160}
 SHOWN, EDITED, FAILED, BLANK = "Cable_car", "Clockmaker", "Greenhouse", "Heron"
-"""Samples by what their files' names begin with."""
+"""Prefixes of sample file names."""
 TYPED = """ops:
   {op}:
   config:
@@ -45,23 +45,26 @@ TYPED = """ops:
 def main(folder: Path) -> int:
     """Write all of them; returns the exit code."""
     expect.set_options(timeout=60_000)
-    with tempfile.TemporaryDirectory() as scratch, _studio(Path(scratch) / "studio") as studio:
-        keys = _fill(studio)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        _deployment(Path(scratch) / "deployment") as deployment,
+    ):
+        keys = _fill(deployment)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
             )
-            taker = _Taker(browser, studio.web.url, folder)
-            taker.broken(keys)
-            _mend(studio)
-            taker.mended(keys)
+            taker = _ScreenshotTaker(browser, deployment.web.url, folder)
+            taker.take_failures(keys)
+            _recover(deployment)
+            taker.take_others(keys)
             browser.close()
         os.chdir(ROOT)
     return 0
 
 
 @contextlib.contextmanager
-def _studio(root: Path) -> Iterator[Studio]:
+def _deployment(root: Path) -> Iterator[Deployment]:
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
     with running(SimulatorOptions(latency=0.8)) as url:
@@ -72,19 +75,19 @@ def _studio(root: Path) -> Iterator[Studio]:
         shutil.copytree(ROOT / "data", project.data, dirs_exist_ok=True)
         os.chdir(root)
         with dagster_dev(project) as web:
-            yield Studio(project, Simulator(url), web)
+            yield Deployment(project, Simulator(url), web)
 
 
-def _fill(studio: Studio) -> dict[str, str]:
-    """Make the samples; returns the keys of those that are shown, by their names' beginnings."""
-    studio.sync()
-    folder = studio.project.data / "prompt_json"
+def _fill(deployment: Deployment) -> dict[str, str]:
+    """Generate the samples; returns the keys of those that are shown, by name prefix."""
+    deployment.sync()
+    folder = deployment.project.data / "prompt_json"
     files = {name: next(folder.glob(f"{name}*.json")) for name in (SHOWN, EDITED, FAILED, BLANK)}
     keys = {name: json_key(path.stem) for name, path in files.items()}
     for name, fault in ((FAILED, "job_failed"), (BLANK, "blank")):
         match = json.loads(files[name].read_text())["image_prompt"][:40]
-        studio.simulator.fault(provider="duomi", operation="submit", fault=fault, match=match)
-    web = studio.web
+        deployment.simulator.fault(provider="duomi", operation="submit", fault=fault, match=match)
+    web = deployment.web
     prompts = web.materialize(IMAGES, RESULTS, "prompts", keys=web.keys(IMAGES))
     web.succeeded(web.materialize(BASE_IMAGES, "actors", keys=web.keys(BASE_IMAGES)), seconds=600)
     assert web.ended(prompts, seconds=600).status == "FAILURE"
@@ -93,26 +96,26 @@ def _fill(studio: Studio) -> dict[str, str]:
     return keys
 
 
-def _mend(studio: Studio) -> None:
-    """Try the failed one again, and bring all up to date that costs nothing."""
-    web = studio.web
-    web.succeeded(web.launch("retry_failed", "try_again", {"at_once": True}))
+def _recover(deployment: Deployment) -> None:
+    """Retry the failed image and materialize the tables."""
+    web = deployment.web
+    web.succeeded(web.launch("retry_failed", "retry_failed_op", {"at_once": True}))
     for asset in ("source_scan", RESULTS, "approved_pictures"):
         web.succeeded(web.materialize(asset))
 
 
-class _Taker:
-    """Takes one screenshot at a time, each in a browser that has seen nothing before."""
+class _ScreenshotTaker:
+    """Takes screenshots, each in a new browser context."""
 
     def __init__(self, browser: Browser, url: str, folder: Path) -> None:
         self._browser, self._url, self._folder = browser, url, folder
 
-    def broken(self, keys: dict[str, str]) -> None:
-        """The pages on which a person sees what failed."""
+    def take_failures(self, keys: dict[str, str]) -> None:
+        """The pages that show a failed partition."""
         self.take("failed", _partition(keys[FAILED]), _settle)
         self.take("reason", _partition(keys[FAILED]), _show_reason)
 
-    def mended(self, keys: dict[str, str]) -> None:
+    def take_others(self, keys: dict[str, str]) -> None:
         """The other pages."""
         self.take("assets", "/asset-groups", _unfold, viewport=WIDE)
         self.take("partition", _partition(keys[SHOWN]), _show_picture)
@@ -123,15 +126,15 @@ class _Taker:
         self.take("launchpad", _partition(keys[SHOWN]), _configure)
 
     def take(
-        self, name: str, path: str, act: Callable[[Page], None], *, viewport: Any = DESK
+        self, name: str, path: str, act: Callable[[Page], None], *, viewport: Any = VIEWPORT
     ) -> None:
-        """Open a page, do something there and write what it then looks like."""
+        """Open a page, act on it and write a screenshot."""
         context = self._browser.new_context(viewport=viewport, reduced_motion="reduce")
         context.set_default_timeout(60_000)
         page = context.new_page()
         page.goto(self._url + path)
         act(page)
-        page.wait_for_timeout(1500)  # what slides in or is measured once more
+        page.wait_for_timeout(1500)  # animations and late layout
         write_small(self._folder / f"dagster-{name}.png", page.screenshot())
         context.close()
 
@@ -195,7 +198,7 @@ def _configure(page: Page) -> None:
 
 
 def write_small(file: Path, png: bytes) -> None:
-    """As few colours as it takes to stay below the limit."""
+    """Write a PNG with as few colours as keep it below the size limit."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(io.BytesIO(png)) as image:
         whole = image.convert("RGB")

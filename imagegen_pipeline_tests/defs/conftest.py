@@ -12,7 +12,7 @@ import pytest
 
 from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline_tests.conftest import SMALL, Project
-from imagegen_pipeline_tests.defs.ui import Ui, open_ui
+from imagegen_pipeline_tests.defs.ui_client import UiClient, open_ui
 
 PROMPT_ASSETS = ("prompts", "generated_images", "generation_results")
 
@@ -121,7 +121,7 @@ def prompts(dagster: Dagster) -> list[str]:
 
 
 @pytest.fixture
-def ui(dagster: Dagster) -> Iterator[Ui]:
+def ui(dagster: Dagster) -> Iterator[UiClient]:
     """What the UI shows of the scratch project's instance."""
     with open_ui(dagster.instance) as shown:
         yield shown

@@ -28,7 +28,7 @@ from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline.defs.partitions import PROMPTS
 from imagegen_pipeline_tests.conftest import Project
 from imagegen_pipeline_tests.defs.conftest import Dagster
-from imagegen_pipeline_tests.defs.ui import open_ui
+from imagegen_pipeline_tests.defs.ui_client import open_ui
 
 SHARP = dg.AssetCheckKey(dg.AssetKey("generated_images"), "sharp")
 

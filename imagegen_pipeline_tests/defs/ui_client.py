@@ -71,7 +71,7 @@ class _ThisProcess(WorkspaceLoadTarget):
 
 
 @dataclass
-class Ui:
+class UiClient:
     """Questions that the UI's pages ask."""
 
     context: WorkspaceProcessContext
@@ -119,9 +119,9 @@ def all_are(status: str, keys: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def open_ui(instance: dg.DagsterInstance) -> Iterator[Ui]:
+def open_ui(instance: dg.DagsterInstance) -> Iterator[UiClient]:
     """The UI of an instance, with the code location loaded in this process."""
     with disable_dagster_warnings():  # Dagster reads properties that it has deprecated itself
         context = WorkspaceProcessContext(instance, _ThisProcess())
     with context:
-        yield Ui(context)
+        yield UiClient(context)

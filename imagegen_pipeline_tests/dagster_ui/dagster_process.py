@@ -1,4 +1,4 @@
-"""``dagster dev`` as processes of their own: code server, webserver, daemon and runs."""
+"""``dagster dev`` as real processes: code server, webserver, daemon and runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imagegen_pipeline_tests.conftest import Project, until
-from imagegen_pipeline_tests.dagster_ui.graphql import Webserver
+from imagegen_pipeline_tests.dagster_ui.webserver_client import WebserverClient
 
 
 @contextlib.contextmanager
-def dagster_dev(project: Project) -> Iterator[Webserver]:
-    """Dagster on a scratch project, with the project's variables, for a ``with``."""
+def dagster_dev(project: Project) -> Iterator[WebserverClient]:
+    """Run ``dagster dev`` on a scratch project with the project's variables."""
     with socket.socket() as spare:
         spare.bind(("127.0.0.1", 0))
         port = spare.getsockname()[1]
@@ -32,13 +32,13 @@ def dagster_dev(project: Project) -> Iterator[Webserver]:
             stderr=out,
             start_new_session=True,
         )
-    server = Webserver(f"http://127.0.0.1:{port}")
+    server = WebserverClient(f"http://127.0.0.1:{port}")
     try:
         until(lambda: server.answers() or process.poll() is not None, seconds=180)
         assert process.poll() is None, log.read_text()
         yield server
     finally:
-        # All at once: how soon Dagster ends by itself is not what is tested, and costs a minute.
+        # Kill the whole group: waiting for Dagster to stop by itself takes a minute.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(timeout=30)

@@ -1,4 +1,4 @@
-"""What Dagster's webserver is asked and told, each under the name ``answer``."""
+"""GraphQL queries and mutations of Dagster's pages; each returns its result as ``answer``."""
 
 _LAUNCHED = """
   __typename

@@ -16,13 +16,15 @@ from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
-from imagegen_pipeline_tests.defs.ui import Ui, all_are
+from imagegen_pipeline_tests.defs.ui_client import UiClient, all_are
 
 IMAGES, BASE_IMAGES = "generated_images", "actor_base_images"
 OF_PICTURES = {"picture_decodes", "asked_size", "not_blank", "sharp", "not_a_duplicate"}
 
 
-def test_a_range_run_checks_each_partition(dagster: Dagster, prompts: list[str], ui: Ui) -> None:
+def test_a_range_run_checks_each_partition(
+    dagster: Dagster, prompts: list[str], ui: UiClient
+) -> None:
     """Every check of every partition passes, is about the partition's newest event, and has the
     numbers and the picture; what is downstream runs, and each partition has one event.
     """
@@ -47,7 +49,7 @@ def test_a_range_run_checks_each_partition(dagster: Dagster, prompts: list[str],
 
 
 def test_a_run_over_one_partition_checks_that_one(
-    dagster: Dagster, prompts: list[str], ui: Ui
+    dagster: Dagster, prompts: list[str], ui: UiClient
 ) -> None:
     """A single partition's checks are there once each, with their metadata."""
     result = dagster.run(IMAGES, keys=prompts[:1])
@@ -63,7 +65,7 @@ def test_a_run_over_one_partition_checks_that_one(
 
 
 def test_scattered_partitions_of_one_run_are_all_checked(
-    dagster: Dagster, prompts: list[str], ui: Ui
+    dagster: Dagster, prompts: list[str], ui: UiClient
 ) -> None:
     """A run that names its partitions in its configuration checks each of them."""
     chosen = [prompts[0], prompts[3]]
@@ -71,7 +73,7 @@ def test_scattered_partitions_of_one_run_are_all_checked(
     assert ui.statuses(IMAGES) == dict.fromkeys(OF_PICTURES, all_are("succeeded", chosen))
 
 
-def test_a_job_checks_what_it_makes(dagster: Dagster, ui: Ui) -> None:
+def test_a_job_checks_what_it_makes(dagster: Dagster, ui: UiClient) -> None:
     """The picture of a typed prompt is checked as one of a source is."""
     assert dagster.launch(
         "generate_one_prompt", {"prompt": "a kite", "image_size": "64x64"}
@@ -81,7 +83,7 @@ def test_a_job_checks_what_it_makes(dagster: Dagster, ui: Ui) -> None:
 
 
 def test_a_failed_item_has_no_verdict_and_the_others_have(
-    dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
+    dagster: Dagster, prompts: list[str], ui: UiClient, simulator: Simulator
 ) -> None:
     """What has no picture reads as not checked; run again, all are."""
     simulator.fault(
@@ -101,7 +103,7 @@ def test_a_failed_item_has_no_verdict_and_the_others_have(
 
 
 def test_when_nothing_has_a_picture_the_run_says_so(
-    dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
+    dagster: Dagster, prompts: list[str], ui: UiClient, simulator: Simulator
 ) -> None:
     """A run of which nothing comes, over many partitions or one, fails for its own reason."""
     simulator.fault(provider="duomi", operation="submit", fault="status", status=400, times=-1)
@@ -113,7 +115,9 @@ def test_when_nothing_has_a_picture_the_run_says_so(
     assert ui.statuses(IMAGES)["sharp"] == all_are("executionFailed", prompts)
 
 
-def test_a_run_that_makes_nothing_ends_well(dagster: Dagster, prompts: list[str], ui: Ui) -> None:
+def test_a_run_that_makes_nothing_ends_well(
+    dagster: Dagster, prompts: list[str], ui: UiClient
+) -> None:
     """With a limit of none there is nothing to check, and the run is a success all the same."""
     for keys in (prompts, prompts[:1]):
         assert dagster.run(IMAGES, keys=keys, config={"limit": 0}).success
@@ -122,7 +126,11 @@ def test_a_run_that_makes_nothing_ends_well(dagster: Dagster, prompts: list[str]
 
 @pytest.mark.parametrize("scattered", [False, True], ids=["a range", "scattered"])
 def test_what_was_made_before_an_interrupt_is_checked(
-    dagster: Dagster, ui: Ui, project: Project, monkeypatch: pytest.MonkeyPatch, scattered: bool
+    dagster: Dagster,
+    ui: UiClient,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    scattered: bool,
 ) -> None:
     """Every picture that a stopped run has reported has its checks, the first one too."""
     for number in range(8):
@@ -149,7 +157,7 @@ def test_what_was_made_before_an_interrupt_is_checked(
 
 
 def test_pictures_made_outside_of_dagster_are_checked_too(
-    dagster: Dagster, prompts: list[str], ui: Ui, project: Project, simulator: Simulator
+    dagster: Dagster, prompts: list[str], ui: UiClient, project: Project, simulator: Simulator
 ) -> None:
     """The command's pictures have their checks, and so have those that it makes again."""
     command = ("imagegen", "generate", "--source", "json", "--image-size", "64x64")
@@ -167,7 +175,7 @@ def test_pictures_made_outside_of_dagster_are_checked_too(
     assert ui.statuses(IMAGES)["not_blank"][prompts[1]] == "failed", "it is the same picture"
 
 
-def test_every_check_says_what_to_do(ui: Ui) -> None:
+def test_every_check_says_what_to_do(ui: UiClient) -> None:
     """Each description explains the check, its severity, and what to do when it fails."""
     for asset in (IMAGES, BASE_IMAGES, "approved_pictures"):
         for check in ui.checks(asset).values():
@@ -177,7 +185,7 @@ def test_every_check_says_what_to_do(ui: Ui) -> None:
 
 @pytest.mark.parametrize("harm", [None, "removed", "overwritten"])
 def test_training_does_not_begin_on_a_broken_picture(
-    dagster: Dagster, prompts: list[str], ui: Ui, project: Project, harm: str | None
+    dagster: Dagster, prompts: list[str], ui: UiClient, project: Project, harm: str | None
 ) -> None:
     """What comes after approved_pictures in one run waits for whole files."""
     dagster.run(IMAGES, keys=prompts)

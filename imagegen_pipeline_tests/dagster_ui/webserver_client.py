@@ -1,4 +1,4 @@
-"""The running Dagster, asked and told what its own pages do, by the same GraphQL."""
+"""A client of Dagster's webserver that sends the GraphQL requests of its pages."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 import requests
 
 from imagegen_pipeline_tests.conftest import until
-from imagegen_pipeline_tests.dagster_ui import queries
+from imagegen_pipeline_tests.dagster_ui import graphql_queries as queries
 
-_HERE = {"repositoryName": "__repository__", "repositoryLocationName": "imagegen_pipeline"}
-_WELL = frozenset(
+_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "imagegen_pipeline"}
+_SUCCESS_TYPES = frozenset(
     {
         *("LaunchRunSuccess", "LaunchBackfillSuccess", "TerminateRunSuccess"),
         *("Sensor", "StopSensorMutationResult"),
     }
 )
-"""What a mutation that was done answers with; Dagster has many names for the others."""
-PATIENCE = 300.0
-"""Seconds for what takes ten when nobody else is at work on the machine."""
-_DONE = ("SUCCESS", "FAILURE", "CANCELED")
+"""The result types of mutations that succeeded."""
+TIMEOUT_SECONDS = 300.0
+"""For operations that take ten seconds on an idle machine."""
+_END_STATUSES = ("SUCCESS", "FAILURE", "CANCELED")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as Dagster tells of it."""
+    """The state of a run."""
 
     id: str
     status: str
@@ -35,13 +35,13 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes of it."""
-        return self.status in _DONE
+        """Whether its status is final."""
+        return self.status in _END_STATUSES
 
 
 @dataclass(frozen=True)
 class Partitions:
-    """An asset's partitions by what the bar of its page shows."""
+    """An asset's partitions by state, as the bar of its page shows them."""
 
     materialized: frozenset[str]
     failed: frozenset[str]
@@ -49,15 +49,18 @@ class Partitions:
     materializing: frozenset[str]
 
     def of(self, keys: Sequence[str]) -> dict[str, str]:
-        """How each of these stands."""
+        """The state of each of these partitions."""
         states = {"materializing": self.materializing, "failed": self.failed}
         states |= {"materialized": self.materialized, "missing": self.missing}
-        return {key: next((s for s, them in states.items() if key in them), "-") for key in keys}
+        return {
+            key: next((state for state, of_it in states.items() if key in of_it), "-")
+            for key in keys
+        }
 
 
 @dataclass(frozen=True)
-class Webserver:
-    """A webserver that answers at ``url``."""
+class WebserverClient:
+    """A client of the webserver at ``url``."""
 
     url: str
 
@@ -69,15 +72,15 @@ class Webserver:
             return False
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """What is told under the name ``answer``."""
+        """Send a query; returns its ``answer``."""
         body = {"query": query, "variables": variables}
-        told = requests.post(f"{self.url}/graphql", json=body, timeout=120).json()
-        assert "errors" not in told, told
-        return told["data"]["answer"]
+        response = requests.post(f"{self.url}/graphql", json=body, timeout=120).json()
+        assert "errors" not in response, response
+        return response["data"]["answer"]
 
-    def _tell(self, mutation: str, **variables: Any) -> Any:
+    def _mutate(self, mutation: str, **variables: Any) -> Any:
         answer = self.ask(mutation, **variables)
-        assert answer["__typename"] in _WELL, answer
+        assert answer["__typename"] in _SUCCESS_TYPES, answer
         return answer
 
     def materialize(
@@ -93,12 +96,12 @@ class Webserver:
                 "dagster/asset_partition_range_end": keys[-1],
             }
         selection = [{"path": [name]} for name in assets]
-        selector = {**_HERE, "pipelineName": "__ASSET_JOB", "assetSelection": selection}
+        selector = {**_LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": selection}
         return self._launch(selector, assets[0], config, tags)
 
     def launch(self, job: str, op: str, config: Mapping[str, Any] | None = None) -> str:
         """Launch a job with the configuration of its op; returns the run's id."""
-        return self._launch({**_HERE, "pipelineName": job}, op, config, {})
+        return self._launch({**_LOCATION, "pipelineName": job}, op, config, {})
 
     def _launch(
         self,
@@ -108,66 +111,66 @@ class Webserver:
         tags: Mapping[str, str],
     ) -> str:
         tags = {**tags, "dagster/from_ui": "true"}
-        told = {"ops": {op: {"config": dict(config)}}} if config else {}
+        run_config = {"ops": {op: {"config": dict(config)}}} if config else {}
         params = {
             "mode": "default",
             "executionMetadata": {"tags": [{"key": k, "value": v} for k, v in tags.items()]},
-            "runConfigData": json.dumps(told),
+            "runConfigData": json.dumps(run_config),
             "selector": selector,
         }
-        return str(self._tell(queries.LAUNCH, params=params)["run"]["runId"])
+        return str(self._mutate(queries.LAUNCH, params=params)["run"]["runId"])
 
     def reexecute(self, run_id: str, strategy: str) -> str:
         """The run page's "Re-execute": ALL_STEPS, FROM_FAILURE or FROM_ASSET_FAILURE."""
         params = {"parentRunId": run_id, "strategy": strategy}
-        return str(self._tell(queries.REEXECUTE, params=params)["run"]["runId"])
+        return str(self._mutate(queries.REEXECUTE, params=params)["run"]["runId"])
 
     def terminate(self, run_id: str) -> None:
         """The run page's "Terminate"."""
-        self._tell(queries.TERMINATE, id=run_id)
+        self._mutate(queries.TERMINATE, id=run_id)
 
     def backfill(self, assets: Sequence[str], **params: Any) -> str:
         """The dialog's "Launch backfill"; returns its id."""
         selection = [{"path": [name]} for name in assets]
-        told = self._tell(queries.BACKFILL, params={"assetSelection": selection, **params})
-        return str(told["backfillId"])
+        answer = self._mutate(queries.BACKFILL, params={"assetSelection": selection, **params})
+        return str(answer["backfillId"])
 
     def backfill_ended(self, backfill_id: str) -> str | None:
-        """How it ended, or None while it goes on."""
+        """The final status of a backfill, or None while it runs."""
         status = str(self.ask(queries.BACKFILL_STATUS, id=backfill_id)["status"])
         return status if status.startswith(("COMPLETED", "FAILED", "CANCELED")) else None
 
     def run(self, run_id: str) -> Run:
-        """A run as it is now."""
+        """The current state of a run."""
         return _run(self.ask(queries.RUN_BY_ID, id=run_id))
 
     def retries(self, run_id: str) -> list[Run]:
-        """The runs that were launched because this one had ended."""
-        wanted = [{"key": "dagster/parent_run_id", "value": run_id}]
-        return [_run(one) for one in self.ask(queries.RUNS, filter={"tags": wanted})["results"]]
+        """The runs that were launched as retries of this one."""
+        tags = [{"key": "dagster/parent_run_id", "value": run_id}]
+        return [_run(one) for one in self.ask(queries.RUNS, filter={"tags": tags})["results"]]
 
-    def ended(self, run_id: str, *, seconds: float = PATIENCE) -> Run:
-        """The run when nothing more comes of it."""
+    def ended(self, run_id: str, *, seconds: float = TIMEOUT_SECONDS) -> Run:
+        """Wait until the run has a final status; returns it."""
         eventually(lambda: self.run(run_id).ended, seconds=seconds)
         return self.run(run_id)
 
-    def succeeded(self, run_id: str, *, seconds: float = PATIENCE) -> Run:
-        """The run when it has ended, which must be well."""
+    def succeeded(self, run_id: str, *, seconds: float = TIMEOUT_SECONDS) -> Run:
+        """Wait until the run has succeeded; returns it."""
         run = self.ended(run_id, seconds=seconds)
         assert run.status == "SUCCESS", self.failure(run_id) or run
         return run
 
     def events(self, run_id: str) -> list[dict[str, Any]]:
-        """What a run's page lists."""
+        """The events of a run."""
         return list(self.ask(queries.EVENTS, id=run_id)["eventConnection"]["events"])
 
     def failure(self, run_id: str) -> str:
-        """Why a run failed, as its page says it; nothing when it did not."""
-        said = [one for one in self.events(run_id) if one["__typename"] == "RunFailureEvent"]
-        return str((said[0]["error"] or said[0])["message"]) if said else ""
+        """The failure message of a run's page; empty when the run did not fail."""
+        failures = [one for one in self.events(run_id) if one["__typename"] == "RunFailureEvent"]
+        return str((failures[0]["error"] or failures[0])["message"]) if failures else ""
 
     def process_of(self, run_id: str) -> int | None:
-        """The process that a run's page names, when it has one."""
+        """The process id that a run's events name, if any."""
         for event in self.events(run_id):
             for entry in event.get("metadataEntries", []):
                 if entry["label"] == "pid":
@@ -175,7 +178,7 @@ class Webserver:
         return None
 
     def partitions(self, asset: str) -> Partitions:
-        """What the bar of an asset's page shows."""
+        """The partitions of an asset by state."""
         answer = self.ask(queries.PARTITIONS, asset={"path": [asset]})["assetPartitionStatuses"]
         kinds = ("materialized", "failed", "unmaterialized", "materializing")
         return Partitions(*(frozenset(answer[f"{kind}Partitions"]) for kind in kinds))
@@ -185,63 +188,63 @@ class Webserver:
         return list(self.ask(queries.KEYS, asset={"path": [asset]})["partitionKeys"])
 
     def stale(self, asset: str, keys: Sequence[str]) -> dict[str, str]:
-        """FRESH, STALE or MISSING, as a partition's own page shows it."""
+        """FRESH, STALE or MISSING for each of these partitions."""
         answer = self.ask(queries.STALE, asset={"path": [asset]}, keys=list(keys))
         return dict(zip(keys, answer["staleStatusByPartition"], strict=True))
 
     def observed(self, asset: str, key: str) -> list[str]:
-        """What a partition's list of events says beside its materializations, newest first."""
+        """The descriptions of a partition's observations, newest first."""
         answer = self.ask(queries.OBSERVED, asset={"path": [asset]}, keys=[key])
         return [one["description"] for one in answer["assetObservations"]]
 
-    def pictures(self, asset: str, key: str) -> list[dict[str, str]]:
-        """The texts of a partition's metadata, for each time it was made; newest first."""
+    def images(self, asset: str, key: str) -> list[dict[str, str]]:
+        """The text metadata of a partition's materializations, newest first."""
         answer = self.ask(queries.METADATA, asset={"path": [asset]}, keys=[key])
         return [
-            {one["label"]: one.get("text") or one.get("mdStr") for one in made["metadataEntries"]}
-            | {"run": made["runId"]}
-            for made in answer["assetMaterializations"]
+            {one["label"]: one.get("text") or one.get("mdStr") for one in event["metadataEntries"]}
+            | {"run": event["runId"]}
+            for event in answer["assetMaterializations"]
         ]
 
     def checks(self, asset: str, keys: Sequence[str]) -> dict[str, dict[str, str]]:
-        """How each check of an asset stands in these partitions: ``succeeded``, ``failed``,
-        ``executionFailed`` where there was no picture to check, or ``missing``.
+        """The status of each check in these partitions: ``succeeded``, ``failed``,
+        ``executionFailed`` where there was no image to check, or ``missing``.
         """
         checks = self.ask(queries.CHECKS, asset={"path": [asset]})["assetChecksOrError"]["checks"]
-        found = {}
+        statuses = {}
         for check in checks:
             states = {
                 key: state.removesuffix("Partitions")
                 for state, those in check["partitionStatuses"].items()
                 for key in those
             }
-            found[check["name"]] = {key: states.get(key, "missing") for key in keys}
-        return found
+            statuses[check["name"]] = {key: states.get(key, "missing") for key in keys}
+        return statuses
 
     def sensor(self, name: str) -> Any:
         """A sensor's state: whether it is on, and its ticks, newest first."""
         return self.ask(queries.SENSOR, sensor=_sensor(name))["sensorState"]
 
     def switch(self, name: str, *, on: bool) -> None:
-        """Turn a sensor's switch."""
+        """Switch a sensor on or off."""
         if on:
-            self._tell(queries.START_SENSOR, sensor=_sensor(name))
+            self._mutate(queries.START_SENSOR, sensor=_sensor(name))
         else:
-            self._tell(queries.STOP_SENSOR, id=self.sensor(name)["id"])
+            self._mutate(queries.STOP_SENSOR, id=self.sensor(name)["id"])
 
     def ticks(self, name: str) -> list[dict[str, Any]]:
         """A sensor's finished ticks, newest first."""
         return [tick for tick in self.sensor(name)["ticks"] if tick["status"] != "STARTED"]
 
 
-def eventually(condition: Callable[[], Any], *, seconds: float = PATIENCE) -> Any:
-    """As ``until``, with fewer looks: each costs Dagster an answer."""
+def eventually(condition: Callable[[], Any], *, seconds: float = TIMEOUT_SECONDS) -> Any:
+    """As ``until``, with a longer interval: each check is a request to Dagster."""
     return until(condition, seconds=seconds, every=0.4)
 
 
 def _sensor(name: str) -> dict[str, str]:
-    return {**_HERE, "sensorName": name}
+    return {**_LOCATION, "sensorName": name}
 
 
-def _run(told: Mapping[str, Any]) -> Run:
-    return Run(id=told["runId"], status=told["status"], config=told["runConfig"] or {})
+def _run(answer: Mapping[str, Any]) -> Run:
+    return Run(id=answer["runId"], status=answer["status"], config=answer["runConfig"] or {})

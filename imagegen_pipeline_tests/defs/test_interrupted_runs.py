@@ -14,7 +14,12 @@ import pytest
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
-from imagegen_pipeline_tests.defs.test_processes import MATERIALIZE, SMALL_CONFIG, count, partitions
+from imagegen_pipeline_tests.defs.test_dagster_commands import (
+    MATERIALIZE,
+    SMALL_CONFIG,
+    count,
+    partitions,
+)
 
 ITEMS = 12
 

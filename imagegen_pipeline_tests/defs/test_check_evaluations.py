@@ -17,7 +17,7 @@ from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.simulator.pictures import Recipe, render_png
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
-from imagegen_pipeline_tests.defs.ui import Ui, all_are
+from imagegen_pipeline_tests.defs.ui_client import UiClient, all_are
 
 IMAGES, BASE_IMAGES = "generated_images", "actor_base_images"
 OF_PICTURES = {"picture_decodes", "asked_size", "not_blank", "sharp", "not_a_duplicate"}
@@ -40,7 +40,7 @@ def answer(simulator: Simulator, picture: Image.Image, *, match: str) -> None:
 
 
 def test_a_black_picture_is_an_error_and_stops_nothing(
-    dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
+    dagster: Dagster, prompts: list[str], ui: UiClient, simulator: Simulator
 ) -> None:
     """A filtered picture fails not_blank with ERROR; the run goes on, and what follows it."""
     simulator.fault(provider="duomi", operation="submit", fault="blank", match="number 2")
@@ -68,7 +68,7 @@ def test_a_black_picture_is_an_error_and_stops_nothing(
 def test_another_size_warns_and_another_shape_is_an_error(
     dagster: Dagster,
     prompts: list[str],
-    ui: Ui,
+    ui: UiClient,
     simulator: Simulator,
     height: int,
     severity: str,
@@ -85,7 +85,7 @@ def test_another_size_warns_and_another_shape_is_an_error(
 
 
 def test_a_blurred_picture_is_a_warning(
-    dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
+    dagster: Dagster, prompts: list[str], ui: UiClient, simulator: Simulator
 ) -> None:
     """What is out of focus fails the check of sharpness, with its number, and no other."""
     answer(simulator, drawn("a kite").filter(ImageFilter.GaussianBlur(4)), match="number 1")
@@ -99,7 +99,7 @@ def test_a_blurred_picture_is_a_warning(
 
 
 def test_another_prompts_picture_is_a_duplicate(
-    dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
+    dagster: Dagster, prompts: list[str], ui: UiClient, simulator: Simulator
 ) -> None:
     """The picture of another prompt, made in an earlier run, is named and shown."""
     same = drawn("a kite")
@@ -124,7 +124,7 @@ def test_another_prompts_picture_is_a_duplicate(
 
 
 def test_of_two_made_in_one_run_the_later_is_the_duplicate(
-    dagster: Dagster, prompts: list[str], ui: Ui, simulator: Simulator
+    dagster: Dagster, prompts: list[str], ui: UiClient, simulator: Simulator
 ) -> None:
     """Two prompts that get one picture in one run: one of them is flagged, and names the other."""
     for number in (1, 2):
@@ -138,7 +138,7 @@ def test_of_two_made_in_one_run_the_later_is_the_duplicate(
 
 
 def test_the_same_prompt_in_two_files_is_no_duplicate(
-    dagster: Dagster, project: Project, ui: Ui
+    dagster: Dagster, project: Project, ui: UiClient
 ) -> None:
     """Identical requests share one bill and one picture, and nothing is wrong with it."""
     for stem in ("one", "two"):
@@ -149,7 +149,7 @@ def test_the_same_prompt_in_two_files_is_no_duplicate(
 
 
 def test_a_file_that_was_harmed_does_not_pass(
-    dagster: Dagster, prompts: list[str], ui: Ui, project: Project
+    dagster: Dagster, prompts: list[str], ui: UiClient, project: Project
 ) -> None:
     """What a run passes over, and reports again, is compared with what was stored."""
     dagster.run(IMAGES, keys=prompts)
@@ -169,7 +169,7 @@ def test_a_file_that_was_harmed_does_not_pass(
 
 
 def test_what_is_reported_late_is_compared_with_its_file(
-    dagster: Dagster, prompts: list[str], ui: Ui, project: Project
+    dagster: Dagster, prompts: list[str], ui: UiClient, project: Project
 ) -> None:
     """A picture that was made outside of Dagster and is gone when Dagster hears of it fails."""
     work = project.pipeline()
@@ -189,7 +189,7 @@ def test_what_is_reported_late_is_compared_with_its_file(
 
 
 def test_what_cannot_be_measured_fails_with_the_reason(
-    dagster: Dagster, prompts: list[str], ui: Ui, project: Project
+    dagster: Dagster, prompts: list[str], ui: UiClient, project: Project
 ) -> None:
     """An older program's picture whose file is harmed has no measures to pass by."""
     dagster.run(IMAGES, keys=prompts)
@@ -210,7 +210,7 @@ def test_what_cannot_be_measured_fails_with_the_reason(
 
 
 def test_a_picture_of_an_older_program_is_measured_when_it_is_checked(
-    dagster: Dagster, prompts: list[str], ui: Ui, project: Project
+    dagster: Dagster, prompts: list[str], ui: UiClient, project: Project
 ) -> None:
     """Its measures are taken from its file, and are in the ledger from then on."""
     dagster.run(IMAGES, keys=prompts)
@@ -225,7 +225,7 @@ def test_a_picture_of_an_older_program_is_measured_when_it_is_checked(
 
 
 def test_base_images_have_two_checks_more(
-    dagster: Dagster, ui: Ui, project: Project, simulator: Simulator
+    dagster: Dagster, ui: UiClient, project: Project, simulator: Simulator
 ) -> None:
     """A landscape fails as a backdrop, with a warning; a wide picture fails as a portrait."""
     project.write_actor("0100_sailor", description="an old sailor")
