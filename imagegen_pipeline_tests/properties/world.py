@@ -30,6 +30,7 @@ from imagegen_pipeline.ledger import (
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
 from imagegen_pipeline.ledger.reviews import ReviewRepository
+from imagegen_pipeline.providers.registry import price_models
 from imagegen_pipeline.storage.pictures import LocalStore
 from imagegen_pipeline_tests.ledger.ledger_rows import prompt, scan
 from imagegen_pipeline_tests.properties.life import Door, Killed, Life
@@ -245,7 +246,7 @@ class World:
             store=Door(life, "store", self.store),
             provider=lambda _name: Door(life, "provider", line),
             downloader=Door(life, "downloader", line),
-            prices=Prices({"duomi": {"*": PRICE}}),
+            prices=Prices({"duomi": {"*": PRICE}}, price_models()),
             on_unknown=terms.on_unknown,
             as_sent=_as_sent,
             limits=lambda _name: Limits(in_flight=terms.in_flight),

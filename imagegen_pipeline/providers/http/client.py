@@ -38,6 +38,7 @@ from imagegen_pipeline.domain.errors import (
     SetupError,
     UnreachableError,
 )
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.http.connections import LimitedAdapter
 from imagegen_pipeline.providers.http.inflate import ACCEPTED, inflated
 from imagegen_pipeline.providers.http.response_parsing import one_line, read_json
@@ -64,15 +65,6 @@ _BEFORE_REQUEST = frozenset(
     }
 )
 """OpenSSL's reasons for a handshake that failed: the request was not sent yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds: to connect, for an answer's headers and each part of it, for a whole download."""
-
-    connect: float = 10
-    read: float = 120
-    download: float = 60
 
 
 class NoRedirectSession(requests.Session):

@@ -16,9 +16,9 @@ from requests.utils import select_proxy
 
 from imagegen_pipeline.domain.errors import DownloadError, UrlRefusedError
 from imagegen_pipeline.domain.image.decode import LARGEST_BYTES
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.http.client import (
     NoRedirectSession,
-    Timeouts,
     announced_length,
     received_parts,
     retry_after_seconds,
