@@ -22,6 +22,7 @@ GROUP = "imagegen_pipeline.providers"
 BUILT_IN: Mapping[ProviderName, str] = {
     "duomi": "imagegen_pipeline.providers.duomi.provider:Duomi",
     "runpod": "imagegen_pipeline.providers.runpod.provider:RunPod",
+    "comfyui": "imagegen_pipeline.providers.comfyui.provider:ComfyUI",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
