@@ -29,7 +29,7 @@ def main() -> int:
     os.chdir(settings.root)
     pipeline = Pipeline(settings)
     simulator = pipeline.simulator_address
-    print(f"The local simulator plays both services at {simulator}: nothing is bought.\n")
+    print(f"The local simulator plays all providers at {simulator}: nothing is bought.\n")
     _run("1. Look at the sources and register what is there", "imagegen", "sync")
     prompts, actors = pipeline.ledger.items.keys("prompt"), pipeline.ledger.items.keys("actor")
     _run(
@@ -74,7 +74,7 @@ def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
     stored = counts.get("stored", 0)
     others = ", ".join(f"{n} {state}" for state, n in counts.items() if state != "stored")
     print(f"Made: {stored} pictures in all{f' (besides: {others})' if others else ''}.")
-    for provider in ("duomi", "runpod"):
+    for provider in (settings.prompt_provider, settings.actor_provider):
         print(f"      {provider} would have billed {bills[provider]['billed']} since it started.")
     print(f"Pictures:    {settings.output_dir.relative_to(settings.root)}")
     print(f"Base images: {settings.base_images_dir.relative_to(settings.root)}/*/base_image")

@@ -20,7 +20,8 @@ from imagegen_pipeline.domain.actors import (
     description_warnings,
     size_warnings,
 )
-from imagegen_pipeline.domain.comfy.workflow import LARGEST_SEED, MOST_STEPS, check_size
+from imagegen_pipeline.domain.comfy.limits import LARGEST_SEED, MOST_STEPS
+from imagegen_pipeline.domain.comfy.workflow import check_size
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.partition_keys import LONGEST_KEY, is_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
@@ -111,7 +112,8 @@ def generate_base_image(
     if reason is not None:
         return failed(400, params, reason)
     check_size(params.width, params.height)
-    pipeline.provider("runpod")  # a missing key is found before an actor is written down
+    # A missing key is found before an actor is written down.
+    pipeline.provider(pipeline.settings.actor_provider)
     actor, own = _enrol(pipeline, params)
     batch = pipeline.generate_base_images([actor], order or pipeline.order(), own=own)
     begun(batch)

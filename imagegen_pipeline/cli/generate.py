@@ -51,13 +51,14 @@ if TYPE_CHECKING:
     "--api-key",
     metavar="KEY",
     callback=param_types.key,
-    help="Duomi's key for this call. Better set DUOMI_API_KEY: other users can see arguments.",
+    help="The provider's key for this call. Better set its variable, such as DUOMI_API_KEY: other "
+    "users can see arguments.",
 )
 @click.option(
     "--model",
     metavar="M",
     callback=param_types.word,
-    help="Duomi's model; `imagegen models` finds which answer.",
+    help="The provider's model; `imagegen models` finds which answer.",
 )
 @click.option(
     "--image-size",
@@ -66,20 +67,25 @@ if TYPE_CHECKING:
     help="Pixels, such as the default 1080x1920.",
 )
 @click.option(
-    "--steps", metavar="N", type=click.IntRange(1, 100), help="Inference steps; the default is 20."
+    "--steps",
+    metavar="N",
+    type=int,
+    callback=param_types.steps,
+    help="Inference steps; Duomi's default is 20.",
 )
 @click.option(
     "--guidance",
     metavar="G",
-    type=click.FloatRange(0, 20),
-    callback=param_types.finite,
-    help="Guidance scale; the default is 7.5.",
+    type=float,
+    callback=param_types.guidance,
+    help="Guidance scale; Duomi's default is 7.5.",
 )
 @click.option(
     "--seed",
     metavar="N",
-    type=click.IntRange(-1, param_types.LARGEST_SEED),
-    help="The default is 51515151; -1 draws one for each picture.",
+    type=int,
+    callback=param_types.seed,
+    help="Duomi's default is 51515151; -1 draws one for each picture.",
 )
 @click.option(
     "--negative-prompt",
@@ -140,8 +146,8 @@ def _check_usage(source: str, text: str | None, input_dir: Path | None) -> None:
 def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
     """A missing key is found before the sources are read, however long they are."""
     if api_key is not None:
-        pipeline.use(pipeline.duomi_client(api_key))
-    pipeline.provider("duomi")
+        pipeline.use_key(pipeline.settings.prompt_provider, api_key)
+    pipeline.provider(pipeline.settings.prompt_provider)
 
 
 def _find(
@@ -178,12 +184,10 @@ def _say_nothing_found(found: ScanResult, source: str) -> int:
     return 2 if found.unreadable else (1 if found.problems else 0)
 
 
-def _parameters(options: dict[str, Any]) -> PromptParameters:
-    from imagegen_pipeline.domain.parameters import PromptParameters
-
+def _parameters(pipeline: Pipeline, options: dict[str, Any]) -> PromptParameters:
     names = ("model", "image_size", "steps", "guidance", "seed", "negative_prompt")
     given = {name: options[name] for name in names if options[name] is not None}
-    return replace(PromptParameters(), **given)
+    return pipeline.prompt_parameters(**given)
 
 
 def _run(pipeline: Pipeline, found: ScanResult, source: str, options: dict[str, Any]) -> None:
@@ -193,7 +197,7 @@ def _run(pipeline: Pipeline, found: ScanResult, source: str, options: dict[str, 
 
     prompts = found.prompts[: options["limit"]]
     problems = found.problems if options["limit"] is None else ()
-    parameters = _parameters(options)
+    parameters = _parameters(pipeline, options)
     if options["dry_run"]:
         _dry_run(pipeline, prompts, parameters, regenerate=options["regenerate"])
         if problems:

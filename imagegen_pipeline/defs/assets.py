@@ -14,7 +14,7 @@ from imagegen_pipeline.dagster_ext.table_schema import column_schema
 from imagegen_pipeline.defs.checks import APPROVED_CHECKS, BASE_IMAGE_CHECKS, IMAGE_CHECKS
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
-from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
+from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.defs.sensors.automation import source_changed_condition
 from imagegen_pipeline.settings import load_settings
 
@@ -147,23 +147,22 @@ def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt |
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
-    tags={**PAID, "provider": "duomi"},
-    pool="duomi",
+    tags={**PAID, "provider": SETTINGS.prompt_provider},
+    pool=SETTINGS.prompt_provider,
 )
 def generated_images(
     context: dg.AssetExecutionContext,
     config: ImagesConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
 ) -> StepResults:
-    """A picture of each prompt, made by Duomi. What is made already is reused at no cost; a
+    """An image of each prompt. What is made already is reused at no cost; a
     prompt that fails is red with its reason, and the others stand.
     """
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
     from imagegen_pipeline.defs.materialize import materialize_images
 
     with typed_failure():
-        yield from materialize_images(context, config, pipeline.get(), duomi).finish()
+        yield from materialize_images(context, config, pipeline.get()).finish()
 
 
 @dg.asset(
@@ -176,21 +175,20 @@ def generated_images(
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
-    tags={**PAID, "provider": "runpod"},
-    pool="runpod",
+    tags={**PAID, "provider": SETTINGS.actor_provider},
+    pool=SETTINGS.actor_provider,
 )
 def actor_base_images(
     context: dg.AssetExecutionContext,
     config: BaseImagesConfig,
     pipeline: PipelineResource,
-    runpod: RunPodResource,
 ) -> StepResults:
-    """A full-body base portrait of each actor, made by FLUX in ComfyUI on RunPod."""
+    """A full-body base portrait of each actor."""
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
     from imagegen_pipeline.defs.materialize import materialize_base_images
 
     with typed_failure():
-        yield from materialize_base_images(context, config, pipeline.get(), runpod).finish()
+        yield from materialize_base_images(context, config, pipeline.get()).finish()
 
 
 @dg.asset(

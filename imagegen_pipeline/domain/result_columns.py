@@ -24,7 +24,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "verdict": ("string", "approved or rejected, as a person said of this picture; empty if not."),
     "verdict_at": ("moment", "When that was said (UTC)."),
     "gone": ("boolean", "Whether the item has left its source."),
-    "provider": ("string", "duomi or runpod."),
+    "provider": ("string", "The provider that was asked, such as duomi or runpod."),
     "model": ("string", "The model asked for."),
     "prompt": ("string", "The prompt as it was sent."),
     "width": ("Int64", "Pixels of the picture as it came."),

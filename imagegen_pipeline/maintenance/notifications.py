@@ -202,16 +202,11 @@ class NotificationOutbox:
 
     def _without_secrets(self, notice: FailureNotice) -> FailureNotice:
         """The notice with every key, token and the webhook itself struck out."""
-        given = self._settings
         secrets = [
-            secret.get_secret_value().strip()
-            for secret in (
-                *(given.duomi_api_key, given.runpod_api_key),
-                *(given.token, given.failure_webhook),
-            )
-            if secret is not None
+            word
+            for secret in self._settings.secrets
+            if len(word := secret.get_secret_value().strip()) >= _SHORTEST_SECRET
         ]
-        secrets = [one for one in secrets if len(one) >= _SHORTEST_SECRET]
         return replace(
             notice,
             failures=tuple(_struck(one, secrets) for one in notice.failures),

@@ -11,7 +11,8 @@ from imagegen_pipeline.domain.actors import (
     RANDOM_SEED,
     Actor,
 )
-from imagegen_pipeline.domain.comfy.workflow import LARGEST_SEED, MOST_STEPS, check_size
+from imagegen_pipeline.domain.comfy.limits import LARGEST_SEED, MOST_STEPS
+from imagegen_pipeline.domain.comfy.workflow import check_size
 from imagegen_pipeline.domain.errors import RequestRefusedError, SourceError
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.sources.json_object import json_type

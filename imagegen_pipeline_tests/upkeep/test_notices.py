@@ -185,8 +185,7 @@ def test_no_secret_gets_into_file_or_post(tmp_path: Path, hook: Hook) -> None:
     here = board(
         tmp_path,
         hook,
-        duomi_api_key=SecretStr(f" {KEY} "),
-        runpod_api_key=SecretStr("short"),
+        providers={"duomi": {"api_key": f" {KEY} "}, "runpod": {"api_key": "short"}},
         token=SecretStr(token),
     )
     said = f"refused {KEY} with {token} at {hook.url}; short words stay"
