@@ -59,11 +59,11 @@ def materialize_images(
     """
     work.use(duomi.client(work))
     keys = covered_keys(context, config)
-    look = work.sources.look_for(keys)
-    log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys)
+    scan = work.sources.scan_keys(keys)
+    log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys, scan=scan)
     meant = _meant(log, config)
     known = log.present(meant, Prompt)
-    _report_absent(log, meant, known, look.problems)
+    _report_absent(log, meant, known, scan.problems)
     if not config.asks_for_more():
         known = _without_typed_ones(log, known)
     parameters, order = config.parameters(), _order(context, work, config)
@@ -81,11 +81,11 @@ def materialize_base_images(
     """Make the base images of the actors that a step is about, as ``materialize_images``."""
     work.use(runpod.client(work))
     keys = covered_keys(context, config)
-    look = work.sources.look_for(keys)
-    log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys)
+    scan = work.sources.scan_keys(keys)
+    log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys, scan=scan)
     meant = _meant(log, config)
     known = {key: config.apply(actor) for key, actor in log.present(meant, Actor).items()}
-    _report_absent(log, meant, known, look.problems)
+    _report_absent(log, meant, known, scan.problems)
     order = _order(context, work, config)
     wanted = (work.request_builder.base_image(actor) for actor in known.values())
     asked = list(known.values())
