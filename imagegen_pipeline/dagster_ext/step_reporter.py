@@ -31,6 +31,7 @@ from imagegen_pipeline.engine.quality_checker import PictureSighting
 from imagegen_pipeline.legacy.logs import user_result, write_results_log
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.signals import StopRequest
+from imagegen_pipeline.sources.scanner import KeyScanResult
 
 StepResult = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
@@ -119,6 +120,7 @@ class StepReporter:
         source: dg.AssetKey,
         keys: Sequence[str],
         *,
+        scan: KeyScanResult | None = None,
         tally: StepCounts | None = None,
     ) -> None:
         """``source`` is the asset whose partitions ``asset`` is made from; both are as the
@@ -132,12 +134,15 @@ class StepReporter:
         self._asset = asset
         self.keys = list(keys)
         self._announce(set(own_partitions(context)))
-        items = pipeline.ledger.items.get(self.keys)
-        self._source_items = {key: item.source_item for key, item in items.items()}
-        self._present = pipeline.present(items)
-        self._versions = SourceVersions(context.instance, source, list(items))
-        present = [item.source_item for item in items.values() if not item.gone]
-        news = self._versions.news(present)
+        if scan is None:
+            items = pipeline.ledger.items.get(self.keys)
+            gone = frozenset(key for key, item in items.items() if item.gone)
+            problems = tuple(pipeline.ledger.items.problems())
+            source_items = {key: item.source_item for key, item in items.items()}
+            scan = KeyScanResult(source_items, gone, problems)
+        self._source_items, self._present = scan.items, scan.present
+        self._versions = SourceVersions(context.instance, source, list(scan.items))
+        news = self._versions.news([one for key, one in scan.items.items() if key not in scan.gone])
         if news:
             log_together(self._op, news)
             self._versions.read()
@@ -208,15 +213,14 @@ class StepReporter:
         self, keys: Sequence[str], unreadable: Mapping[str, SourceProblem]
     ) -> Iterator[Outcome]:
         """Why these partitions have no item: never seen, gone, or not readable now."""
-        known = self._pipeline.ledger.items.get(keys)
         for key in keys:
-            item = known.get(key)
+            item = self._source_items.get(key)
             message = f"Nothing of the name {key} is in the ledger."
             remedy = "Materialize source_scan, or run `imagegen sync`, then try again."
             if item is not None:
-                message = f"Its source no longer has it: {item.source_item.location}."
+                message = f"Its source no longer has it: {item.location}."
                 remedy = "Put it back, or leave its partition alone: the pictures made stay."
-            problem = unreadable.get(item.source_item.location) if item is not None else None
+            problem = unreadable.get(item.location) if item is not None else None
             if problem is not None:
                 message, remedy = problem.message, problem.remedy
             yield Outcome(

@@ -150,7 +150,7 @@ def _gallery(work: "Pipeline", key: str) -> dg.MetadataValue:
 def _looked(pipeline: PipelineResource) -> "Pipeline":
     """The pipeline, with its sources as they are now."""
     work = pipeline.get()
-    work.sources.look()
+    work.sources.scan()
     return work
 
 

@@ -13,11 +13,16 @@ from imagegen_pipeline.ledger.decisions import Decision, DecisionRepository, Hel
 from imagegen_pipeline.ledger.failure_counts import FailureCountRepository
 from imagegen_pipeline.ledger.gallery_queries import Card, Filter, GalleryQueries, PictureState
 from imagegen_pipeline.ledger.gallery_stats import GalleryStats
-from imagegen_pipeline.ledger.items import Item, ItemRepository, ScanChange, ScanPart, SourceChange
+from imagegen_pipeline.ledger.item_upsert import ScanChange, SourceRecord
+from imagegen_pipeline.ledger.items import Item, ItemRepository, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseRepository
 from imagegen_pipeline.ledger.result_rows import ResultRows, ResultsCursor
 from imagegen_pipeline.ledger.reviews import ReviewRepository, Verdict
-from imagegen_pipeline.ledger.source_state import SourceState, SourceStateRepository
+from imagegen_pipeline.ledger.source_state import (
+    SourceState,
+    SourceStateRepository,
+    StoredSource,
+)
 
 __all__ = [
     "ArchivedPictureRepository",
@@ -39,10 +44,11 @@ __all__ = [
     "ResultsCursor",
     "ReviewRepository",
     "ScanChange",
-    "ScanPart",
     "SourceChange",
+    "SourceRecord",
     "SourceState",
     "SourceStateRepository",
+    "StoredSource",
     "Verdict",
 ]
 
@@ -54,7 +60,7 @@ class Ledger:
         """Open the ledger at ``url``, creating its tables; raises LedgerError if that fails."""
         self._database = Database(url)
         self.items = ItemRepository(self._database)
-        self.reads = SourceStateRepository(self._database)
+        self.source_state = SourceStateRepository(self._database)
         self.leases = LeaseRepository(self._database)
         self.attempts = AttemptRepository(self._database, self.leases)
         self.archiving = ArchivedPictureRepository(self._database)

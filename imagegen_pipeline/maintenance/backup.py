@@ -42,7 +42,7 @@ from imagegen_pipeline.maintenance.backup_manifest import (
 )
 from imagegen_pipeline.maintenance.lock import maintenance_lock
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.sources.sqlite_file import open_read_only
+from imagegen_pipeline.sources.sqlite import open_read_only
 
 LEDGER = "imagegen.db"
 _GONE = ".gone"

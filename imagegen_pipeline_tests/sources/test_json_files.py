@@ -7,22 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.domain.prompts import PromptScan
-from imagegen_pipeline.sources.json_prompts import LARGEST_FILE, scan_json_folder
-from imagegen_pipeline_tests.sources.looks import is_unread, only_problem
+from imagegen_pipeline.sources.json_files import LARGEST_FILE
+from imagegen_pipeline.sources.source_reader import SourceReading
+from imagegen_pipeline_tests.sources.as_user import run_as_user
+from imagegen_pipeline_tests.sources.readings import (
+    is_unread,
+    items_of,
+    only_problem,
+    read_json_folder,
+)
 
 GOOD = b'{"image_prompt": "a cat"}'
-NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
 
-def scan_with(folder: Path, name: str, content: bytes) -> PromptScan:
-    """A scan of a folder with a good file and one of this content."""
+def read_with(folder: Path, name: str, content: bytes) -> SourceReading:
+    """A reading of a folder with a good file and one of this content."""
     (folder / "good.json").write_bytes(GOOD)
     (folder / name).write_bytes(content)
-    scan = scan_json_folder(folder)
-    assert [prompt.text for prompt in scan.prompts] == ["a cat"]
-    assert scan.complete
-    return scan
+    reading = read_json_folder(folder)
+    assert [prompt.text for prompt in items_of(reading)] == ["a cat"]
+    assert reading.complete
+    return reading
 
 
 def test_prompt(tmp_path: Path) -> None:
@@ -35,9 +40,9 @@ def test_prompt(tmp_path: Path) -> None:
     }
     path = tmp_path / "A cat, [1].v2.json"
     path.write_text(json.dumps(fields))
-    scan = scan_json_folder(tmp_path)
-    (prompt,) = scan.prompts
-    assert scan.problems == ()
+    reading = read_json_folder(tmp_path)
+    (prompt,) = items_of(reading)
+    assert reading.problems == ()
     assert prompt.text == fields["image_prompt"]
     assert prompt.key.startswith("json-a-cat-1-v2-")
     assert (prompt.source, prompt.filename) == ("json", "A cat, [1].v2.json")
@@ -51,7 +56,7 @@ def test_optional_fields(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(
         '{"image_prompt": "a", "pic_name": 7, "image_url": "https://x/\\ud800"}'
     )
-    (prompt,) = scan_json_folder(tmp_path).prompts
+    (prompt,) = items_of(read_json_folder(tmp_path))
     assert (prompt.pic_name, prompt.image_url) == (None, None)
 
 
@@ -61,9 +66,9 @@ def test_order_and_what_is_left_out(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(GOOD)
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "g.json").write_bytes(GOOD)
-    scan = scan_json_folder(tmp_path)
-    assert [prompt.filename for prompt in scan.prompts] == ["C.Json", "a.JSON", "b.json"]
-    assert scan.problems == ()
+    reading = read_json_folder(tmp_path)
+    assert [prompt.filename for prompt in items_of(reading)] == ["C.Json", "a.JSON", "b.json"]
+    assert reading.problems == ()
 
 
 def test_moved_folder_keeps_keys(tmp_path: Path) -> None:
@@ -71,10 +76,10 @@ def test_moved_folder_keeps_keys(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     (old / "a.json").write_bytes(GOOD)
-    (before,) = scan_json_folder(old).prompts
+    (before,) = items_of(read_json_folder(old))
     old.rename(new)
     (new / "a.json").write_bytes(b'{"image_prompt": "a dog"}')
-    (after,) = scan_json_folder(new).prompts
+    (after,) = items_of(read_json_folder(new))
     assert before.key == after.key
     assert before.digest != after.digest
 
@@ -84,7 +89,7 @@ def test_relative_folder_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
-    containers = {scan_json_folder(Path(name)).container for name in ("real", "link", "./link/")}
+    containers = {read_json_folder(Path(name)).container for name in ("real", "link", "./link/")}
     assert containers == {str((tmp_path / "real").resolve())}
 
 
@@ -118,8 +123,8 @@ def test_relative_folder_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
-    """A bad file is one problem that says what is wrong with it; the good one goes on."""
-    problem = only_problem(scan_with(tmp_path, "bad.json", content))
+    """A bad file is one problem that says what is wrong with it; the good one is read."""
+    problem = only_problem(read_with(tmp_path, "bad.json", content))
     assert said in problem.message
     assert problem.location == str(tmp_path / "bad.json")
 
@@ -127,21 +132,21 @@ def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
 def test_byte_order_mark(tmp_path: Path) -> None:
     """UTF-8 with a byte order mark, as Windows' editors write it, is read."""
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + GOOD)
-    (prompt,) = scan_json_folder(tmp_path).prompts
+    (prompt,) = items_of(read_json_folder(tmp_path))
     assert prompt.text == "a cat"
 
 
 def test_surrogate_pair_is_a_character(tmp_path: Path) -> None:
     """An emoji written as two escapes, as many programs do, is one character."""
     (tmp_path / "a.json").write_bytes(b'{"image_prompt": "\\ud83d\\udc08"}')
-    (prompt,) = scan_json_folder(tmp_path).prompts
+    (prompt,) = items_of(read_json_folder(tmp_path))
     assert prompt.text == "🐈"
 
 
 def test_large_file(tmp_path: Path) -> None:
     """A file of 20 MB is refused by its size, which is said beside the limit."""
     content = b'{"image_prompt": "' + b"a" * 20_000_000 + b'"}'
-    problem = only_problem(scan_with(tmp_path, "large.json", content))
+    problem = only_problem(read_with(tmp_path, "large.json", content))
     assert "20,000,020 bytes" in problem.message
     assert f"{LARGEST_FILE:,}" in problem.message
 
@@ -149,20 +154,20 @@ def test_large_file(tmp_path: Path) -> None:
 def test_limit_is_inclusive(tmp_path: Path) -> None:
     """A file of just the limit is read, one of a byte more is not."""
     (tmp_path / "a.json").write_bytes(GOOD)
-    assert len(scan_json_folder(tmp_path, max_bytes=len(GOOD)).prompts) == 1
-    assert len(scan_json_folder(tmp_path, max_bytes=len(GOOD) - 1).problems) == 1
+    assert len(read_json_folder(tmp_path, max_bytes=len(GOOD)).source_items) == 1
+    assert len(read_json_folder(tmp_path, max_bytes=len(GOOD) - 1).problems) == 1
 
 
 def test_folder_in_the_files_place(tmp_path: Path) -> None:
     """A folder called x.json is a problem, not a stop."""
     (tmp_path / "x.json").mkdir()
-    assert "a folder" in only_problem(scan_json_folder(tmp_path)).message
+    assert "a folder" in only_problem(read_json_folder(tmp_path)).message
 
 
 def test_pipe_in_the_files_place(tmp_path: Path) -> None:
     """A pipe is not waited for."""
     os.mkfifo(tmp_path / "x.json")
-    assert "a pipe" in only_problem(scan_json_folder(tmp_path)).message
+    assert "a pipe" in only_problem(read_json_folder(tmp_path)).message
 
 
 def test_links(tmp_path: Path) -> None:
@@ -172,29 +177,29 @@ def test_links(tmp_path: Path) -> None:
     (tmp_path / "cat").write_bytes(GOOD)
     for name, target in (("a", "../cat"), ("b", "nothing"), ("c", "c.json"), ("d", "..")):
         (folder / f"{name}.json").symlink_to(target)
-    scan = scan_json_folder(folder)
-    assert [prompt.filename for prompt in scan.prompts] == ["a.json"]
-    said = [problem.message for problem in scan.problems]
+    reading = read_json_folder(folder)
+    assert [prompt.filename for prompt in items_of(reading)] == ["a.json"]
+    said = [problem.message for problem in reading.problems]
     assert ["does not exist" in said[0], "symbolic links" in said[1], "a folder" in said[2]] == [
         True
     ] * 3
 
 
-@NOT_ROOT
-def test_unreadable_file(tmp_path: Path) -> None:
+def test_unreadable_file(open_folder: Path) -> None:
     """A file without read permission is a problem."""
-    (tmp_path / "a.json").write_bytes(GOOD)
-    (tmp_path / "a.json").chmod(0)
-    assert "Permission denied" in only_problem(scan_json_folder(tmp_path)).message
+    (open_folder / "a.json").write_bytes(GOOD)
+    (open_folder / "a.json").chmod(0)
+    reading = run_as_user(lambda: read_json_folder(open_folder))
+    assert "Permission denied" in only_problem(reading).message
 
 
 def test_two_files_with_one_stem(tmp_path: Path) -> None:
     """Of two files with one stem the second by name is refused, naming both."""
     (tmp_path / "a.json").write_bytes(GOOD)
     (tmp_path / "a.JSON").write_bytes(b'{"image_prompt": "a dog"}')
-    scan = scan_json_folder(tmp_path)
-    assert [prompt.filename for prompt in scan.prompts] == ["a.JSON"]
-    problem = only_problem(scan)
+    reading = read_json_folder(tmp_path)
+    assert [prompt.filename for prompt in items_of(reading)] == ["a.JSON"]
+    problem = only_problem(reading)
     assert "a.json" in problem.message
     assert "a.JSON" in problem.message
     assert problem.location == str(tmp_path / "a.json")
@@ -204,16 +209,16 @@ def test_two_files_with_one_normalized_stem(tmp_path: Path) -> None:
     """Names that differ only in how accents are stored are one stem."""
     for form in ("NFC", "NFD"):
         (tmp_path / unicodedata.normalize(form, "café.json")).write_bytes(GOOD)
-    scan = scan_json_folder(tmp_path)
-    assert len(scan.prompts) == 1
-    assert "accents" in only_problem(scan).message
+    reading = read_json_folder(tmp_path)
+    assert len(items_of(reading)) == 1
+    assert "accents" in only_problem(reading).message
 
 
 def test_name_that_is_not_utf8(tmp_path: Path) -> None:
     """A file name that is not UTF-8 is a problem whose line can be printed and stored."""
     name = b"caf\xe9.json"
     (tmp_path / os.fsdecode(name)).write_bytes(GOOD)
-    problem = only_problem(scan_json_folder(tmp_path))
+    problem = only_problem(read_json_folder(tmp_path))
     assert "not UTF-8" in problem.message
     assert r"caf\udce9.json" in problem.location
 
@@ -221,14 +226,14 @@ def test_name_that_is_not_utf8(tmp_path: Path) -> None:
 def test_name_with_a_line_break(tmp_path: Path) -> None:
     """A line break in a file's name does not break the problem's line."""
     (tmp_path / "a\nb.json").write_bytes(b"{")
-    assert r"a\nb.json" in only_problem(scan_json_folder(tmp_path)).line
+    assert r"a\nb.json" in only_problem(read_json_folder(tmp_path)).line
 
 
 def test_missing_folder(tmp_path: Path) -> None:
     """A missing folder is one problem, and nothing of it may be called gone."""
-    scan = scan_json_folder(tmp_path / "none")
-    assert is_unread(scan)
-    problem = only_problem(scan)
+    reading = read_json_folder(tmp_path / "none")
+    assert is_unread(reading)
+    problem = only_problem(reading)
     assert "does not exist" in problem.message
     assert problem.location == str(tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -237,30 +242,29 @@ def test_missing_folder(tmp_path: Path) -> None:
 def test_not_a_folder(tmp_path: Path) -> None:
     """A file in the folder's place is one problem."""
     (tmp_path / "a.json").write_bytes(GOOD)
-    scan = scan_json_folder(tmp_path / "a.json")
-    assert is_unread(scan)
-    assert "not a folder" in only_problem(scan).message
+    reading = read_json_folder(tmp_path / "a.json")
+    assert is_unread(reading)
+    assert "not a folder" in only_problem(reading).message
 
 
 @pytest.mark.parametrize("name", ["loop", "x" * 300, "nul\0"])
 def test_unreadable_folder(tmp_path: Path, name: str) -> None:
     """A folder that the system does not list is one problem."""
     (tmp_path / "loop").symlink_to("loop")
-    scan = scan_json_folder(tmp_path / name)
-    assert is_unread(scan)
-    assert "cannot be read" in only_problem(scan).message
+    reading = read_json_folder(tmp_path / name)
+    assert is_unread(reading)
+    assert "cannot be read" in only_problem(reading).message
 
 
-@NOT_ROOT
-def test_forbidden_folder(tmp_path: Path) -> None:
+def test_forbidden_folder(open_folder: Path) -> None:
     """A folder without read permission is one problem."""
-    folder = tmp_path / "folder"
+    folder = open_folder / "folder"
     folder.mkdir(mode=0o000)
-    scan = scan_json_folder(folder)
-    assert is_unread(scan)
-    assert "Permission denied" in only_problem(scan).message
+    reading = run_as_user(lambda: read_json_folder(folder))
+    assert is_unread(reading)
+    assert "Permission denied" in only_problem(reading).message
 
 
 def test_empty_folder(tmp_path: Path) -> None:
     """An empty folder was read: what it had before is gone."""
-    assert scan_json_folder(tmp_path) == PromptScan(str(tmp_path))
+    assert read_json_folder(tmp_path) == SourceReading(str(tmp_path))

@@ -1,10 +1,11 @@
-"""Looks at scratch sources on a clock that can be put forward, and what they opened."""
+"""Scans of scratch sources on a clock that can be advanced, with the files that they opened."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,13 +17,12 @@ import pytest
 
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.settings import load_settings
-from imagegen_pipeline.sources.scan_results import ScanSummary
-from imagegen_pipeline.sources.scanner import SourceScanner
+from imagegen_pipeline.sources.scanner import ScanResult, SourceScanner
 from imagegen_pipeline_tests.conftest import make_project
 
 HOUR = 3600.0
 _watched: list[set[str]] = []
-"""Where opened files are noted; a hook cannot be removed, so it looks here."""
+"""Where opened files are noted. An audit hook cannot be removed, so it checks this list."""
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
@@ -34,49 +34,47 @@ sys.addaudithook(_note)
 
 
 @dataclass
-class Clock:
-    """The machine's clock, put forward by ``ahead`` seconds; a budget's clock that counts looks."""
+class AdvancedClock:
+    """The machine's clock, ``ahead`` seconds in the future."""
 
     ahead: float = 0.0
-    asked: int = 0
 
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time() + self.ahead
 
     def monotonic(self) -> float:
-        """One second later each time it is asked."""
-        self.asked += 1
-        return float(self.asked)
+        """Not used by scans."""
+        raise NotImplementedError
 
     def wait(self, *_: object) -> bool:
-        """Nothing here waits."""
+        """Not used by scans."""
         raise NotImplementedError
 
 
 @dataclass
-class Desk:
-    """A project's sources and its ledger."""
+class ScratchSources:
+    """A scratch project's sources and its ledger."""
 
     root: Path
     ledger: Ledger
-    clock: Clock = field(default_factory=Clock)
+    clock: AdvancedClock = field(default_factory=AdvancedClock)
 
     @property
-    def sources(self) -> SourceScanner:
-        """The sources as a new process would open them."""
+    def scanner(self) -> SourceScanner:
+        """The scanner that a new process would create."""
         return SourceScanner(load_settings(), lambda: self.ledger, self.clock)
 
-    def look(self, seconds: float | None = None, *, afresh: bool = False) -> ScanSummary:
-        """One look at the prompts."""
-        return self.sources.look(seconds, afresh=afresh)["prompt"]
+    def scan(self, *, force: bool = False) -> ScanResult:
+        """Scan all sources; returns the result for prompts."""
+        return self.scanner.scan(force=force)["prompt"]
 
-    def opened(self, seconds: float | None = None) -> list[str]:
-        """What one look opens of the sources, by name; a database that is read, as ``read …``."""
+    def opened(self) -> list[str]:
+        """The names of the files that one scan opens; ``read`` for the database."""
         notes: set[str] = set()
         _watched.append(notes)
         try:
-            self.look(seconds)
+            self.scan()
         finally:
             _watched.pop()
         data = self.root / "data"
@@ -88,7 +86,7 @@ class Desk:
         return sorted(Path(file).name for file in of_sources) + read
 
     def settle(self) -> None:
-        """Time passes: what is there now was not written just now."""
+        """Advance the clock, so that the present files' change tokens are stable."""
         self.clock.ahead += 60
 
     def texts(self) -> dict[str, str]:
@@ -101,9 +99,11 @@ class Desk:
         return {key for key, item in self.ledger.items.get(keys).items() if item.gone}
 
     def problems(self) -> list[str]:
-        """What cannot be read, by its name in the folder or its row, of sources that are there."""
-        found = self.ledger.items.problems()
-        return [p.location.rpartition("/")[2] for p in found if "does not exist" not in p.message]
+        """The problems of existing sources: names in the folder, or rows."""
+        problems = self.ledger.items.problems()
+        return [
+            p.location.rpartition("/")[2] for p in problems if "does not exist" not in p.message
+        ]
 
     def write(self, name: str, text: str, **fields: object) -> Path:
         """A prompt file."""
@@ -114,7 +114,7 @@ class Desk:
 
     @property
     def database(self) -> Path:
-        """Where the prompts' database is, if there is one."""
+        """The path of the prompts' database."""
         return self.root / "data" / "llm_video_batch.db"
 
     def execute(self, *statements: str) -> None:
@@ -137,10 +137,24 @@ class Desk:
             connection.commit()
 
 
+def counts(result: ScanResult) -> tuple[int, int, int]:
+    """How many items of a scan are new, changed and gone."""
+    change = result.change
+    return len(change.new), len(change.changed), len(change.gone)
+
+
 @pytest.fixture
-def job_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScratchSources]:
     """A scratch project without any source yet."""
     make_project(tmp_path, {})
     monkeypatch.chdir(tmp_path)
     with closing(Ledger(f"sqlite:///{tmp_path / 'data' / 'imagegen.db'}")) as ledger:
-        yield Desk(tmp_path, ledger)
+        yield ScratchSources(tmp_path, ledger)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that every user may enter, unlike ``tmp_path``."""
+    with tempfile.TemporaryDirectory(prefix="imagegen-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from imagegen_pipeline.sources.actor_folders import scan_actors
-from imagegen_pipeline_tests.sources.looks import is_unread, only_problem
+from imagegen_pipeline_tests.sources.as_user import run_as_user
+from imagegen_pipeline_tests.sources.readings import (
+    is_unread,
+    items_of,
+    only_problem,
+    read_actors,
+)
 
 DESCRIPTION = "european 25 year old male with short brown hair and blue eyes"
 
@@ -24,9 +29,9 @@ def test_actor(tmp_path: Path) -> None:
     """A folder becomes an actor with what its file says; other fields are left alone."""
     fields = {"description": f" {DESCRIPTION}\n", "width": 1360, "height": 768, "steps": 30}
     path = write_actor(tmp_path, "0100_european_25_male", {**fields, "seed": 2**64 - 1, "age": 25})
-    scan = scan_actors(tmp_path)
-    (actor,) = scan.actors
-    assert (scan.problems, scan.complete) == ((), True)
+    reading = read_actors(tmp_path)
+    (actor,) = items_of(reading)
+    assert (reading.problems, reading.complete) == ((), True)
     assert actor.key == "0100_european_25_male"
     assert actor.description == fields["description"]
     assert (actor.width, actor.height, actor.steps, actor.seed) == (1360, 768, 30, 2**64 - 1)
@@ -36,7 +41,7 @@ def test_actor(tmp_path: Path) -> None:
 def test_defaults(tmp_path: Path) -> None:
     """Size, steps and seed may be left out."""
     write_actor(tmp_path, "a")
-    (actor,) = scan_actors(tmp_path).actors
+    (actor,) = items_of(read_actors(tmp_path))
     assert (actor.width, actor.height, actor.steps, actor.seed) == (1024, 1536, 25, -1)
 
 
@@ -47,9 +52,9 @@ def test_order_and_what_is_left_out(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*")
     (tmp_path / "notes.txt").write_text("no actor")
     (tmp_path / "more.txt").symlink_to("notes.txt")
-    scan = scan_actors(tmp_path)
-    assert [actor.name for actor in scan.actors] == ["C", "a", "b"]
-    assert scan.problems == ()
+    reading = read_actors(tmp_path)
+    assert [actor.name for actor in items_of(reading)] == ["C", "a", "b"]
+    assert reading.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -77,14 +82,14 @@ def test_order_and_what_is_left_out(tmp_path: Path) -> None:
     ids=str,
 )
 def test_bad_fields(tmp_path: Path, fields: object, said: str) -> None:
-    """A field of the wrong type or range is one problem that names it; the others go on."""
+    """A field of the wrong type or range is one problem that names it; the others are read."""
     if isinstance(fields, dict) and fields and "description" not in fields:
         fields = {"description": DESCRIPTION, **fields}
     write_actor(tmp_path, "good")
     path = write_actor(tmp_path, "bad", fields)
-    scan = scan_actors(tmp_path)
-    assert [actor.name for actor in scan.actors] == ["good"]
-    problem = only_problem(scan)
+    reading = read_actors(tmp_path)
+    assert [actor.name for actor in items_of(reading)] == ["good"]
+    problem = only_problem(reading)
     assert said in problem.message
     assert problem.location == str(path)
 
@@ -97,14 +102,14 @@ def test_bad_fields(tmp_path: Path, fields: object, said: str) -> None:
 def test_limits_are_inclusive(tmp_path: Path, fields: dict[str, int]) -> None:
     """The smallest and the largest values that the graph takes are taken."""
     write_actor(tmp_path, "a", {"description": DESCRIPTION, **fields})
-    (actor,) = scan_actors(tmp_path).actors
+    (actor,) = items_of(read_actors(tmp_path))
     assert {name: getattr(actor, name) for name in fields} == fields
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
-    """Every field at fault is named in one line, so that one look mends the file."""
+    """Every field at fault is named in one line, so that one edit repairs the file."""
     write_actor(tmp_path, "a", {"width": "1024", "height": 9, "seed": -7, "steps": 0})
-    message = only_problem(scan_actors(tmp_path)).message
+    message = only_problem(read_actors(tmp_path)).message
     for name in ("description", "width", "height", "seed", "steps"):
         assert name in message
 
@@ -113,7 +118,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
 def test_folder_name_that_is_no_key(tmp_path: Path, name: str) -> None:
     """A folder whose name cannot be a key is a problem that says which names can."""
     write_actor(tmp_path, name)
-    problem = only_problem(scan_actors(tmp_path))
+    problem = only_problem(read_actors(tmp_path))
     assert "cannot be an actor's folder name" in problem.message
     assert "A-Z" in problem.remedy
 
@@ -121,7 +126,7 @@ def test_folder_name_that_is_no_key(tmp_path: Path, name: str) -> None:
 def test_folder_without_file(tmp_path: Path) -> None:
     """A folder without actor.json is a problem that shows how to write one."""
     (tmp_path / "a" / "base_image").mkdir(parents=True)
-    problem = only_problem(scan_actors(tmp_path))
+    problem = only_problem(read_actors(tmp_path))
     assert problem.location == str(tmp_path / "a")
     assert "no actor.json" in problem.message
     assert '{"description": "' in problem.remedy
@@ -140,13 +145,13 @@ def test_folder_without_file(tmp_path: Path) -> None:
 def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
     """An actor.json that is no JSON object, or too large, is a problem."""
     write_actor(tmp_path, "a").write_bytes(content)
-    assert said in only_problem(scan_actors(tmp_path)).message
+    assert said in only_problem(read_actors(tmp_path)).message
 
 
 def test_folder_in_the_files_place(tmp_path: Path) -> None:
     """A folder called actor.json is a problem."""
     (tmp_path / "a" / "actor.json").mkdir(parents=True)
-    assert "a folder" in only_problem(scan_actors(tmp_path)).message
+    assert "a folder" in only_problem(read_actors(tmp_path)).message
 
 
 def test_links(tmp_path: Path) -> None:
@@ -157,10 +162,10 @@ def test_links(tmp_path: Path) -> None:
     for name, target in (("alias", "real"), ("broken", "none"), ("leads_out", "../outside")):
         (folder / name).symlink_to(target)
     (folder / "top").symlink_to("../actors")
-    scan = scan_actors(folder)
-    assert [actor.name for actor in scan.actors] == ["alias", "real"]
-    broken, out, top = scan.problems
-    assert "cannot be looked at" in broken.message
+    reading = read_actors(folder)
+    assert [actor.name for actor in items_of(reading)] == ["alias", "real"]
+    broken, out, top = reading.problems
+    assert "cannot be opened" in broken.message
     assert "leads outside" in out.message
     assert "leads outside" in top.message
 
@@ -169,20 +174,19 @@ def test_link_to_the_actors_folder(tmp_path: Path) -> None:
     """The actors' folder itself may be a link."""
     write_actor(tmp_path / "real", "a")
     (tmp_path / "link").symlink_to("real")
-    scan = scan_actors(tmp_path / "link")
-    assert [actor.name for actor in scan.actors] == ["a"]
-    assert scan.container == str(tmp_path / "real")
+    reading = read_actors(tmp_path / "link")
+    assert [actor.name for actor in items_of(reading)] == ["a"]
+    assert reading.container == str(tmp_path / "real")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_actor(tmp_path: Path) -> None:
-    """A sub-folder that may not be read is a problem; the others go on."""
-    write_actor(tmp_path, "a")
-    write_actor(tmp_path, "b").parent.chmod(0)
-    scan = scan_actors(tmp_path)
-    (tmp_path / "b").chmod(0o700)
-    assert [actor.name for actor in scan.actors] == ["a"]
-    assert "Permission denied" in only_problem(scan).message
+def test_unreadable_actor(open_folder: Path) -> None:
+    """A sub-folder without read permission is a problem; the others are read."""
+    write_actor(open_folder, "a")
+    write_actor(open_folder, "b").parent.chmod(0)
+    reading = run_as_user(lambda: read_actors(open_folder))
+    (open_folder / "b").chmod(0o700)
+    assert [actor.name for actor in items_of(reading)] == ["a"]
+    assert "Permission denied" in only_problem(reading).message
 
 
 @pytest.mark.parametrize(
@@ -193,8 +197,8 @@ def test_unreadable_folder(tmp_path: Path, name: str, said: str) -> None:
     """An actors' folder that cannot be listed is one problem, and no actor is gone for it."""
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
-    scan = scan_actors(tmp_path / name)
-    assert is_unread(scan)
-    problem = only_problem(scan)
+    reading = read_actors(tmp_path / name)
+    assert is_unread(reading)
+    problem = only_problem(reading)
     assert said in problem.message
     assert "IMAGEGEN_ACTORS_DIR" in problem.remedy

@@ -1,4 +1,4 @@
-"""Stamps tell what has changed from what has not, and when they are not to be believed."""
+"""Change tokens differ for what has changed, and are trusted only when they are stable."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline.sources.change_tokens import (
-    NO_STAMP,
-    SETTLED_SECONDS,
+    NO_TOKEN,
+    STABLE_SECONDS,
     change_token,
     content_token,
     is_stable,
     joint_change_token,
 )
-from imagegen_pipeline.sources.sqlite_file import database_stamp
+from imagegen_pipeline.sources.sqlite import PromptDatabase
 from imagegen_pipeline_tests.conftest import until
 
 
@@ -49,8 +49,8 @@ def longer(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [put_back, replaced, longer])
-def test_what_was_changed_has_another_stamp(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    """Also what puts its size and time back: the file system keeps a time of its own."""
+def test_a_changed_file_has_another_token(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """Also when its size and time are restored: the file system has a time of its own."""
     path = tmp_path / "a"
     path.write_text("first")
     os.utime(path, (1, 1))
@@ -59,8 +59,8 @@ def test_what_was_changed_has_another_stamp(tmp_path: Path, change: Callable[[Pa
     assert change_token(path.stat()) != before
 
 
-def test_what_was_read_only_has_the_same_stamp(tmp_path: Path) -> None:
-    """Opening, reading and looking leave no trace in a stamp."""
+def test_reading_a_file_keeps_its_token(tmp_path: Path) -> None:
+    """Opening and reading leave no trace in a token."""
     path = tmp_path / "a"
     path.write_text("first")
     before = change_token(path.stat())
@@ -68,28 +68,29 @@ def test_what_was_read_only_has_the_same_stamp(tmp_path: Path) -> None:
     assert change_token(path.stat()) == before
 
 
-def test_a_stamp_is_settled_when_the_file_was_left_alone_for_a_while() -> None:
-    """One that was written just now, or later than the clock says, is not believed."""
-    stamp = f"{1_000 * 10**9:x}.any"
-    assert is_stable(stamp, 1_000 + SETTLED_SECONDS)
-    assert not is_stable(stamp, 1_000 + SETTLED_SECONDS - 0.5)
-    assert not is_stable(stamp, 900)
-    younger = joint_change_token(stamp, f"{1_001 * 10**9:x}.any", NO_STAMP)
-    assert is_stable(younger, 1_001 + SETTLED_SECONDS)
-    assert not is_stable(younger, 1_000 + SETTLED_SECONDS)
-    assert not is_stable(NO_STAMP, 10_000)
+def test_a_token_is_stable_when_the_last_change_is_old_enough() -> None:
+    """A file that was written just now, or in the future, has no stable token."""
+    token = f"{1_000 * 10**9:x}.any"
+    assert is_stable(token, 1_000 + STABLE_SECONDS)
+    assert not is_stable(token, 1_000 + STABLE_SECONDS - 0.5)
+    assert not is_stable(token, 900)
+    younger = joint_change_token(token, f"{1_001 * 10**9:x}.any", NO_TOKEN)
+    assert is_stable(younger, 1_001 + STABLE_SECONDS)
+    assert not is_stable(younger, 1_000 + STABLE_SECONDS)
+    assert not is_stable(NO_TOKEN, 10_000)
 
 
-def test_contents_of_another_kind_have_another_stamp() -> None:
+def test_contents_of_another_type_have_another_token() -> None:
     """A number is not the text that spells it, and nothing is not an empty text."""
     contents = [(1, "a"), ("1", "a"), (1, b"a"), (1, None), (1, ""), (1,)]
     assert len({content_token(one) for one in contents}) == len(contents)
+    assert is_stable(content_token("a"), 1_000)
 
 
-def test_every_commit_changes_a_databases_stamp(tmp_path: Path) -> None:
-    """With a rollback journal and with a write-ahead log, the writer still at it or gone."""
+def test_every_commit_changes_a_databases_token(tmp_path: Path) -> None:
+    """With a rollback journal and with a write-ahead log, with the writer connected or gone."""
     path = tmp_path / "p.db"
-    stamps = []
+    tokens = []
     for mode in ("DELETE", "WAL"):
         with closing(sqlite3.connect(path)) as writer:
             writer.execute(f"PRAGMA journal_mode = {mode}")
@@ -97,6 +98,6 @@ def test_every_commit_changes_a_databases_stamp(tmp_path: Path) -> None:
             for number in range(3):
                 writer.execute("INSERT INTO t VALUES (?)", (number,))
                 writer.commit()
-                stamps.append(database_stamp(path))
-                assert database_stamp(path) == stamps[-1]
-    assert len(set(stamps)) == len(stamps)
+                tokens.append(PromptDatabase(path).change_token())
+                assert PromptDatabase(path).change_token() == tokens[-1]
+    assert len(set(tokens)) == len(tokens)

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline.domain.errors import SourceError
-from imagegen_pipeline.sources.sqlite_file import open_read_only
-from imagegen_pipeline.sources.sqlite_prompts import scan_database
-from imagegen_pipeline_tests.sources.looks import is_unread, only_problem
+from imagegen_pipeline.sources.sqlite import open_read_only
+from imagegen_pipeline_tests.sources.readings import (
+    is_unread,
+    items_of,
+    only_problem,
+    read_database,
+)
 
 IMAGES = "CREATE TABLE images (id INTEGER PRIMARY KEY, original_filename, descriptive_name)"
 PROMPTS = "CREATE TABLE prompts (id INTEGER PRIMARY KEY, image_id INTEGER, image_prompt)"
@@ -39,10 +43,10 @@ def test_rows(tmp_path: Path) -> None:
         "INSERT INTO prompts VALUES (10, 99, 'no image'), (3, 8, '  a\ndog 🐕 '), (2, 7, 'a cat')",
         "INSERT INTO prompts VALUES (4, 7, NULL), (5, 7, '')",
     )
-    scan = scan_database(path)
-    assert (scan.container, scan.problems, scan.complete) == (str(path), (), True)
-    assert [prompt.key for prompt in scan.prompts] == ["db-2", "db-3", "db-10"]
-    cat, dog, stray = scan.prompts
+    reading = read_database(path)
+    assert (reading.container, reading.problems, reading.complete) == (str(path), (), True)
+    assert [prompt.key for prompt in items_of(reading)] == ["db-2", "db-3", "db-10"]
+    cat, dog, stray = items_of(reading)
     assert (cat.row_id, cat.image_id, cat.source) == (2, 7, "database")
     assert (cat.original_filename, cat.descriptive_name) == ("cat.jpg", "A cat")
     assert (cat.container, cat.location) == (str(path), f"{path}#2")
@@ -59,7 +63,7 @@ def test_text_ids(tmp_path: Path) -> None:
         IMAGES,
         "INSERT INTO prompts VALUES ('a_1', 'i', 'a cat')",
     )
-    (prompt,) = scan_database(path).prompts
+    (prompt,) = items_of(read_database(path))
     assert (prompt.key, prompt.row_id, prompt.image_id) == ("db-a_1", "a_1", "i")
 
 
@@ -79,7 +83,7 @@ def test_text_ids(tmp_path: Path) -> None:
     ],
 )
 def test_bad_text(tmp_path: Path, stored: str, said: str) -> None:
-    """A row whose prompt is no usable text is one problem; the others go on."""
+    """A row whose prompt is no usable text is one problem; the others are read."""
     path = database(
         tmp_path / "p.db",
         IMAGES,
@@ -87,12 +91,12 @@ def test_bad_text(tmp_path: Path, stored: str, said: str) -> None:
         TWO,
         "INSERT INTO prompts (id, image_prompt) VALUES (902, STORED)".replace("STORED", stored),
     )
-    scan = scan_database(path)
-    assert [prompt.text for prompt in scan.prompts] == ["a cat", "a dog"]
-    problem = only_problem(scan)
+    reading = read_database(path)
+    assert [prompt.text for prompt in items_of(reading)] == ["a cat", "a dog"]
+    problem = only_problem(reading)
     assert said in problem.message
     assert problem.location == f"{path}#902"
-    assert scan.complete
+    assert reading.complete
 
 
 @pytest.mark.parametrize(
@@ -119,9 +123,9 @@ def test_bad_id(tmp_path: Path, stored: str, shown: str) -> None:
         TWO,
         "INSERT INTO prompts VALUES (STORED, 1, 'a bird')".replace("STORED", stored),
     )
-    scan = scan_database(path)
-    assert [prompt.key for prompt in scan.prompts] == ["db-1", "db-2"]
-    problem = only_problem(scan)
+    reading = read_database(path)
+    assert [prompt.key for prompt in items_of(reading)] == ["db-1", "db-2"]
+    problem = only_problem(reading)
     assert "cannot name a picture" in problem.message
     assert problem.location == f"{path}#{shown}"
 
@@ -135,10 +139,10 @@ def test_duplicate_ids(tmp_path: Path) -> None:
         IMAGES,
         "INSERT INTO stored VALUES (1, 1, 'a cat'), (1, 1, 'a dog'), ('1', 1, 'a bird')",
     )
-    scan = scan_database(path)
-    assert [prompt.text for prompt in scan.prompts] == ["a cat"]
-    assert len(scan.problems) == 2
-    assert all("Another row has the id 1" in problem.message for problem in scan.problems)
+    reading = read_database(path)
+    assert [prompt.text for prompt in items_of(reading)] == ["a cat"]
+    assert len(reading.problems) == 2
+    assert all("Another row has the id 1" in problem.message for problem in reading.problems)
 
 
 @pytest.mark.parametrize(
@@ -147,25 +151,25 @@ def test_duplicate_ids(tmp_path: Path) -> None:
 def test_awkward_paths(tmp_path: Path, name: str) -> None:
     """Characters that mean something in a URI are part of the path."""
     path = database(tmp_path / "made.db", IMAGES, PROMPTS, TWO).rename(tmp_path / name)
-    scan = scan_database(path)
-    assert len(scan.prompts) == 2
+    reading = read_database(path)
+    assert len(items_of(reading)) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
-    assert len(scan.container.splitlines()) == 1
+    assert len(reading.container.splitlines()) == 1
 
 
 def test_path_that_is_not_utf8(tmp_path: Path) -> None:
     """A path that is not UTF-8 is read, and its prompts' locations can be stored."""
     path = database(tmp_path / "made.db", IMAGES, PROMPTS, TWO)
-    scan = scan_database(path.rename(tmp_path / os.fsdecode(b"\xe9.db")))
-    assert len(scan.prompts) == 2
-    assert scan.prompts[0].location.encode().endswith(rb"\udce9.db#1")
+    reading = read_database(path.rename(tmp_path / os.fsdecode(b"\xe9.db")))
+    assert len(items_of(reading)) == 2
+    assert items_of(reading)[0].location.encode().endswith(rb"\udce9.db#1")
 
 
 def test_link_is_resolved(tmp_path: Path) -> None:
     """A link to a database is the database."""
     path = database(tmp_path / "p.db", IMAGES, PROMPTS, TWO)
     (tmp_path / "link.db").symlink_to("p.db")
-    assert scan_database(tmp_path / "link.db") == scan_database(path)
+    assert read_database(tmp_path / "link.db") == read_database(path)
 
 
 def nothing(path: Path) -> None:
@@ -207,9 +211,9 @@ def test_nothing_can_be_read(tmp_path: Path, make: Callable[[Path], object], sai
     path = tmp_path / "p.db"
     make(path)
     before = list(tmp_path.iterdir())
-    scan = scan_database(path)
-    assert is_unread(scan)
-    problem = only_problem(scan)
+    reading = read_database(path)
+    assert is_unread(reading)
+    problem = only_problem(reading)
     assert problem.message.startswith(f"Failed to retrieve prompts from database {path}: ")
     assert said in problem.message
     assert list(tmp_path.iterdir()) == before
@@ -218,7 +222,7 @@ def test_nothing_can_be_read(tmp_path: Path, make: Callable[[Path], object], sai
 def test_guides_remedy(tmp_path: Path) -> None:
     """A missing database brings the guide's remedy with the path that was tried."""
     path = tmp_path / "data" / "llm_video_batch.db"
-    remedy = only_problem(scan_database(path)).remedy
+    remedy = only_problem(read_database(path)).remedy
     assert remedy.startswith(
         f"Verify that the database file exists at {path} and has correct permissions"
     )
@@ -230,19 +234,19 @@ def test_locked(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         start = time.monotonic()
-        scan = scan_database(path, busy_timeout=0.2)
+        reading = read_database(path, busy_timeout=0.2)
         waited = time.monotonic() - start
         writer.execute("ROLLBACK")
-    assert is_unread(scan)
-    problem = only_problem(scan)
+    assert is_unread(reading)
+    problem = only_problem(reading)
     assert "the database is locked" in problem.message
     assert "Close the program" in problem.remedy
     assert 0.1 < waited < 3
-    assert len(scan_database(path).prompts) == 2
+    assert len(items_of(read_database(path))) == 2
 
 
 def test_damaged(tmp_path: Path) -> None:
-    """A damaged page is a problem, first of all; what was read before it goes on."""
+    """A damaged page is a problem, first of all; what was read before it is used."""
     path = database(
         tmp_path / "p.db",
         IMAGES,
@@ -254,10 +258,10 @@ def test_damaged(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-20 * 4096 :] = b"\xff" * (20 * 4096)
     path.write_bytes(content)
-    scan = scan_database(path)
-    assert not scan.complete
-    assert 0 < len(scan.prompts) < 500
-    damaged, blank = scan.problems
+    reading = read_database(path)
+    assert not reading.complete
+    assert 0 < len(items_of(reading)) < 500
+    damaged, blank = reading.problems
     assert "damaged" in damaged.message
     assert blank.location == f"{path}#2"
 
@@ -277,10 +281,10 @@ def test_damaged(tmp_path: Path) -> None:
 def test_lacking_names(tmp_path: Path, statements: list[str], said: str) -> None:
     """Without the images' names the prompts are read all the same, with one line about it."""
     path = database(tmp_path / "p.db", *statements, TWO)
-    scan = scan_database(path)
-    assert scan.complete
-    assert [prompt.text for prompt in scan.prompts] == ["a cat", "a dog"]
-    assert said in only_problem(scan).message
+    reading = read_database(path)
+    assert reading.complete
+    assert [prompt.text for prompt in items_of(reading)] == ["a cat", "a dog"]
+    assert said in only_problem(reading).message
 
 
 def test_other_name_is_kept(tmp_path: Path) -> None:
@@ -292,7 +296,7 @@ def test_other_name_is_kept(tmp_path: Path) -> None:
         "INSERT INTO images VALUES (7, 'A cat')",
         "INSERT INTO prompts VALUES (1, 7, 'a cat')",
     )
-    (prompt,) = scan_database(path).prompts
+    (prompt,) = items_of(read_database(path))
     assert (prompt.descriptive_name, prompt.original_filename) == ("A cat", None)
 
 
@@ -305,14 +309,14 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
         "INSERT INTO images VALUES (1, 7, CAST(x'e9' AS TEXT)), (2, x'61', 'a' || char(0))",
         "INSERT INTO prompts VALUES (1, 1, 'a cat'), (2, 2, 'a dog')",
     )
-    names = {(p.original_filename, p.descriptive_name) for p in scan_database(path).prompts}
+    names = {(p.original_filename, p.descriptive_name) for p in items_of(read_database(path))}
     assert names == {(None, None)}
 
 
 def test_write_ahead_at_rest(tmp_path: Path) -> None:
     """A write-ahead database that nobody has open is read, and no file appears beside it."""
     path = database(tmp_path / "p.db", "PRAGMA journal_mode = WAL", IMAGES, PROMPTS, TWO)
-    assert len(scan_database(path).prompts) == 2
+    assert len(items_of(read_database(path))) == 2
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -325,10 +329,10 @@ def test_write_ahead_in_use(tmp_path: Path) -> None:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("INSERT INTO prompts (id, image_prompt) VALUES (3, 'a bird')")
         before = sorted(tmp_path.iterdir())
-        scan = scan_database(path, busy_timeout=0.2)
+        reading = read_database(path, busy_timeout=0.2)
         assert sorted(tmp_path.iterdir()) == before
         writer.execute("ROLLBACK")
-    assert [prompt.text for prompt in scan.prompts] == ["a cat", "a dog"]
+    assert [prompt.text for prompt in items_of(reading)] == ["a cat", "a dog"]
 
 
 def test_write_ahead_copied_with_its_log(tmp_path: Path) -> None:
@@ -339,9 +343,9 @@ def test_write_ahead_copied_with_its_log(tmp_path: Path) -> None:
             writer.execute(statement)
         shutil.copy(path, copy)
         shutil.copy(f"{path}-wal", f"{copy}-wal")
-    scan = scan_database(copy)
-    assert is_unread(scan)
-    assert "-wal file" in only_problem(scan).message
+    reading = read_database(copy)
+    assert is_unread(reading)
+    assert "-wal file" in only_problem(reading).message
     assert sorted(p.name for p in tmp_path.iterdir()) == ["copy.db", "copy.db-wal", "p.db"]
 
 
@@ -357,6 +361,6 @@ def test_source_is_not_changed(tmp_path: Path) -> None:
     """Reading changes neither the file's bytes nor its folder."""
     path = database(tmp_path / "p.db", IMAGES, PROMPTS, TWO)
     before = path.read_bytes(), path.stat().st_mtime_ns
-    scan_database(path)
+    read_database(path)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert list(tmp_path.iterdir()) == [path]
