@@ -16,6 +16,7 @@ from imagegen_pipeline.ledger.gallery_stats import GalleryStats
 from imagegen_pipeline.ledger.items import Item, ItemRepository, ScanChange, ScanPart, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseRepository
 from imagegen_pipeline.ledger.result_rows import ResultRows, ResultsCursor
+from imagegen_pipeline.ledger.result_statistics import ResultStatistics
 from imagegen_pipeline.ledger.reviews import ReviewRepository, Verdict
 from imagegen_pipeline.ledger.source_state import SourceState, SourceStateRepository
 
@@ -36,6 +37,7 @@ __all__ = [
     "Ledger",
     "PictureState",
     "ResultRows",
+    "ResultStatistics",
     "ResultsCursor",
     "ReviewRepository",
     "ScanChange",
@@ -63,6 +65,7 @@ class Ledger:
         self.reviews = ReviewRepository(self._database)
         self.gallery = GalleryQueries(self._database)
         self.results = ResultRows(self._database)
+        self.statistics = ResultStatistics(self._database)
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""Rows as Parquet: typed columns, each with its description, whole files or none."""
+"""Rows as Parquet files: typed columns with descriptions, written atomically."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ _PANDAS = {
     "string": "unicode",
     "moment": "datetimetz",
 }
-"""What pandas calls the values of each type in the file."""
+"""The ``pandas_type`` of each column type."""
 
 
 def arrow_schema(columns: Columns = COLUMNS) -> pa.Schema:
     """The columns with their Parquet types and descriptions.
 
-    pandas reads back the types that it is told of here: whole numbers stay so where some are
-    empty.
+    The ``pandas`` metadata makes pandas read nullable types: integers stay integers beside nulls.
     """
     import pyarrow as pa
 
@@ -44,11 +43,11 @@ def arrow_schema(columns: Columns = COLUMNS) -> pa.Schema:
         pa.field(name, kinds[kind], metadata={"description": description})
         for name, (kind, description) in columns.items()
     ]
-    return pa.schema(fields, {"pandas": json.dumps(_for_pandas(columns))})
+    return pa.schema(fields, {"pandas": json.dumps(_pandas_metadata(columns))})
 
 
-def _for_pandas(columns: Columns) -> dict[str, Any]:
-    """The form is documented in pandas' "Storing pandas DataFrame objects in Parquet"."""
+def _pandas_metadata(columns: Columns) -> dict[str, Any]:
+    """See "Storing pandas DataFrame objects in Apache Parquet format" in pandas' documentation."""
     return {
         "index_columns": [],
         "column_indexes": [],
@@ -66,7 +65,7 @@ def _for_pandas(columns: Columns) -> dict[str, Any]:
 
 
 def arrow_table(values: Sequence[Values], columns: Columns = COLUMNS) -> pa.Table:
-    """Rows of values, in the order of the columns, as a table. Moments are texts (ISO 8601)."""
+    """Convert rows of values, in the order of the columns; moments are given as ISO 8601 texts."""
     import pyarrow as pa
 
     schema = arrow_schema(columns)
@@ -86,37 +85,35 @@ def _array(kind: pa.DataType, column: list[Any]) -> pa.Array:
 
 
 def table_of_rows(rows: Iterable[Mapping[str, Any]], columns: Columns = COLUMNS) -> pa.Table:
-    """Rows by name as a table."""
+    """Convert rows that are given as mappings."""
     return arrow_table([tuple(row[name] for name in columns) for row in rows], columns)
 
 
-def parquet_bytes(tables: Iterable[pa.Table], columns: Columns = COLUMNS) -> bytes:
-    """Tables one below the other as a Parquet file, its pages with checksums."""
+def parquet_bytes(tables: Iterable[pa.Table], schema: pa.Schema) -> bytes:
+    """Encode tables, one below the other, as one Parquet file with page checksums."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink, arrow_schema(columns), compression="zstd", write_page_checksum=True
-    ) as writer:
+    with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
         for table in tables:
             writer.write_table(table)
     return bytes(sink.getvalue())
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a file whole or not at all; raises StoreError."""
+    """Write a table as one file, atomically; raises StoreError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        spare = temporary_file(path, parquet_bytes([table]))
+        temporary = temporary_file(path, parquet_bytes([table], table.schema))
         try:
-            spare.replace(path)
+            temporary.replace(path)
         finally:
-            spare.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def write_results(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write rows as one Parquet file, whole or not at all; raises StoreError."""
+    """Write rows as one Parquet file, atomically; raises StoreError."""
     write_parquet(table_of_rows(rows), path)
