@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -42,6 +44,21 @@ def make(pipeline: Pipeline, **options: Any) -> None:
     prompts: tuple[Prompt, ...] = pipeline.scan_prompts(database=False).prompts
     for _ in pipeline.generate_images(prompts, PARAMETERS, pipeline.order(**options)):
         pass
+
+
+IMPORTS = """
+import importlib, pkgutil, sys
+import imagegen_pipeline.results as results
+for module in pkgutil.iter_modules(results.__path__):
+    importlib.import_module(f"{results.__name__}.{module.name}")
+print(*({"pandas", "pyarrow", "numpy", "matplotlib", "PIL"} & sys.modules.keys()))
+"""
+
+
+def test_data_libraries_are_imported_when_used() -> None:
+    """Importing the results' modules loads neither pandas nor pyarrow nor matplotlib."""
+    code = [sys.executable, "-c", IMPORTS]
+    assert subprocess.run(code, capture_output=True, check=True, timeout=60).stdout == b"\n"
 
 
 def test_each_attempt_is_a_row_in_full(project: Project, pipeline: Pipeline) -> None:

@@ -12,7 +12,6 @@ from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts, problems
 
 _SHARED, _UNPRICED, _PAID, _TODAY = 1, 2, 4, 8
-_SIGNIFICANT_MS = (1_000, 10_000, 100_000, 1_000_000)
 _ended_at = func.coalesce(attempts.c.finished_at, attempts.c.submitted_at, attempts.c.created_at)
 _has_ended = attempts.c.state.in_(
     (State.STORED, State.FAILED, State.EXPIRED, State.UNKNOWN, State.HELD)
@@ -78,7 +77,7 @@ class ResultStatistics:
         ).label("flags")
         columns = [attempts.c[name] for name in ("state", "provider", "model", "error_kind")]
         sums = (func.count().label("attempts"), func.sum(attempts.c.cost).label("cost"))
-        query = select(flags, *columns, *sums).group_by(flags, *columns)
+        query = select(flags, *columns, *sums).group_by("flags", *columns)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             unreadable = connection.scalar(select(func.count()).select_from(problems)) or 0
@@ -98,7 +97,7 @@ class ResultStatistics:
         query = (
             select(attempts.c.state, is_shared, start, func.count())
             .where(_has_ended)
-            .group_by(attempts.c.state, is_shared, start)
+            .group_by(attempts.c.state, "is_shared", "start")
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
@@ -113,8 +112,8 @@ class ResultStatistics:
         query = (
             select(attempts.c.provider, milliseconds, func.count())
             .where(attempts.c.state == State.STORED, ~_is_shared, seconds.is_not(None))
-            .group_by(attempts.c.provider, milliseconds)
-            .order_by(attempts.c.provider, milliseconds)
+            .group_by(attempts.c.provider, "milliseconds")
+            .order_by(attempts.c.provider, "milliseconds")
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
@@ -137,9 +136,10 @@ def _group(row: Any) -> AttemptGroup:  # noqa: ANN401 - a database row
 
 
 def _three_digits(number: ColumnElement[int]) -> ColumnElement[int]:
-    """A whole number rounded to three significant digits, up to 1,000,000; to 1,000 above."""
-    rounded = [
-        (number < limit, (number + unit // 2) // unit * unit)
-        for limit, unit in zip(_SIGNIFICANT_MS, (1, 10, 100, 1000), strict=True)
-    ]
-    return case(*rounded, else_=(number + 500) // 1000 * 1000)
+    """A whole number rounded to three significant digits below 1,000,000, to thousands above."""
+    return case(
+        (number < 1_000, number),
+        (number < 10_000, (number + 5) // 10 * 10),
+        (number < 100_000, (number + 50) // 100 * 100),
+        else_=(number + 500) // 1000 * 1000,
+    )
