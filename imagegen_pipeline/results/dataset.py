@@ -30,6 +30,7 @@ from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.ledger import Ledger, ResultsCursor
 from imagegen_pipeline.results.attempt_rows import row_values, unreadable_rows
 from imagegen_pipeline.results.parquet import (
+    array_of,
     arrow_schema,
     arrow_table,
     table_of_rows,
@@ -154,7 +155,7 @@ class _Refresh:
         import pyarrow.compute as pc
 
         before = _read_part(file)
-        is_changed = pc.is_in(before["attempt"], value_set=pa.array(changed, pa.int64()))
+        is_changed = pc.is_in(before["attempt"], value_set=array_of(pa.int64(), changed))
         rows = _table(self._ledger.results.by_ids(changed))
         after = pa.concat_tables([before.filter(pc.invert(is_changed)), rows])
         write_parquet(after.sort_by("attempt"), file)
