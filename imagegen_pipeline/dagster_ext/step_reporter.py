@@ -21,7 +21,7 @@ from imagegen_pipeline.dagster_ext.check_events import CheckLog
 from imagegen_pipeline.dagster_ext.data_versions import SourceVersions, table_tags
 from imagegen_pipeline.dagster_ext.event_log import log_together, marked
 from imagegen_pipeline.dagster_ext.names import RESULTS
-from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
+from imagegen_pipeline.dagster_ext.results_metadata import refresh_table
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import ImagegenError, SourceError, StoreError
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
@@ -191,7 +191,7 @@ class StepReporter:
             if interrupts.happened:
                 self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
                 self._checks.store_held()
-                self.refresh_results()
+                self.refresh_table()
         if interrupts.happened:
             _interrupt()
 
@@ -277,10 +277,11 @@ class StepReporter:
         """The end of an asset's step: what its checks have found, then its output, or the failure
         that names what failed.
 
-        The results are refreshed here when no step downstream will do it.
+        The results table is refreshed here, without plots, if no step downstream will do it:
+        `generation_results` is not selected, or the failure skips it.
         """
         if self.tally.failed or not self._results_follow():
-            self.refresh_results()
+            self.refresh_table()
         yield from self._checks.results()
         self.raise_failures()
         yield output_without_event({**self.tally.counts, **self.tally.log_metadata()})
@@ -318,11 +319,11 @@ class StepReporter:
         selection = self.context.run.asset_selection
         return selection is None or RESULTS in selection
 
-    def refresh_results(self) -> None:
-        """Write the table of results anew, and report it: the last thing that a step does."""
+    def refresh_table(self) -> None:
+        """Bring the results table up to date, without plots, and report it at the step's end."""
         self._write_log()
         self._let_go()
-        metadata = refresh_results(self._pipeline)
+        metadata = refresh_table(self._pipeline)
         tags = table_tags(self.context.instance)
         self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags))
 

@@ -203,7 +203,7 @@ def actor_base_images(
     metadata=TABLE,
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
-    """The table of what happened: one row an attempt, and what in the sources is unreadable."""
+    """The results table: one row per attempt and per unreadable source item, with plots."""
     from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
 
@@ -229,7 +229,8 @@ def approved_pictures(pipeline: PipelineResource) -> Iterator[dg.MaterializeResu
     from imagegen_pipeline.dagster_ext.check_evaluations import approved_check
     from imagegen_pipeline.dagster_ext.results_metadata import approved_metadata
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
-    from imagegen_pipeline.results import approved_rows, write_results
+    from imagegen_pipeline.results.attempt_rows import approved_rows
+    from imagegen_pipeline.results.parquet import write_results
 
     with typed_failure():
         work = pipeline.get()

@@ -183,5 +183,5 @@ def materialize_requests(
     if left:
         context.log.warning(f"{len(left)} are left for another day: {left[0].reason}")
     tally.failed = [one for one in tally.failed if one not in left]
-    log.refresh_results()
+    log.refresh_table()
     log.raise_failures()

@@ -17,6 +17,7 @@ from imagegen_pipeline.ledger.item_upsert import ScanChange, SourceRecord
 from imagegen_pipeline.ledger.items import Item, ItemRepository, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseRepository
 from imagegen_pipeline.ledger.result_rows import ResultRows, ResultsCursor
+from imagegen_pipeline.ledger.result_statistics import ResultStatistics
 from imagegen_pipeline.ledger.reviews import ReviewRepository, Verdict
 from imagegen_pipeline.ledger.source_state import (
     SourceState,
@@ -41,6 +42,7 @@ __all__ = [
     "Ledger",
     "PictureState",
     "ResultRows",
+    "ResultStatistics",
     "ResultsCursor",
     "ReviewRepository",
     "ScanChange",
@@ -69,6 +71,7 @@ class Ledger:
         self.reviews = ReviewRepository(self._database)
         self.gallery = GalleryQueries(self._database)
         self.results = ResultRows(self._database)
+        self.statistics = ResultStatistics(self._database)
 
     def close(self) -> None:
         """Close all connections."""

@@ -20,7 +20,8 @@ from imagegen_pipeline.maintenance.backup_manifest import backups_in, read_manif
 from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
 from imagegen_pipeline.maintenance.lock import maintenance_lock
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.results import result_rows, write_results
+from imagegen_pipeline.results.attempt_rows import result_rows
+from imagegen_pipeline.results.parquet import write_results
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.engine.bench import Bench
 from imagegen_pipeline_tests.upkeep.conftest import (
