@@ -17,9 +17,9 @@ from imagegen_pipeline.defs.resources import (
     RunPodResource,
     key_variable,
 )
-from imagegen_pipeline.defs.sensors import run_failures
 from imagegen_pipeline.defs.sensors.automation import automation_sensor
 from imagegen_pipeline.defs.sensors.collect import collect_sensor
+from imagegen_pipeline.defs.sensors.run_failures import failure_sensor
 from imagegen_pipeline.defs.sensors.sources import sources_sensor
 
 if _COLLECTS:
@@ -29,7 +29,7 @@ defs = dg.Definitions(
     assets=ASSETS,
     jobs=[*jobs.JOBS, *maintenance_jobs.JOBS],
     schedules=[*jobs.SCHEDULES, *maintenance_jobs.SCHEDULES],
-    sensors=[automation_sensor, collect_sensor, sources_sensor, *run_failures.SENSORS],
+    sensors=[automation_sensor, collect_sensor, sources_sensor, failure_sensor],
     resources={
         "pipeline": PipelineResource(),
         "duomi": DuomiResource(
