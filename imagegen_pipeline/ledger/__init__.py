@@ -6,7 +6,6 @@ it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at wo
 ``reuses`` (how many pictures a day were there already).
 """
 
-from imagegen_pipeline.ledger.archived_pictures import ArchivedPictureRepository
 from imagegen_pipeline.ledger.attempts import AttemptRepository
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.decisions import Decision, DecisionRepository, HeldItem
@@ -16,11 +15,11 @@ from imagegen_pipeline.ledger.gallery_stats import GalleryStats
 from imagegen_pipeline.ledger.items import Item, ItemRepository, ScanChange, ScanPart, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseRepository
 from imagegen_pipeline.ledger.result_rows import ResultRows, ResultsCursor
+from imagegen_pipeline.ledger.retention import RetentionRepository
 from imagegen_pipeline.ledger.reviews import ReviewRepository, Verdict
 from imagegen_pipeline.ledger.source_state import SourceState, SourceStateRepository
 
 __all__ = [
-    "ArchivedPictureRepository",
     "AttemptRepository",
     "Card",
     "Decision",
@@ -37,6 +36,7 @@ __all__ = [
     "PictureState",
     "ResultRows",
     "ResultsCursor",
+    "RetentionRepository",
     "ReviewRepository",
     "ScanChange",
     "ScanPart",
@@ -57,7 +57,7 @@ class Ledger:
         self.reads = SourceStateRepository(self._database)
         self.leases = LeaseRepository(self._database)
         self.attempts = AttemptRepository(self._database, self.leases)
-        self.archiving = ArchivedPictureRepository(self._database)
+        self.retention = RetentionRepository(self._database)
         self.decisions = DecisionRepository(self._database)
         self.failures = FailureCountRepository(self._database)
         self.reviews = ReviewRepository(self._database)
