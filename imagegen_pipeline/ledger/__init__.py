@@ -6,7 +6,6 @@ it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at wo
 ``reuses`` (how many pictures a day were there already).
 """
 
-from imagegen_pipeline.ledger.archived_pictures import ArchivedPictureRepository
 from imagegen_pipeline.ledger.attempts import AttemptRepository
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.decisions import Decision, DecisionRepository, HeldItem
@@ -18,6 +17,7 @@ from imagegen_pipeline.ledger.items import Item, ItemRepository, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseRepository
 from imagegen_pipeline.ledger.result_rows import ResultRows, ResultsCursor
 from imagegen_pipeline.ledger.result_statistics import ResultStatistics
+from imagegen_pipeline.ledger.retention import RetentionRepository
 from imagegen_pipeline.ledger.reviews import ReviewRepository, Verdict
 from imagegen_pipeline.ledger.source_state import (
     SourceState,
@@ -26,7 +26,6 @@ from imagegen_pipeline.ledger.source_state import (
 )
 
 __all__ = [
-    "ArchivedPictureRepository",
     "AttemptRepository",
     "Card",
     "Decision",
@@ -44,6 +43,7 @@ __all__ = [
     "ResultRows",
     "ResultStatistics",
     "ResultsCursor",
+    "RetentionRepository",
     "ReviewRepository",
     "ScanChange",
     "SourceChange",
@@ -65,7 +65,7 @@ class Ledger:
         self.source_state = SourceStateRepository(self._database)
         self.leases = LeaseRepository(self._database)
         self.attempts = AttemptRepository(self._database, self.leases)
-        self.archiving = ArchivedPictureRepository(self._database)
+        self.retention = RetentionRepository(self._database)
         self.decisions = DecisionRepository(self._database)
         self.failures = FailureCountRepository(self._database)
         self.reviews = ReviewRepository(self._database)

@@ -14,8 +14,8 @@ import pytest
 from imagegen_pipeline.maintenance.backup_manifest import backups_in, unfinished_in
 from imagegen_pipeline_tests.cli.conftest import GENERATE, Invoke, on_a_terminal
 from imagegen_pipeline_tests.conftest import Project, until
-from imagegen_pipeline_tests.upkeep.conftest import age_file, age_pictures
-from imagegen_pipeline_tests.upkeep.test_clean_up import tree, write
+from imagegen_pipeline_tests.maintenance.conftest import age_file, age_pictures
+from imagegen_pipeline_tests.maintenance.test_clean_up import tree, write
 
 LOG = "duomi_generation_results_20250101_000000.json"
 

@@ -1,4 +1,4 @@
-"""The backup: whole or not there, while others write, and small when little has changed."""
+"""The backup: complete or absent, consistent beside writers, incremental in space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from imagegen_pipeline.domain.errors import SetupError, StoreError
 from imagegen_pipeline.legacy.logs import open_log, write_results_log
-from imagegen_pipeline.maintenance import backup as backing
+from imagegen_pipeline.maintenance import backup as backup_module
 from imagegen_pipeline.maintenance.backup import back_up
 from imagegen_pipeline.maintenance.backup_manifest import backups_in, read_manifest, unfinished_in
 from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
@@ -24,7 +24,7 @@ from imagegen_pipeline.results.attempt_rows import result_rows
 from imagegen_pipeline.results.parquet import write_results
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.engine.bench import Bench
-from imagegen_pipeline_tests.upkeep.conftest import (
+from imagegen_pipeline_tests.maintenance.conftest import (
     OLD_PICTURES,
     age_pictures,
     clean,
@@ -35,12 +35,12 @@ from imagegen_pipeline_tests.upkeep.conftest import (
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    """The folder on another disk."""
+    """The folder of backups."""
     return tmp_path / "disk" / "backups"
 
 
-def some_work(bench: Bench) -> None:
-    """Two pictures of a prompt, one base image, an archived picture, logs, tables."""
+def create_results(bench: Bench) -> None:
+    """Two images of a prompt, a base image, an archived image, logs and tables."""
     prompt = bench.prompt()
     bench.make_one(prompt)
     bench.make_one(prompt, regenerate=True, intent="again")
@@ -54,11 +54,9 @@ def some_work(bench: Bench) -> None:
     write_results(result_rows(bench.pipeline.ledger), bench.pipeline.results_file)
 
 
-def test_a_backup_holds_what_was_paid_for_and_what_is_known_of_it(bench: Bench, disk: Path) -> None:
-    """Ledger, pictures, sidecars, previews, archives, logs, prompts, actors: each with its digest;
-    and no key.
-    """
-    some_work(bench)
+def test_a_backup_holds_every_result_and_source_with_its_digest(bench: Bench, disk: Path) -> None:
+    """Ledger, images, sidecars, previews, archives, logs, prompts and actors, but no key."""
+    create_results(bench)
     (bench.project.root / ".env").write_text("DUOMI_API_KEY=secret\n")
     report = back_up(bench.pipeline, disk)
     assert report.folder.parent == disk
@@ -81,26 +79,26 @@ def test_a_backup_holds_what_was_paid_for_and_what_is_known_of_it(bench: Bench, 
     assert len(list(report.folder.rglob("*.*"))) >= len(manifest.files)
 
 
-def test_what_has_not_changed_takes_no_room_in_the_next_backup(bench: Bench, disk: Path) -> None:
-    """A picture is one file on the backup's disk however many backups have it; the new is new."""
-    some_work(bench)
+def test_unchanged_files_take_no_space_in_the_next_backup(bench: Bench, disk: Path) -> None:
+    """An unchanged image is one file on disk in all backups; a new image is copied."""
+    create_results(bench)
     first = back_up(bench.pipeline, disk)
     bench.make_one(bench.prompt(text="a pier", stem="pier"))
-    backing_up_again = back_up(bench.pipeline, disk)
-    assert backing_up_again.linked > 5
+    second = back_up(bench.pipeline, disk)
+    assert second.linked > 5
     current = str(stored(bench.pipeline)[1].path)
-    inodes = {(one.folder / "data" / current).stat().st_ino for one in (first, backing_up_again)}
+    inodes = {(one.folder / "data" / current).stat().st_ino for one in (first, second)}
     assert len(inodes) == 1
     (new,) = [str(one.path) for one in stored(bench.pipeline)][3:]
     assert not (first.folder / "data" / new).exists()
-    assert (backing_up_again.folder / "data" / new).is_file()
-    assert backing_up_again.copied_bytes < first.copied_bytes + 200_000
+    assert (second.folder / "data" / new).is_file()
+    assert second.copied_bytes < first.copied_bytes + 200_000
 
 
-def test_a_file_that_changed_is_copied_and_the_older_backup_keeps_the_old_one(
+def test_a_changed_file_is_copied_and_the_older_backup_keeps_the_old_bytes(
     bench: Bench, disk: Path
 ) -> None:
-    """What people write over, such as a base image's fixed path, is there as it was each time."""
+    """Each backup has the bytes of its time of a file that users overwrite."""
     bench.make_base(bench.actor())
     base = bench.pipeline.picture_path(stored(bench.pipeline)[0])
     before = base.read_bytes()
@@ -112,27 +110,27 @@ def test_a_file_that_changed_is_copied_and_the_older_backup_keeps_the_old_one(
     assert (second.folder / place).read_bytes() == b"painted over"
 
 
-def test_only_the_newest_backups_stay(bench: Bench, disk: Path) -> None:
-    """Older ones go when a new one is whole; what both had stays whole in the newer one."""
+def test_only_the_newest_backups_are_kept(bench: Bench, disk: Path) -> None:
+    """Older ones are removed once a new one is complete; shared files stay whole in the newer."""
     bench.make_one(bench.prompt())
     made = [back_up(bench.pipeline, disk, keep=2).folder for _ in range(4)]
     assert backups_in(disk) == made[2:]
     (attempt,) = stored(bench.pipeline)
     copy = made[3] / "data" / str(attempt.path)
     assert copy.read_bytes() == file_of(bench.pipeline, attempt).read_bytes()
-    assert [one.name for one in disk.iterdir() if "gone" in one.name] == []
+    assert [one.name for one in disk.iterdir() if "removed" in one.name] == []
 
 
 class CrashError(BaseException):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize("after", [1, 4, 8])
-def test_an_interrupted_backup_is_none_and_the_next_one_goes_on_with_it(
+def test_an_interrupted_backup_is_hidden_and_the_next_one_finishes_it(
     after: int, bench: Bench, disk: Path
 ) -> None:
-    """Until all of it is there it is hidden; the backup before stays whole, and is the newest."""
-    some_work(bench)
+    """Until then the previous backup is the newest one, and complete."""
+    create_results(bench)
     first = back_up(bench.pipeline, disk)
     for stem in ("pier", "mole"):
         bench.make_one(bench.prompt(text=f"a {stem}", stem=stem))
@@ -142,30 +140,30 @@ def test_an_interrupted_backup_is_none_and_the_next_one_goes_on_with_it(
             raise CrashError
 
     with pytest.raises(CrashError):
-        back_up(bench.pipeline, disk, tell=crash)
+        back_up(bench.pipeline, disk, report_progress=crash)
     assert backups_in(disk) == [first.folder]
     assert len(unfinished_in(disk)) == 1
     last = back_up(bench.pipeline, disk)
     assert backups_in(disk) == [first.folder, last.folder]
     assert unfinished_in(disk) == []
-    whole(last.folder)
+    check_complete(last.folder)
     assert last.missing == []
 
 
-def whole(folder: Path) -> None:
-    """Every file of a backup is there with its digest, and nothing else is."""
+def check_complete(folder: Path) -> None:
+    """Assert that a backup has exactly the files of its manifest, with their digests."""
     manifest = read_manifest(folder)
     for one in manifest.files:
-        assert backing.digest_of(folder / one.inside) == one.sha256, one
+        assert backup_module.digest_of(folder / one.inside) == one.sha256, one
     there = {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}
     assert there == {"manifest.json", *(str(one.inside) for one in manifest.files)}
 
 
-def test_a_first_backup_that_was_interrupted_does_not_copy_all_again(
+def test_an_interrupted_first_backup_does_not_copy_all_files_again(
     bench: Bench, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What lies there whole already is taken as it is."""
-    some_work(bench)
+    """Files that were copied completely are used."""
+    create_results(bench)
     files: list[int] = []
 
     def crash_at_the_end(done: int, of: int) -> None:
@@ -174,18 +172,20 @@ def test_a_first_backup_that_was_interrupted_does_not_copy_all_again(
             raise CrashError
 
     with pytest.raises(CrashError):
-        back_up(bench.pipeline, disk, tell=crash_at_the_end)
+        back_up(bench.pipeline, disk, report_progress=crash_at_the_end)
     opened: list[Path] = []
     real = os.utime
-    monkeypatch.setattr(backing.os, "utime", lambda *a, **k: (opened.append(a[0]), real(*a, **k)))
+    monkeypatch.setattr(
+        backup_module.os, "utime", lambda *a, **k: (opened.append(a[0]), real(*a, **k))
+    )
     report = back_up(bench.pipeline, disk)
     assert opened == [], "nothing was copied a second time"
     assert report.copied > files[0]
-    whole(report.folder)
+    check_complete(report.folder)
 
 
-def test_the_ledger_is_of_one_moment_while_pictures_are_made(bench: Bench, disk: Path) -> None:
-    """With writers at work all the time, every picture that the copy names is in the backup."""
+def test_a_backup_is_consistent_while_a_batch_runs(bench: Bench, disk: Path) -> None:
+    """Beside a writer, every image that the ledger copy names is in the backup."""
     prompts = bench.prompts(**{f"p{number}": f"a boat, number {number}" for number in range(40)})
     bench.make(prompts[:2])
     begun, ended = threading.Event(), threading.Event()
@@ -206,14 +206,14 @@ def test_the_ledger_is_of_one_moment_while_pictures_are_made(bench: Bench, disk:
     assert len(reports) > 1
     for report in reports:
         assert report.missing == []
-        whole(report.folder)
+        check_complete(report.folder)
     reports.append(back_up(bench.pipeline, disk, keep=10_000))
     assert reports[-1].pictures == 40
     assert reports[0].pictures < 40
 
 
-def test_a_clean_up_waits_for_the_backup(bench: Bench, disk: Path) -> None:
-    """No picture moves into an archive between the copy of the ledger and that of the files."""
+def test_a_clean_up_is_refused_while_a_backup_runs(bench: Bench, disk: Path) -> None:
+    """No image is archived between the copy of the ledger and that of the files."""
     prompt = bench.prompt()
     bench.make_one(prompt)
     bench.make_one(prompt, regenerate=True, intent="again")
@@ -226,18 +226,18 @@ def test_a_clean_up_waits_for_the_backup(bench: Bench, disk: Path) -> None:
             list(carry_out(bench.pipeline, plan))
         refused.append(str(error.value))
 
-    report = back_up(bench.pipeline, disk, tell=clean_meanwhile)
+    report = back_up(bench.pipeline, disk, report_progress=clean_meanwhile)
     assert refused
     assert report.missing == []
     with (
         maintenance_lock(bench.pipeline.settings.data_dir),
-        pytest.raises(SetupError, match="at work"),
+        pytest.raises(SetupError, match="is running"),
     ):
         back_up(bench.pipeline, disk)
 
 
-def test_a_picture_that_was_on_no_disk_is_named(bench: Bench, disk: Path) -> None:
-    """Somebody deleted it before: the backup is whole without it, and says so each time."""
+def test_an_image_that_is_on_no_disk_is_named(bench: Bench, disk: Path) -> None:
+    """If a user deleted it, the backup is complete without it, and every report says so."""
     bench.make_one(bench.prompt())
     (attempt,) = stored(bench.pipeline)
     file_of(bench.pipeline, attempt).unlink()
@@ -248,10 +248,10 @@ def test_a_picture_that_was_on_no_disk_is_named(bench: Bench, disk: Path) -> Non
     assert read_manifest(report.folder).missing == (line,)
 
 
-def test_a_file_that_cannot_be_read_costs_only_itself(
+def test_a_file_that_cannot_be_read_is_reported(
     bench: Bench, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is named as unread; all else is backed up."""
+    """The other files are backed up."""
     bench.make_one(bench.prompt())
     bad = bench.pipeline.settings.output_dir / "bad.png"
     bad.write_bytes(b"x")
@@ -270,7 +270,7 @@ def test_a_file_that_cannot_be_read_costs_only_itself(
 
 
 def test_simulated_and_live_backups_are_not_mixed(bench: Bench, disk: Path) -> None:
-    """A folder that holds the one kind refuses the other, before anything is written."""
+    """A folder with backups of one kind refuses the other before anything is written."""
     bench.make_one(bench.prompt())
     back_up(bench.pipeline, disk)
     live = Pipeline(load_settings(simulator_setting="0"))
@@ -281,15 +281,15 @@ def test_simulated_and_live_backups_are_not_mixed(bench: Bench, disk: Path) -> N
     assert len(backups_in(disk)) == 1
 
 
-def test_a_folder_among_the_pictures_is_refused(bench: Bench) -> None:
-    """A backup must not become a part of the next one."""
+def test_a_folder_within_the_results_is_refused(bench: Bench) -> None:
+    """A backup must not be part of the next backup."""
     bench.make_one(bench.prompt())
-    with pytest.raises(SetupError, match="is to be backed up"):
+    with pytest.raises(SetupError, match="which is backed up"):
         back_up(bench.pipeline, bench.pipeline.settings.output_dir / "backup")
 
 
-def test_another_database_than_sqlite_is_refused_with_the_tool_to_use(disk: Path) -> None:
-    """For PostgreSQL pg_dump is named, and the address is shown without its password."""
+def test_a_ledger_outside_of_sqlite_is_refused_with_the_tool_to_use(disk: Path) -> None:
+    """The remedy names pg_dump, and the message shows the address without its password."""
     url = "postgresql://me:secret@db.example/ledger"
     pipeline = Pipeline(load_settings(ledger_address=url, simulator_setting="0"))
     with pytest.raises(SetupError) as error:
@@ -299,31 +299,31 @@ def test_another_database_than_sqlite_is_refused_with_the_tool_to_use(disk: Path
     assert not disk.exists()
 
 
-def test_a_full_disk_is_told_before_anything_is_copied(
+def test_a_full_disk_is_refused_before_anything_is_copied(
     bench: Bench, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The room that is wanted is counted first; the backup before stays."""
+    """The required space is computed first; the previous backup is kept."""
     bench.make_one(bench.prompt())
     first = back_up(bench.pipeline, disk)
     bench.make_one(bench.prompt(text="a pier", stem="pier"))
-    monkeypatch.setattr(backing, "_ROOM", 2**60)
+    monkeypatch.setattr(backup_module, "_SPARE_BYTES", 2**60)
     with pytest.raises(StoreError, match=r"has .* MB left"):
         back_up(bench.pipeline, disk)
     assert backups_in(disk) == [first.folder]
 
 
-def test_a_backup_whose_list_is_damaged_does_not_stop_the_next(bench: Bench, disk: Path) -> None:
-    """Everything is copied anew then, and the new one is whole."""
+def test_a_damaged_manifest_does_not_stop_the_next_backup(bench: Bench, disk: Path) -> None:
+    """Then every file is copied, and the new backup is complete."""
     bench.make_one(bench.prompt())
     first = back_up(bench.pipeline, disk)
     (first.folder / "manifest.json").write_text("{")
     second = back_up(bench.pipeline, disk)
     assert second.linked == 0
-    whole(second.folder)
+    check_complete(second.folder)
 
 
-def test_the_users_database_is_copied_as_it_is_at_one_moment(bench: Bench, disk: Path) -> None:
-    """What is committed is in the copy, with a writer at work too; an unchanged one is linked."""
+def test_the_copy_of_the_users_database_is_consistent(bench: Bench, disk: Path) -> None:
+    """It has what is committed, also beside a writer; an unchanged database is linked."""
     database = bench.pipeline.settings.prompt_db
     with sqlite3.connect(database) as writer:
         writer.execute("PRAGMA journal_mode=WAL")
@@ -342,8 +342,8 @@ def test_the_users_database_is_copied_as_it_is_at_one_moment(bench: Bench, disk:
     assert len({place.stat().st_ino for place in places}) == 1
 
 
-def test_the_list_of_a_backup_is_plain_json(bench: Bench, disk: Path) -> None:
-    """Other tools can read it, a line a file."""
+def test_the_manifest_is_plain_json(bench: Bench, disk: Path) -> None:
+    """Other tools can read it; each file is a line."""
     bench.make_one(bench.prompt())
     report = back_up(bench.pipeline, disk)
     facts = json.loads((report.folder / "manifest.json").read_text())

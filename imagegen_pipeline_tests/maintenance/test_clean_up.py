@@ -1,4 +1,4 @@
-"""The clean-up: only what is old and this program's own goes, and only what the plan says."""
+"""The clean-up: it removes only old files of this program, and only those of its plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
 from imagegen_pipeline.maintenance.plan import ActionType, CleanUpPart, CleanUpPlan, RetentionPolicy
 from imagegen_pipeline.storage.atomic_files import temporary_file
 from imagegen_pipeline_tests.engine.bench import Bench
-from imagegen_pipeline_tests.upkeep.conftest import (
+from imagegen_pipeline_tests.maintenance.conftest import (
     age_file,
     age_pictures,
     clean,
@@ -56,7 +56,7 @@ def test_old_logs_and_quarantine_go_and_young_ones_stay(bench: Bench) -> None:
     bad = write(data / "quarantine" / "boat_20250101_000000_0a1b2c3d.bin", days=91)
     why = write(data / "quarantine" / "boat_20250101_000000_0a1b2c3d.txt", days=91)
     theirs = [write(logs / "my notes.json", days=900), write(data / "quarantine" / "a", days=900)]
-    assert {done.going.file for done in clean(bench.pipeline, DEFAULT)} == {old, bad, why}
+    assert {done.action.file for done in clean(bench.pipeline, DEFAULT)} == {old, bad, why}
     assert not any(file.exists() for file in (old, bad, why))
     assert all(file.exists() for file in (young, *theirs))
 
@@ -69,9 +69,9 @@ def test_a_dry_run_writes_nothing(bench: Bench) -> None:
     data = bench.pipeline.settings.data_dir
     write(data / "logs" / "duomi_generation_results_20250101_000000.json", days=91)
     before = tree(data)
-    plan = plan_clean_up(bench.pipeline, RetentionPolicy(pictures=10, strays=True))
-    assert len(plan.goings) == 2
-    assert plan.sums()[CleanUpPart.LOGS, ActionType.DELETE].files == 1
+    plan = plan_clean_up(bench.pipeline, RetentionPolicy(pictures=10, untracked=True))
+    assert len(plan.actions) == 2
+    assert plan.totals()[CleanUpPart.LOGS, ActionType.DELETE].files == 1
     assert tree(data) == before
 
 
@@ -79,13 +79,13 @@ def test_a_running_log_that_grew_too_large_is_set_aside_then_compressed_then_goe
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing that is written to it is lost: a process that has it open begins a new one."""
-    monkeypatch.setattr(discovery, "LARGEST_RUNNING_LOG", 1000)
+    monkeypatch.setattr(discovery, "MAX_RUNNING_LOG", 1000)
     logs = bench.pipeline.settings.log_dir
     running = open_log(logs)
     log = logging.getLogger("imagegen_pipeline.test")
     log.info("before %s", "x" * 1000)
     (done,) = clean(bench.pipeline, DEFAULT)
-    assert (done.ok, done.going.deed) == (True, ActionType.SET_ASIDE)
+    assert (done.ok, done.action.type) == (True, ActionType.ROTATE)
     log.info("afterwards")
     assert "afterwards" in running.read_text()
     assert "before" not in running.read_text()
@@ -93,12 +93,12 @@ def test_a_running_log_that_grew_too_large_is_set_aside_then_compressed_then_goe
     assert "before" in piece.read_text()
     assert clean(bench.pipeline, DEFAULT) == [], "its last lines may still be on their way"
     age_file(piece, 2)
-    assert [done.going.deed for done in clean(bench.pipeline, DEFAULT)] == [ActionType.COMPRESS]
+    assert [done.action.type for done in clean(bench.pipeline, DEFAULT)] == [ActionType.COMPRESS]
     packed = piece.with_name(f"{piece.name}.gz")
     assert b"before" in gzip.decompress(packed.read_bytes())
     assert sorted(one.name for one in logs.iterdir()) == sorted([LOG_NAME, packed.name])
     age_file(packed, 90)
-    assert [done.going.deed for done in clean(bench.pipeline, DEFAULT)] == [ActionType.DELETE]
+    assert [done.action.type for done in clean(bench.pipeline, DEFAULT)] == [ActionType.DELETE]
 
 
 def test_a_note_goes_when_its_picture_is_stored_and_only_then(bench: Bench) -> None:
@@ -116,7 +116,7 @@ def test_a_note_goes_when_its_picture_is_stored_and_only_then(bench: Bench) -> N
     write(aside / f"999-{'0' * 16}.picture", b"of a ledger that is gone")
     for file in aside.iterdir():
         age_file(file, 8)
-    assert names(done.going for done in clean(bench.pipeline, DEFAULT)) == {
+    assert names(done.action for done in clean(bench.pipeline, DEFAULT)) == {
         f"{stored_one.id}-{stored_one.sent_fingerprint[:16]}{suffix}"
         for suffix in (".json", ".picture")
     }
@@ -136,13 +136,13 @@ def test_previews_and_sidecars_without_their_picture_go(bench: Bench) -> None:
     theirs = write(folder / ".imagegen" / "notes.json", b"{}")
     file_of(bench.pipeline, deleted).unlink()
     age_pictures(bench.pipeline)
-    assert names(done.going for done in clean(bench.pipeline)) == {
+    assert names(done.action for done in clean(bench.pipeline)) == {
         file_of(bench.pipeline, archived).name
     }
     for file in (*hidden.rglob("*.webp"), *folder.rglob("*.json")):
         age_file(file, 8)
     lonely = folder / ".imagegen" / f"{file_of(bench.pipeline, deleted).name}.json"
-    gone = {done.going.file for done in clean(bench.pipeline, DEFAULT)}
+    gone = {done.action.file for done in clean(bench.pipeline, DEFAULT)}
     assert gone == {preview, thumbnail, lonely}
     assert theirs.exists()
     assert all(bench.pipeline.store.preview(one.digest or "") for one in stored(bench.pipeline))
@@ -183,7 +183,7 @@ def test_half_written_files_of_dead_processes_go(bench: Bench) -> None:
     for file in left:
         age_file(file, 1.5)
     done = clean(bench.pipeline, DEFAULT)
-    assert {one.going.file for one in done} == set(left)
+    assert {one.action.file for one in done} == set(left)
     assert not any(file.exists() for file in left)
     assert all(file.exists() for file in (young, *theirs))
 
@@ -208,7 +208,7 @@ def test_what_users_keep_beside_the_pictures_is_named_and_never_touched(bench: B
     age_pictures(bench.pipeline, 900)
     for file in (copy, out / Path(extra.path).name):
         age_file(file, 900)
-    rules = RetentionPolicy(pictures=1, strays=True, orphans=1)
+    rules = RetentionPolicy(pictures=1, untracked=True, orphans=1)
     plan = plan_clean_up(bench.pipeline, rules)
     assert plan.not_ours == (theirs, text)
     assert clean(bench.pipeline, plan=plan) == []
@@ -217,22 +217,22 @@ def test_what_users_keep_beside_the_pictures_is_named_and_never_touched(bench: B
 
 
 def test_pictures_that_no_attempt_names_are_only_counted_unless_asked_for(bench: Bench) -> None:
-    """They are likely another ledger's: by default a note says so; --strays archives them."""
+    """They are likely another ledger's: by default a note says so; --untracked archives them."""
     data = stored_bytes(bench)
     bench.pipeline.store.keep(data, "generated_images", "stray", {"key": "db-7"})
     file = bench.pipeline.settings.output_dir / "stray.png"
     age_file(file, 30)
     plan = plan_clean_up(bench.pipeline, DEFAULT)
-    assert plan.goings == ()
+    assert plan.actions == ()
     assert "1 pictures" in plan.notes[0]
-    assert "--strays" in plan.notes[0]
-    (done,) = clean(bench.pipeline, RetentionPolicy(strays=True))
-    assert (done.ok, done.going.file) == (True, file)
+    assert "--untracked" in plan.notes[0]
+    (done,) = clean(bench.pipeline, RetentionPolicy(untracked=True))
+    assert (done.ok, done.action.file) == (True, file)
     assert not file.exists()
-    (zipped,) = (bench.pipeline.settings.data_dir / "archive").glob("strays-*.zip")
+    (zipped,) = (bench.pipeline.settings.data_dir / "archive").glob("untracked-*.zip")
     from imagegen_pipeline.storage.archives import read_picture
 
-    assert read_picture(zipped, str(done.going.digest)) == data
+    assert read_picture(zipped, str(done.action.digest)) == data
 
 
 def stored_bytes(bench: Bench) -> bytes:
@@ -247,7 +247,7 @@ def test_a_picture_that_somebody_edited_is_no_stray(bench: Bench) -> None:
     file = bench.pipeline.settings.output_dir / "stray.png"
     file.write_bytes(PNG + b"painted over")
     age_file(file, 30)
-    assert clean(bench.pipeline, RetentionPolicy(strays=True)) == []
+    assert clean(bench.pipeline, RetentionPolicy(untracked=True)) == []
     assert file.exists()
 
 
@@ -259,7 +259,7 @@ def test_what_changed_since_the_plan_is_left(bench: Bench) -> None:
     plan = plan_clean_up(bench.pipeline, DEFAULT)
     first.write_text("written anew")
     second.unlink()
-    assert [bool(done.kept) for done in clean(bench.pipeline, plan=plan)] == [True, True]
+    assert [bool(done.skipped) for done in clean(bench.pipeline, plan=plan)] == [True, True]
     assert first.read_text() == "written anew"
 
 
@@ -278,7 +278,7 @@ def test_two_at_once_are_refused(bench: Bench) -> None:
     logs = bench.pipeline.settings.log_dir
     old = write(logs / "duomi_generation_results_20250101_000000.json", days=91)
     plan = plan_clean_up(bench.pipeline, DEFAULT)
-    lock = bench.pipeline.settings.data_dir / ".imagegen" / "upkeep.lock"
+    lock = bench.pipeline.settings.data_dir / ".imagegen" / "maintenance.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -291,7 +291,7 @@ def test_two_at_once_are_refused(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "rules",
     [
-        RetentionPolicy(spares=0.5),
+        RetentionPolicy(temp_files=0.5),
         RetentionPolicy(orphans=0),
         RetentionPolicy(pictures=0.9),
         RetentionPolicy(logs=-1),
@@ -300,7 +300,7 @@ def test_two_at_once_are_refused(bench: Bench) -> None:
 )
 def test_an_age_that_could_hurt_is_refused(rules: RetentionPolicy, bench: Bench) -> None:
     """What may be in the making is at least a day old before it can go."""
-    with pytest.raises(SetupError, match="is no age"):
+    with pytest.raises(SetupError, match="is not a valid age"):
         plan_clean_up(bench.pipeline, rules)
 
 

@@ -62,6 +62,6 @@ def clean(
     return list(carry_out(pipeline, plan or plan_clean_up(pipeline, rules)))
 
 
-def names(goings: Any) -> set[str]:
+def names(actions: Any) -> set[str]:
     """The names of the files of a plan."""
-    return {going.file.name for going in goings}
+    return {action.file.name for action in actions}

@@ -21,7 +21,7 @@ from imagegen_pipeline.maintenance.clean_up import plan_clean_up
 from imagegen_pipeline.maintenance.plan import ActionResult, CleanUpPart
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, Bench, picture
-from imagegen_pipeline_tests.upkeep.conftest import (
+from imagegen_pipeline_tests.maintenance.conftest import (
     OLD_PICTURES,
     age_file,
     age_pictures,
@@ -59,7 +59,7 @@ def test_an_old_picture_moves_into_an_archive_and_the_current_one_stays(bench: B
     data, place = file_of(bench.pipeline, old).read_bytes(), file_of(bench.pipeline, old)
     (done,) = clean(bench.pipeline)
     assert done.ok
-    assert (done.going.part, done.going.file) == (CleanUpPart.PICTURES, place)
+    assert (done.action.part, done.action.file) == (CleanUpPart.PICTURES, place)
     assert not place.exists()
     (zipped,) = archives(bench.pipeline)
     assert now(bench.pipeline, old).archive == f"archive/{zipped.name}"
@@ -74,7 +74,7 @@ def test_by_default_no_picture_is_moved(bench: Bench) -> None:
     """Without an age for pictures, a clean-up leaves all of them where they are."""
     two_pictures(bench, days=5000)
     plan = plan_clean_up(bench.pipeline, archiving.RetentionPolicy())
-    assert [going for going in plan.goings if going.part is CleanUpPart.PICTURES] == []
+    assert [action for action in plan.actions if action.part is CleanUpPart.PICTURES] == []
 
 
 def test_a_young_picture_stays(bench: Bench) -> None:
@@ -169,10 +169,10 @@ def test_what_becomes_wanted_after_the_plan_is_left(bench: Bench) -> None:
     age_pictures(bench.pipeline)
     boat, _, pier, _ = stored(bench.pipeline)
     plan = plan_clean_up(bench.pipeline, OLD_PICTURES)
-    assert len(plan.goings) == 2
+    assert len(plan.actions) == 2
     bench.pipeline.ledger.reviews.decide([boat.id], Verdict.APPROVED)
     choose(bench.pipeline, pier.id)
-    assert [bool(done.kept) for done in clean(bench.pipeline, plan=plan)] == [True, True]
+    assert [bool(done.skipped) for done in clean(bench.pipeline, plan=plan)] == [True, True]
     assert file_of(bench.pipeline, boat).is_file()
     assert file_of(bench.pipeline, pier).is_file()
     assert now(bench.pipeline, boat).archive is None
@@ -185,7 +185,7 @@ def test_what_becomes_wanted_in_the_very_middle_is_left(
     """Even when the archive has it already and the ledger says so, its file stays."""
     old, _ = two_pictures(bench)
     books = bench.pipeline.ledger
-    put = books.archiving.put
+    put = books.retention.set_archive
 
     def decided_now(pictures: Any, archive: str) -> list[int]:
         ids = put(pictures, archive)
@@ -195,9 +195,9 @@ def test_what_becomes_wanted_in_the_very_middle_is_left(
             books.reviews.make_current(old.id)
         return ids
 
-    monkeypatch.setattr(books.archiving, "put", decided_now)
+    monkeypatch.setattr(books.retention, "set_archive", decided_now)
     (done,) = clean(bench.pipeline)
-    assert done.kept
+    assert done.skipped
     assert file_of(bench.pipeline, old).is_file()
 
 
@@ -207,7 +207,7 @@ def test_an_item_that_somebody_is_at_is_left(bench: Bench) -> None:
     owner = new_owner()
     assert bench.pipeline.ledger.leases.acquire([f"item:{old.item_key}"], owner)
     (done,) = clean(bench.pipeline)
-    assert done.kept
+    assert done.skipped
     assert file_of(bench.pipeline, old).is_file()
     bench.pipeline.ledger.leases.release(owner)
     (done,) = clean(bench.pipeline)
@@ -235,17 +235,17 @@ class CrashError(BaseException):
 
 def crash_before_the_ledger(pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
     """The archive is there, and the ledger has not heard of it."""
-    patch.setattr(pipeline.ledger.archiving, "put", crash)
+    patch.setattr(pipeline.ledger.retention, "set_archive", crash)
 
 
 def crash_before_removal(pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
     """The ledger names the archive, and the file is still at its place."""
-    patch.setattr(pipeline.ledger.archiving, "let_go", crash)
+    patch.setattr(pipeline.ledger.retention, "remove_archived", crash)
 
 
 def crash_while_writing(_pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
     """The archive is half written."""
-    patch.setattr("imagegen_pipeline.storage.archives._check", crash)
+    patch.setattr("imagegen_pipeline.storage.archives._verify", crash)
 
 
 def crash(*_arguments: object) -> None:
@@ -299,7 +299,7 @@ def test_what_was_approved_in_its_archive_comes_back(bench: Bench) -> None:
     clean(bench.pipeline)
     bench.pipeline.ledger.reviews.decide([old.id], Verdict.APPROVED)
     (done,) = clean(bench.pipeline, archiving.RetentionPolicy())
-    assert (done.ok, done.going.part) == (True, CleanUpPart.BACK)
+    assert (done.ok, done.action.part) == (True, CleanUpPart.NEEDED)
     assert file_of(bench.pipeline, old).read_bytes() == data
 
 
@@ -309,14 +309,14 @@ def test_a_file_that_somebody_has_edited_is_left(bench: Bench) -> None:
     file_of(bench.pipeline, old).write_bytes(b"edited by hand")
     age_file(file_of(bench.pipeline, old), 300)
     (done,) = clean(bench.pipeline)
-    assert done.kept
+    assert done.skipped
     assert file_of(bench.pipeline, old).read_bytes() == b"edited by hand"
     assert now(bench.pipeline, old).archive is None
 
 
 def test_many_pictures_take_several_archives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An archive has a largest size, so that little is on the disk twice at any time."""
-    monkeypatch.setattr(archiving, "MOST_PICTURES", 2)
+    monkeypatch.setattr(archiving, "MAX_IMAGES", 2)
     prompt = bench.prompt()
     for number in range(6):
         bench.make_one(prompt, regenerate=number > 0, intent=f"run {number}")

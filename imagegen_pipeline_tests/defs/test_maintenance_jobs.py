@@ -19,7 +19,7 @@ from imagegen_pipeline.domain.errors import SetupError
 from imagegen_pipeline.maintenance.plan import RetentionPolicy
 from imagegen_pipeline_tests.conftest import Simulator
 from imagegen_pipeline_tests.defs.conftest import Dagster
-from imagegen_pipeline_tests.upkeep.conftest import age_pictures, file_of, stored
+from imagegen_pipeline_tests.maintenance.conftest import age_pictures, file_of, stored
 
 LIGHTHOUSES = ("generated_images",)
 LOG = "duomi_generation_results_20250101_000000.json"
@@ -56,7 +56,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 def old_log(dagster: Dagster) -> Path:
     """A log of half a year ago."""
-    from imagegen_pipeline_tests.upkeep.test_clean_up import write
+    from imagegen_pipeline_tests.maintenance.test_clean_up import write
 
     return write(dagster.project.results / "logs" / LOG, days=180)
 
@@ -91,14 +91,14 @@ def test_the_clean_up_job_is_a_dry_run_unless_told_otherwise(
 
 def test_a_clean_up_that_is_refused_says_why(dagster: Dagster) -> None:
     """An age that could hurt fails the run with the sentence and what to do."""
-    said = failure(launch(dagster, "clean_up", {"spares": 0.1}))
+    said = failure(launch(dagster, "clean_up", {"temp_files": 0.1}))
     assert "is no age for the spares" in said
 
 
 def test_the_jobs_ages_are_the_commands(dagster: Dagster) -> None:
     """The launchpad's defaults are those of ``imagegen clean-up``; 0 means never."""
-    assert CleanUpConfig().rules() == RetentionPolicy()
-    assert CleanUpConfig(pictures=180, logs=0).rules() == RetentionPolicy(pictures=180, logs=None)
+    assert CleanUpConfig().policy() == RetentionPolicy()
+    assert CleanUpConfig(pictures=180, logs=0).policy() == RetentionPolicy(pictures=180, logs=None)
     for name, field in CleanUpConfig.model_fields.items():
         assert field.description, name
 
@@ -143,7 +143,7 @@ def test_nothing_is_switched_on_by_itself() -> None:
     (weekly,) = (one for one in SCHEDULES if one.name == "weekly_clean_up")
     context = dg.build_schedule_context(scheduled_execution_time=dt.datetime.now(dt.UTC))
     (request,) = weekly.evaluate_tick(context).run_requests or []
-    assert request.run_config == {"ops": {"tidy": {"config": {"dry_run": False}}}}
+    assert request.run_config == {"ops": {"clean_up_op": {"config": {"dry_run": False}}}}
 
 
 def age_runs(dagster: Dagster, runs: Sequence[dg.ExecuteInProcessResult], days: float) -> None:

@@ -20,9 +20,9 @@ from imagegen_pipeline.maintenance.plan import CleanUpPlan, RetentionPolicy
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.ledger import ledger_rows
-from imagegen_pipeline_tests.upkeep.conftest import age_pictures
+from imagegen_pipeline_tests.maintenance.conftest import age_pictures
 
-RULES = RetentionPolicy(pictures=30, strays=True)
+RULES = RetentionPolicy(pictures=30, untracked=True)
 ITEMS = ("a", "b", "c")
 PICTURE = st.integers(0, 11)
 STEPS = st.one_of(
@@ -101,13 +101,13 @@ class Life:
     def _clean(self, what: str) -> None:
         plan = self._plan if what == "clean by that plan" else None
         plan = plan or plan_clean_up(self._pipeline, RULES)
-        name = {"crash at put": "put", "crash at removal": "let_go"}.get(what)
+        name = {"crash at put": "set_archive", "crash at removal": "remove_archived"}.get(what)
         if name is not None:
-            setattr(self._books.archiving, name, _crash)
+            setattr(self._books.retention, name, _crash)
         with contextlib.suppress(CrashError):
             assert not any(done.error for done in carry_out(self._pipeline, plan))
         if name is not None:
-            delattr(self._books.archiving, name)
+            delattr(self._books.retention, name)
 
     def check(self, last: str) -> None:
         """No picture is lost, and what is wanted is at its place."""
@@ -157,4 +157,4 @@ def test_the_clock_of_the_tests_is_the_ledgers() -> None:
             life.step("make", 0)
             life.step("make", 0)
             plan = plan_clean_up(pipeline, RULES, now=time.time())
-            assert len(plan.goings) == 1
+            assert len(plan.actions) == 1
