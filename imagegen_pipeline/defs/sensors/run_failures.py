@@ -115,8 +115,8 @@ def _error_text(error: object) -> str:
 def _clean(text: str, settings: "Settings") -> str:
     """The first line, without secrets, shortened; the lines after it may be a traceback."""
     line = (text.strip().splitlines() or [""])[0]
-    for _, value in settings:
-        secret = value.get_secret_value().strip() if isinstance(value, SecretStr) else ""
+    for value in settings.secrets:
+        secret = value.get_secret_value().strip()
         if len(secret) >= _MIN_SECRET:
             line = line.replace(secret, "***")
     return line if len(line) <= MAX_TEXT else f"{line[:MAX_TEXT]}…"
