@@ -18,7 +18,7 @@ from typing import IO
 from benchmarks.report import FIGURES, RESULTS, write_report
 from benchmarks.scratch import ROOT
 
-SAY_EVERY_SECONDS = 15.0
+PROGRESS_SECONDS = 15.0
 
 
 def main() -> int:
@@ -34,44 +34,44 @@ def main() -> int:
     failed = [name for name in wanted if not run(name, quick=given.quick)]
     if not given.quick:
         write_report()
-        say(f"The report: {RESULTS.relative_to(ROOT)}")
+        log(f"The report: {RESULTS.relative_to(ROOT)}")
     if failed:
-        say(f"Failed: {', '.join(failed)}. What they said is above.")
+        log(f"Failed: {', '.join(failed)}. Their output is above.")
     return 1 if failed else 0
 
 
 def run(name: str, *, quick: bool) -> bool:
-    """Run one script and show its table, or, if it fails, all it said."""
-    say(f"{name}: {purpose(name)}")
+    """Run one script; print its table, or all its output if it fails."""
+    log(f"{name}: {purpose(name)}")
     began = time.monotonic()
     command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if quick else [])]
-    with tempfile.TemporaryFile("w+") as table, tempfile.TemporaryFile("w+") as talk:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=table, stderr=talk)  # noqa: S603
+    with tempfile.TemporaryFile("w+") as table, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=table, stderr=errors)  # noqa: S603
         try:
-            _wait(process, name, began, talk)
+            _wait(process, name, began, errors)
         finally:
             process.kill()  # only if this one is interrupted: it has ended otherwise
             process.wait()
         shown = _read(table)
         if process.returncode:
-            say(f"{name}: failed after {time.monotonic() - began:.0f} s with this:")
-            say(f"{shown}\n{_read(talk)}")
+            log(f"{name}: failed after {time.monotonic() - began:.0f} s with this:")
+            log(f"{shown}\n{_read(errors)}")
             return False
     print(shown, flush=True)
-    say(f"{name}: done in {time.monotonic() - began:.0f} s")
+    log(f"{name}: done in {time.monotonic() - began:.0f} s")
     return True
 
 
-def _wait(process: subprocess.Popen[bytes], name: str, began: float, talk: IO[str]) -> None:
-    """Until it ends, saying now and then how long it takes and what it said last."""
+def _wait(process: subprocess.Popen[bytes], name: str, began: float, errors: IO[str]) -> None:
+    """Wait for its end; log the elapsed time and its last line every 15 s."""
     while True:
         try:
-            process.wait(SAY_EVERY_SECONDS)
+            process.wait(PROGRESS_SECONDS)
             return
         except subprocess.TimeoutExpired:
-            lines = _read(talk).split("\n")
+            lines = _read(errors).split("\n")
             own = (line for line in reversed(lines) if line.strip() and " - dagster - " not in line)
-            say(f"{name}: {time.monotonic() - began:.0f} s so far; {next(own, '')[:120]}")
+            log(f"{name}: {time.monotonic() - began:.0f} s so far; {next(own, '')[:120]}")
 
 
 def _read(file: IO[str]) -> str:
@@ -87,8 +87,8 @@ def purpose(name: str) -> str:
     return (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
 
 
-def say(words: str) -> None:
-    """To whoever waits; the tables alone are on stdout."""
+def log(words: str) -> None:
+    """Progress goes to stderr; stdout has the tables only."""
     print(words, file=sys.stderr, flush=True)
 
 

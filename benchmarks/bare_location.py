@@ -1,4 +1,4 @@
-"""A Dagster location with nothing in it but two assets and a condition: the floor of a tick.
+"""A Dagster location with only two assets and a condition: the least that a tick can take.
 
 Its instance, its sensor and its assets are Dagster's own. The condition is the project's, or
 ``AutomationCondition.eager()``, the nearest of those that Dagster comes with.
@@ -39,7 +39,7 @@ def bare_location(
 def bare_instance() -> Iterator[tuple[dg.DagsterInstance, Path]]:
     """A new instance in a temporary folder, and that folder."""
     with (
-        tempfile.TemporaryDirectory(prefix="imagegen-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as folder,
         dg.DagsterInstance.local_temp(folder) as instance,
     ):
         yield instance, Path(folder)

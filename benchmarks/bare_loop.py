@@ -1,6 +1,6 @@
-"""The least that a picture takes: ask, download over a kept connection, decode once, write.
+"""The least that a picture takes: request, download over a kept connection, decode once, write.
 
-No ledger, no digest, no measures, no preview, no events: what is slower than this is ours.
+No ledger, digest, metrics, preview or events: the difference to this is the pipeline's cost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import requests
 from PIL import Image
 
 from benchmarks.plain_client import make_picture, prompt_texts
-from benchmarks.provider import Service
+from benchmarks.simulated_provider import SimulatedProvider
 
 
 class BareLoop:
@@ -26,7 +26,12 @@ class BareLoop:
     """
 
     def __init__(
-        self, provider: Service, folder: Path, size: tuple[int, int], *, flush: bool = False
+        self,
+        provider: SimulatedProvider,
+        folder: Path,
+        size: tuple[int, int],
+        *,
+        flush: bool = False,
     ) -> None:
         self._address = provider.url
         self._folder = folder

@@ -1,4 +1,4 @@
-"""A Dagster range run as anybody starts one: a process of ``dagster asset materialize``."""
+"""A Dagster range run as a user starts it: a process of ``dagster asset materialize``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ _OF_PARTITIONS = {
 
 @dataclass(frozen=True)
 class Process:
-    """What a process took, from its start to its exit: seconds, those of a core, and the most
-    memory that it held at once, in MB.
-    """
+    """A process from start to exit: wall seconds, CPU seconds and peak memory in MB."""
 
     seconds: float
     cpu_seconds: float
@@ -41,7 +39,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Told:
+class EventTimes:
     """When a run's events were written, in seconds since the epoch, and how many of partitions."""
 
     last_of_partitions: float
@@ -89,7 +87,7 @@ def _peak_mb(pid: int) -> float:
 
 
 def register(root: Path) -> list[str]:
-    """Look at the sources, tell Dagster, and give its partitions of prompts in their order."""
+    """Scan the sources, register them in Dagster, and return the prompt partitions in order."""
     run_command("imagegen", "sync", log=root / "sync.log")
     with _instance() as instance:
         return list(instance.get_dynamic_partitions("prompts"))
@@ -112,7 +110,7 @@ def materialize(
     return run_command("dagster", "asset", "materialize", *options, log=log, **environment)
 
 
-def told(asset: str) -> Told:
+def event_times(asset: str) -> EventTimes:
     """What the newest run has written of an asset; raises RuntimeError unless it succeeded."""
     with _instance() as instance:
         (newest,) = instance.get_run_records(limit=1)
@@ -122,7 +120,7 @@ def told(asset: str) -> Told:
         entries = instance.all_logs(run.run_id, of_type=_OF_PARTITIONS)
         times = [entry.timestamp for entry in entries if _is_of_partition(entry)]
         ends = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
-        return Told(max(times), max(entry.timestamp for entry in ends), len(times))
+        return EventTimes(max(times), max(entry.timestamp for entry in ends), len(times))
 
 
 def _is_of_partition(entry: dg.EventLogEntry) -> bool:

@@ -1,9 +1,9 @@
 """What Dagster's events cost a range run: bare assets that only log, and this project's own.
 
-All runs are in one process, in turns, each on instances of the same kind (SQLite); what is told is
-the best of the rounds. The service is the simulator without any delay, with pictures of 64x64
-pixels, so that what is measured is Dagster and this project. A run's planned events are written
-when it is made, which is measured by itself, without executing it.
+All runs are in one process, in turns, each on instances of the same kind (SQLite); the number
+given is the best of the rounds. The service is the simulator without any delay, with pictures of
+64x64 pixels, so that what is measured is Dagster and this project. A run's planned events are
+written when it is made, which is measured by itself, without executing it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from contextlib import ExitStack, contextmanager
 import dagster as dg
 
 from benchmarks.figures import Figure, Result, Series, run_script
-from benchmarks.provider import paid_service
 from benchmarks.range_run import (
     IMAGES,
     PROMPTS,
     SMALL,
-    Told,
+    ReportedEvents,
     bare_definitions,
-    newest_told,
+    newest_events,
     ours,
     range_tags,
     register,
@@ -31,6 +30,7 @@ from benchmarks.range_run import (
     timed,
 )
 from benchmarks.scratch import scratch_project, write_prompts
+from benchmarks.simulated_provider import simulated_provider
 
 SIZES = {250: 2, 500: 2, 1_000: 2}
 """Partitions, and rounds."""
@@ -94,9 +94,9 @@ def measure_size(size: int, rounds: int) -> Seconds:
     """The best seconds of each piece over so many partitions, in a project of its own."""
     best: Seconds = {}
     with project(size) as (instances, keys):
-        told = _told_of_a_picture(instances["ours"], keys)
+        reported = _events_of_a_picture(instances["ours"], keys)
         for number in range(rounds):
-            for name, piece in pieces(instances, keys, told, seed=number + 1).items():
+            for name, piece in pieces(instances, keys, reported, seed=number + 1).items():
                 print(f"{size:,}: round {number + 1}, {name}", file=sys.stderr, flush=True)
                 seconds = timed(piece)
                 best[name] = min(best.get(name, seconds), seconds)
@@ -108,7 +108,7 @@ def project(size: int) -> Iterator[tuple[dict[str, dg.DagsterInstance], list[str
     """A project with so many prompts: its own instance and a stock one, and the keys."""
     with ExitStack() as stack:
         root = stack.enter_context(scratch_project())
-        stack.enter_context(paid_service(root))
+        stack.enter_context(simulated_provider(root))
         write_prompts(root, size)
         keys = register()
         instances = {
@@ -118,22 +118,26 @@ def project(size: int) -> Iterator[tuple[dict[str, dg.DagsterInstance], list[str
         yield instances, keys
 
 
-def _told_of_a_picture(instance: dg.DagsterInstance, keys: Sequence[str]) -> Told:
+def _events_of_a_picture(instance: dg.DagsterInstance, keys: Sequence[str]) -> ReportedEvents:
     """What a run logs of a picture, its checks left out."""
     from imagegen_pipeline.definitions import defs
 
     run(instance, defs, IMAGES, keys[:2], SMALL)
-    told = newest_told(instance, keys[0])
-    return Told(told.metadata, told.tags)
+    reported = newest_events(instance, keys[0])
+    return ReportedEvents(reported.metadata, reported.tags)
 
 
 def pieces(
-    instances: dict[str, dg.DagsterInstance], keys: Sequence[str], told: Told, *, seed: int
+    instances: dict[str, dg.DagsterInstance],
+    keys: Sequence[str],
+    reported: ReportedEvents,
+    *,
+    seed: int,
 ) -> dict[str, Piece]:
     """What is measured in a round. ``seed``: another one makes other pictures."""
     from imagegen_pipeline.definitions import defs
 
-    small, large = bare_definitions(Told()), bare_definitions(told)
+    small, large = bare_definitions(ReportedEvents()), bare_definitions(reported)
     config = {IMAGES: {"config": {**SMALL[IMAGES]["config"], "seed": seed}}}
     named: dict[str, Piece] = {}
     for place, instance in instances.items():

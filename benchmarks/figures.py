@@ -21,7 +21,7 @@ MEASURED = ROOT / "benchmarks" / "measured"
 
 
 def machine() -> str:
-    """What it was measured on, in a few words; no names and no paths."""
+    """The machine in a few words, without names or paths."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {platform.system()}, "
@@ -42,7 +42,7 @@ def _processor() -> str:
 class Result:
     """One number. ``goal`` is its bound, from below if ``at_least``; None: it is only shown.
 
-    ``unit`` is empty for a ratio. ``detail`` says what it is of, in a few words.
+    ``unit`` is empty for a ratio. ``detail`` describes it in a few words.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Figure:
     )
 
     def save(self) -> Path:
-        """Write it down where the report looks."""
+        """Save it where the report reads."""
         MEASURED.mkdir(exist_ok=True)
         path = MEASURED / f"{self.name}.json"
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "utf-8")

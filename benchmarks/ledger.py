@@ -2,10 +2,10 @@
 
 Each size is a ledger of its own in a temporary folder (1.3 GB for a million), of a year's attempts,
 four of five at an item of its own, and is measured in a process of its own. A read is repeated for
-items from all of the ledger and its median told; an attempt's life is the three transactions that
-every picture costs (a lease's two are not in it), each flushed to disk. The table of results is
-brought up to date after ten verdicts, on the newest pictures and on ones from all of the ledger.
-Nothing is asked of a service.
+items from all of the ledger and its median given; an attempt's writes are the three transactions
+that every picture costs (a lease's two are not in it), each flushed to disk. The table of results
+is brought up to date after ten verdicts, on the newest pictures and on ones from all of the
+ledger. Nothing is asked of a service.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from imagegen_pipeline.settings import Settings
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK = (200, 400, 800)
 CHANGES = 10
-READS, LIVES = 200, 100
-FIRST_REFRESH = "results written anew"
+READS, ATTEMPTS = 200, 100
+FIRST_REFRESH = "results written in full"
 REFRESHES = {
-    "anew": FIRST_REFRESH,
+    "full": FIRST_REFRESH,
     "nothing": "results, nothing new",
     "newest": "results, ten newest changed",
     "scattered": "results, ten scattered changed",
     "plots": "results, nothing new, with plots",
 }
 FLAT = (
-    *("open an item", "an attempt's life"),
+    *("open an item", "an attempt's writes"),
     *(REFRESHES["nothing"], REFRESHES["newest"]),
 )
 MOST_GROWTH = 2.0
@@ -93,14 +93,14 @@ def measure(quick: bool) -> Figure:
         _series("A step of the ledger", found, [name for name in flat if last[name] < SHORT]),
         _series("Slower steps", found, [name for name in flat if last[name] >= SHORT]),
         _series("The table of results, brought up to date", found, list(REFRESHES.values())[1:]),
-        _series("The table of results, written anew", found, [FIRST_REFRESH]),
+        _series("The table of results, written in full", found, [FIRST_REFRESH]),
     ]
     figure.series = [one for one in figure.series if one.lines]
     figure.notes = [
-        f"Reads are the median of {READS}, lives of {LIVES}; unfinished ones, a page of the "
+        f"Reads are the median of {READS}, attempts of {ATTEMPTS}; unfinished ones, a page of the "
         "gallery and its totals of 20.",
-        "A refresh is once, in a process of its own; `newest` and `scattered` say which pictures "
-        "had the ten verdicts.",
+        "A refresh is once, in a process of its own; `newest` and `scattered` name the pictures "
+        "that had the ten verdicts.",
         "As flat counts what takes at most twice as long with a hundred times the attempts.",
     ]
     return figure
@@ -113,8 +113,8 @@ def _series(title: str, found: dict[int, Milliseconds], names: list[str]) -> Ser
 
 def measure_size(size: int) -> Milliseconds:
     """All steps with so many attempts; ``MB`` is the most memory that a refresh took."""
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as temporary:
+        folder = Path(temporary)
         _tell(size, "the ledger is filled")
         make_ledger(url_of(folder), size)
         found: Milliseconds = {}
@@ -124,7 +124,7 @@ def measure_size(size: int) -> Milliseconds:
             found["MB"] = max(found.get("MB", 0.0), one.pop("MB"))
             found[label] = one["ms"]
         _tell(size, "items and attempts")
-        return {**in_a_process(folder, size, "books"), **found}
+        return {**in_a_process(folder, size, "repositories"), **found}
 
 
 def _tell(size: int, words: str) -> None:
@@ -234,7 +234,7 @@ def change(ledger: Ledger, count: int, *, scattered: bool) -> None:
             return
 
 
-def books(pipeline: Pipeline, count: int) -> Milliseconds:
+def measure_repositories(pipeline: Pipeline, count: int) -> Milliseconds:
     """The ledger's steps: those that a picture, a page and a start of the program rest on."""
     ledger = pipeline.ledger
     dice = random.Random(7)  # noqa: S311 - the same items every time
@@ -243,13 +243,13 @@ def books(pipeline: Pipeline, count: int) -> Milliseconds:
     def some_key() -> str:
         return f"db-{dice.randint(1, present)}"
 
-    lives = [life(pipeline, some_key()) for _ in range(min(LIVES, count // 10))]
+    attempts = [attempt_writes(pipeline, some_key()) for _ in range(min(ATTEMPTS, count // 10))]
     return {
         FLAT[0]: repeated(READS, lambda: ledger.items.get([some_key()])),
         "its current attempt": repeated(READS, lambda: ledger.attempts.current(some_key())),
         "its open attempts": repeated(READS, lambda: ledger.attempts.open(some_key())),
-        "write down what leaves": median(one[0] for one in lives),
-        FLAT[1]: median(sum(one) for one in lives),
+        "write a submit": median(one[0] for one in attempts),
+        FLAT[1]: median(sum(one) for one in attempts),
         "unfinished": repeated(20, ledger.attempts.unfinished),
         "a page of the gallery": repeated(20, lambda: ledger.gallery.cards(Filter())),
         "the gallery's totals": repeated(20, ledger.gallery.totals),
@@ -268,9 +268,9 @@ def milliseconds(piece: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - began)
 
 
-def life(pipeline: Pipeline, key: str) -> list[float]:
+def attempt_writes(pipeline: Pipeline, key: str) -> list[float]:
     """An attempt from its sending to its picture, as the engine writes it; ms of each step."""
-    ledger, book = pipeline.ledger, pipeline.ledger.attempts
+    ledger, attempts = pipeline.ledger, pipeline.ledger.attempts
     source_item = ledger.items.get([key])[key].source_item
     assert isinstance(source_item, Prompt)
     request = PromptParameters().request(source_item)
@@ -280,26 +280,26 @@ def life(pipeline: Pipeline, key: str) -> list[float]:
         request=request,
         asked_fingerprint=request.fingerprint,
         seed=request.seed,
-        intent="bench",
+        intent="benchmark",
         regenerate=True,
         folder="generated_images",
-        file_stem=f"{key}_bench",
+        file_stem=f"{key}_benchmark",
         simulated=True,
     )
-    lease = ledger.leases.acquire([key], "bench")
+    lease = ledger.leases.acquire([key], "benchmark")
     assert lease is not None
     terms = AdmissionRules(lease)
-    sent, took = _timed(lambda: book.sending(plan, terms, on_disk=lambda _folder, _stem: False))
+    sent, took = _timed(lambda: attempts.sending(plan, terms, on_disk=lambda _folder, _stem: False))
     assert isinstance(sent, Attempt)
     seconds = [took]
-    done, took = _timed(lambda: book.completed(sent))
+    done, took = _timed(lambda: attempts.completed(sent))
     seconds.append(took)
     facts: dict[str, Any] = {
-        "path": f"generated_images/{key}_bench_{sent.id}.png",
+        "path": f"generated_images/{key}_benchmark_{sent.id}.png",
         "digest": f"{sent.id:064x}",
     }
     facts |= {"width": 1080, "height": 1920, "bytes": 3_000_000, "cost": 0.0025, "warnings": []}
-    _, took = _timed(lambda: book.stored(done, **facts))
+    _, took = _timed(lambda: attempts.stored(done, **facts))
     ledger.leases.release(lease.owner)
     return [*seconds, took]
 
@@ -311,7 +311,7 @@ def _timed(piece: Callable[[], T]) -> tuple[T, float]:
 
 
 def refresh(pipeline: Pipeline, count: int, name: str) -> Milliseconds:
-    """Bring the table of results up to date, after ten changes if the step's name says so."""
+    """Bring the table of results up to date, after ten changes if the step's name asks for them."""
     import pyarrow.parquet  # noqa: F401 - an import is not what is measured
 
     from imagegen_pipeline.dagster_ext.results_metadata import refresh_results as with_plots
@@ -331,8 +331,8 @@ def step(folder: Path, count: int, name: str) -> Milliseconds:
     """One step, in this process."""
     settings = Settings(base_data_dir=folder, ledger_address=url_of(folder))
     with closing(Pipeline(settings)) as pipeline:
-        if name == "books":
-            return books(pipeline, count)
+        if name == "repositories":
+            return measure_repositories(pipeline, count)
         return refresh(pipeline, count, name)
 
 

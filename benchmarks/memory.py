@@ -2,7 +2,7 @@
 
 ``dagster asset materialize`` as a process of its own over 100, 1,000 and 10,000 prompts, pictures
 of 512x768 from a service without delay, 64 at once: the most that can be in memory together. The
-peak is the kernel's own (``VmHWM``), looked at until the process ends.
+peak is the kernel's own (``VmHWM``), read until the process ends.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from pathlib import Path
 from benchmarks.dagster_run import Process, first_submit, materialize, register
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.prepared import SMALL, prepare
-from benchmarks.provider import paid_service
 from benchmarks.scratch import scratch_project, write_prompts
+from benchmarks.simulated_provider import simulated_provider
 
 AT_ONCE = 64
 SIZES = (100, 1_000, 10_000)
 QUICK_SIZES = (10, 40)
 PREPARED, QUICK_PREPARED = 64, 4
 MEGABYTES_A_PROMPT = 0.7
-"""Room on the disk: a picture, its preview, and its rows and events."""
+"""Disk space of a picture, its preview, its rows and events."""
 
 
 def range_run(count: int, pictures: Path) -> tuple[Process, Result]:
     """One range run over so many prompts, and the service's share of the processor."""
     with scratch_project() as root:
         write_prompts(root, count)
-        with paid_service(root, pictures=pictures) as provider:
+        with simulated_provider(root, pictures=pictures) as provider:
             keys = register(root)
             provider.watch()
             config = {"image_size": f"{SMALL[0]}x{SMALL[1]}"}
@@ -40,11 +40,11 @@ def range_run(count: int, pictures: Path) -> tuple[Process, Result]:
 
 
 def check_room(count: int) -> None:
-    """Raise RuntimeError unless the pictures have room where scratch projects lie."""
+    """Raise RuntimeError unless the folder of scratch projects has space for the pictures."""
     free = shutil.disk_usage(tempfile.gettempdir()).free / 1e6
     if free < count * MEGABYTES_A_PROMPT:
         raise RuntimeError(
-            f"{count:,} pictures want {count * MEGABYTES_A_PROMPT:,.0f} MB of room for temporary "
+            f"{count:,} pictures need {count * MEGABYTES_A_PROMPT:,.0f} MB of space for temporary "
             f"files, and {free:,.0f} MB are free. Point TMPDIR at a larger disk."
         )
 
@@ -53,8 +53,8 @@ def measure(quick: bool) -> Figure:
     """The most memory that a range run holds, over how many prompts it makes."""
     sizes = QUICK_SIZES if quick else SIZES
     check_room(sizes[-1])
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        pictures = Path(place) / "prepared"
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as temporary:
+        pictures = Path(temporary) / "prepared"
         prepare(pictures, SMALL, QUICK_PREPARED if quick else PREPARED)
         runs = {count: range_run(count, pictures) for count in sizes}
     peaks = {count: process.peak_mb for count, (process, _) in runs.items()}

@@ -21,14 +21,13 @@ from statistics import median
 import dagster as dg
 
 from benchmarks.figures import Figure, Result, Series, run_script
-from benchmarks.provider import paid_service
 from benchmarks.range_run import (
     IMAGES,
     PROMPTS,
     SMALL,
-    Told,
+    ReportedEvents,
     bare_definitions,
-    newest_told,
+    newest_events,
     ours,
     register,
     run,
@@ -36,6 +35,7 @@ from benchmarks.range_run import (
     timed,
 )
 from benchmarks.scratch import ROOT, scratch_project, write_prompts
+from benchmarks.simulated_provider import simulated_provider
 
 SIZES = {250: 1, 500: 1, 1_000: 1, 10_000: 1}
 """Partitions, and rounds."""
@@ -85,7 +85,7 @@ def measure(quick: bool) -> Figure:
     ]
     figure.notes = [
         "The bare asset's events are those of one real picture, under each partition's own key.",
-        "`refresh_stale` looks at all sources and the ledger, and makes what is out of date; with "
+        "`refresh_stale` scans all sources and the ledger, and makes what is stale; with "
         "`missing`, what has no picture, too. It writes no event for what is there.",
     ]
     return figure
@@ -102,10 +102,10 @@ def _series(title: str, found: dict[int, Seconds], names: Sequence[str]) -> Seri
 def measure_size(size: int, rounds: int) -> Seconds:
     """Seconds of each piece, the median of the rounds, in a project of its own."""
     seconds: dict[str, list[float]] = {}
-    with scratch_project() as root, paid_service(root):
+    with scratch_project() as root, simulated_provider(root):
         write_prompts(root, size)
         keys = register()
-        _tell(size, f"the pictures are made: {timed(lambda: make_all(keys)):.0f} s")
+        _tell(size, f"the pictures are made: {timed(lambda: run_batch(keys)):.0f} s")
         with ours() as own, stock(root / "stock", keys) as theirs:
             named = pieces(own, theirs, keys)
             named[COMMAND] = lambda: generate(root)
@@ -124,9 +124,12 @@ def pieces(
 
     run(own, defs, PROMPTS, keys)  # else the first run would report the prompts, too
     run(own, defs, IMAGES, keys[:2], SMALL)  # what a picture's events are like
-    told = newest_told(own, keys[0])
-    assert told.checks
-    with_checks, without = bare_definitions(told), bare_definitions(Told(told.metadata, told.tags))
+    reported = newest_events(own, keys[0])
+    assert reported.checks
+    with_checks, without = (
+        bare_definitions(reported),
+        bare_definitions(ReportedEvents(reported.metadata, reported.tags)),
+    )
     bare: dict[str, Callable[[], object]] = {
         BARE: lambda: run(theirs, with_checks, "bare", keys),
         NO_CHECKS: lambda: run(theirs, without, "bare", keys),
@@ -148,8 +151,8 @@ def refresh(instance: dg.DagsterInstance, *, missing: bool) -> None:
     assert job.execute_in_process(run_config=config, instance=instance).success
 
 
-def make_all(keys: Sequence[str]) -> None:
-    """Have all pictures made, without telling Dagster, which takes longer than making them."""
+def run_batch(keys: Sequence[str]) -> None:
+    """Make all pictures without reporting to Dagster, which takes longer than making them."""
     from imagegen_pipeline.domain.parameters import PromptParameters
     from imagegen_pipeline.pipeline import Pipeline
 

@@ -1,4 +1,4 @@
-"""What somebody writes who only wants a picture from Duomi: ask, download, write."""
+"""A minimal Duomi client: request, download, write."""
 
 from __future__ import annotations
 

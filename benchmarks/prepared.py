@@ -1,7 +1,7 @@
 """Prepared pictures: what a benchmark's service sends, so that nothing has to be drawn meanwhile.
 
 They have a photograph's structure (smooth colours, soft shapes and noise) and are written by
-Pillow as anybody writes a PNG, so that reading one costs what it costs in life. All are different,
+Pillow as usual, so that reading one costs what a real one costs. All are different,
 and the same each time: the noise is drawn from a seed.
 """
 

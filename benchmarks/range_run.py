@@ -20,7 +20,7 @@ SMALL = {IMAGES: {"config": {"image_size": "64x64"}}}
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportedEvents:
     """What is logged of each partition: a materialization, and evaluations of checks."""
 
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Told:
     checks: Sequence[dg.AssetCheckEvaluation] = ()
 
 
-def bare_definitions(told: Told) -> dg.Definitions:
+def bare_definitions(reported: ReportedEvents) -> dg.Definitions:
     """A location with the one asset ``bare``, which logs this of each partition.
 
     Its checks are declared without partitions: Dagster's own storage would write all of the range's
@@ -38,19 +38,19 @@ def bare_definitions(told: Told) -> dg.Definitions:
     @dg.asset(
         partitions_def=dg.DynamicPartitionsDefinition(name="prompts"),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[dg.AssetCheckSpec(one.check_name, asset="bare") for one in told.checks],
+        check_specs=[dg.AssetCheckSpec(one.check_name, asset="bare") for one in reported.checks],
         output_required=False,
     )
     def bare(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]  # noqa: ANN202
         for key in context.partition_keys:
             context.log_event(
                 dg.AssetMaterialization(
-                    "bare", partition=key, metadata=told.metadata, tags=told.tags
+                    "bare", partition=key, metadata=reported.metadata, tags=reported.tags
                 )
             )
-            for one in told.checks:
+            for one in reported.checks:
                 context.log_event(_of_bare(one, key))
-        for one in told.checks:
+        for one in reported.checks:
             yield dg.AssetCheckResult(check_name=one.check_name, passed=True)
 
     return dg.Definitions(assets=[bare], executor=dg.in_process_executor)
@@ -68,7 +68,7 @@ def _of_bare(one: dg.AssetCheckEvaluation, key: str) -> dg.AssetCheckEvaluation:
     )
 
 
-def newest_told(instance: dg.DagsterInstance, key: str) -> Told:
+def newest_events(instance: dg.DagsterInstance, key: str) -> ReportedEvents:
     """What the newest run has logged of a picture's partition."""
     wanted = dg.AssetRecordsFilter(dg.AssetKey(IMAGES), asset_partitions=[key])
     (record,) = instance.fetch_materializations(wanted, limit=1).records
@@ -78,7 +78,7 @@ def newest_told(instance: dg.DagsterInstance, key: str) -> Told:
     entries = instance.all_logs(record.run_id, of_type=kind)
     events = [entry.get_dagster_event().event_specific_data for entry in entries]
     found = [one for one in events if isinstance(one, dg.AssetCheckEvaluation)]
-    return Told(
+    return ReportedEvents(
         made.metadata, dict(made.tags or {}), [one for one in found if one.partition == key]
     )
 
@@ -137,7 +137,7 @@ def stock(folder: Path, keys: Sequence[str]) -> Iterator[dg.DagsterInstance]:
 
 
 def register() -> list[str]:
-    """Look at the sources, tell Dagster, and give its partitions of prompts in their order."""
+    """Scan the sources, register them in Dagster, and return the prompt partitions in order."""
     from imagegen_pipeline.definitions import defs
 
     with ours() as instance:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # before pyplot is imported, so that no display is looked for
+mpl.use("Agg")  # before pyplot is imported, so that it needs no display
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -93,7 +93,7 @@ def _goals(figures: list[Figure], plots: Path, missing: list[str]) -> str:
 
 def _where(machines: list[str], days: list[str]) -> list[str]:
     if not machines:
-        return ["Nothing is measured yet: `make bench`."]
+        return ["No figure has been measured yet: `make bench`."]
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     if len(machines) == 1:
         several = " Not all on one day: see the last column." if len(days) > 1 else ""
@@ -107,7 +107,7 @@ def _letter(figure: Figure, machines: list[str]) -> str:
 
 
 def _named(figure: Figure, one: Result) -> str:
-    """A goal, told apart from all others."""
+    """A goal with a label that no other goal has."""
     return f"{figure.title}: {one.name}" + (f" ({one.detail})" if one.detail else "")
 
 
@@ -125,9 +125,10 @@ def _figure(figure: Figure, plots: Path) -> str:
     lines = [figure.markdown()]
     for count, series in enumerate(figure.series, start=1):
         path = plots / f"{figure.name}-{count}.png"
-        said = plot(series, path)
+        summaries = plot(series, path)
         lines += [f"![{series.title}]({plots.name}/{path.name})", ""]
-        lines += [f"Dashed: the nearest straight line. {'; '.join(said)}.", ""] if said else []
+        if summaries:
+            lines += [f"Dashed: the nearest straight line. {'; '.join(summaries)}.", ""]
     return "\n".join(lines)
 
 
@@ -137,7 +138,7 @@ def plot(series: Series, path: Path) -> list[str]:
     What each straight line is, and how far the points are from it, is returned in words.
     """
     drawing, axes = plt.subplots(figsize=SIZE, dpi=100, layout="constrained")
-    said = []
+    summaries = []
     for label, points in series.lines.items():
         across, up = (np.array(values, dtype=float) for values in zip(*points, strict=True))
         (line,) = axes.plot(across, up, marker="o", label=label)
@@ -146,7 +147,7 @@ def plot(series: Series, path: Path) -> list[str]:
             ends = np.array([0.0, across.max()])
             axes.plot(ends, start + slope * ends, "--", linewidth=1, color=line.get_color())
             off = float(np.abs(up - start - slope * across).max() / up.max()) if up.max() else 0.0
-            said.append(
+            summaries.append(
                 f"{label}: {_straight(start, slope, across.max(), series.y_label)}, "
                 f"no point further from it than {off:.0%} of the highest"
             )
@@ -156,7 +157,7 @@ def plot(series: Series, path: Path) -> list[str]:
         axes.legend(fontsize=8)
     drawing.savefig(path, metadata={"Software": None})
     plt.close(drawing)
-    return said
+    return summaries
 
 
 def _straight(start: float, slope: float, most: float, unit: str) -> str:
@@ -166,7 +167,7 @@ def _straight(start: float, slope: float, most: float, unit: str) -> str:
 
 
 def _from_zero(axes: Axes) -> None:
-    """Both axes from nothing, with room above; thousands apart."""
+    """Both axes start at 0, with space above and thousands separators."""
     axes.set_xlim(left=0)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
     axes.grid(alpha=0.3)
@@ -186,8 +187,8 @@ def _plot_goals(goals: Sequence[tuple[Figure, Result]], path: Path) -> None:
     least, most = min(0.5, *ratios), max(2.0, *ratios)
     axes.set_xlim(least / 1.15, most * 8)
     for row, (_, one) in enumerate(goals):
-        told = f" {_measured(one)} (goal {_goal(one)})"
-        axes.text(max(1.0, ratios[row]), row, told, va="center", fontsize=8)
+        label = f" {_measured(one)} (goal {_goal(one)})"
+        axes.text(max(1.0, ratios[row]), row, label, va="center", fontsize=8)
     axes.axvline(1, color="black", linewidth=1)
     axes.invert_yaxis()
     axes.set_yticks(rows, [_named(figure, one) for figure, one in goals], fontsize=8)

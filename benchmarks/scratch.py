@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def scratch_project() -> Iterator[Path]:
     """The folder of a project of its own, which is the current one meanwhile."""
     here = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as name:
         root = Path(name)
         for file in ("dagster.yaml", "workspace.yaml", "pyproject.toml"):
             shutil.copy(ROOT / file, root / file)

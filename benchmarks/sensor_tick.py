@@ -38,7 +38,7 @@ _GOALS = {"unchanged": 1.0}
 """Seconds."""
 MOST_TICKS = 3
 """First ticks that are measured. Dagster's events take about 10 ms each whatever we do, so of a
-large project the rest of them is skipped, and their rate told.
+large project the rest of them is skipped, and their rate given.
 """
 LEFT_ALONE_SECONDS = 2.5
 """As long as a source has to be left alone for its stamp to be believed."""
@@ -80,7 +80,7 @@ def add(root: Path, source: str, numbers: range, text: str = TEXT) -> None:
 
 def ticks(root: Path) -> Iterator[dict[str, Any]]:
     """Tick after tick in this process: seconds that passed and of the processor, the most memory so
-    far in MB, and what was said.
+    far in MB, and what was messages.
     """
     import dagster as dg
 
@@ -103,8 +103,8 @@ def ticks(root: Path) -> Iterator[dict[str, Any]]:
             assert isinstance(result, dg.SensorResult)
             kept.write_text(result.cursor or "")
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            said = result.skip_reason.skip_message if result.skip_reason else ""
-            yield {"seconds": seconds, "cpu": cpu, "MB": most, "said": said}
+            messages = result.skip_reason.skip_message if result.skip_reason else ""
+            yield {"seconds": seconds, "cpu": cpu, "MB": most, "message": messages}
 
 
 def step(root: Path, name: str) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def step(root: Path, name: str) -> list[dict[str, Any]]:
     for tick in ticks(root):
         measured.append(tick)
         print(name, tick, file=sys.stderr, flush=True)
-        if name != "first" or "next tick" not in str(tick["said"]):
+        if name != "first" or "next tick" not in str(tick["message"]):
             return measured
         if len(measured) >= MOST_TICKS:
             _skip_the_rest(root)
@@ -122,7 +122,7 @@ def step(root: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _skip_the_rest(root: Path) -> None:
-    """Read the source to its end, and have Dagster told of everything that is not told yet."""
+    """Read the source to its end and report everything to Dagster."""
     from imagegen_pipeline.pipeline import Pipeline
 
     pipeline = Pipeline()
@@ -145,8 +145,8 @@ def in_a_process(root: Path, name: str) -> list[dict[str, Any]]:
 
 def measure_project(source: str, size: int) -> dict[str, Any]:
     """The steps of one project: each one's tick by its name, and of the first ticks, in words."""
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        root = Path(place)
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as temporary:
+        root = Path(temporary)
         print(f"{size:,} prompts in {source}", file=sys.stderr, flush=True)
         make_project(root, source, size)
         time.sleep(LEFT_ALONE_SECONDS)
@@ -166,12 +166,14 @@ def _only(measured: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _of_first(measured: list[dict[str, Any]]) -> str:
     """After how many ticks all is registered, and how many events were written in which time."""
-    said = [str(tick["said"]) for tick in measured]
-    registered = sum("to register" in words or "reads on" in words for words in said) + 1
-    events = sum(_count(words, "given a version") for words in said)
+    messages = [str(tick["message"]) for tick in measured]
+    registered = sum("to register" in words or "reads on" in words for words in messages) + 1
+    events = sum(_count(words, "given a version") for words in messages)
     seconds = sum(tick["seconds"] for tick in measured)
     when = (
-        f"after {registered} ticks" if registered <= len(said) else f"after more than {len(said)}"
+        f"after {registered} ticks"
+        if registered <= len(messages)
+        else f"after more than {len(messages)}"
     )
     most = max(tick["MB"] for tick in measured)
     return f"all registered {when}, {events:,} events written in {seconds:.0f} s, {most:.0f} MB"

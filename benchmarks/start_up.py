@@ -2,10 +2,10 @@
 
 Every run and every tick of a sensor's process begins with the location's import, and the UI and its
 daemon with one each. Each import is a process of its own, the compared ones in turns, eleven rounds
-after one that warms the disk's cache; what is told is the median. The bare location has one asset
-and imports Dagster alone. The import is timed inside the process, and the process from start to end
-as whoever starts it sees it: the end is not the same, since this project's objects of Dagster's are
-out of the garbage collector's sight.
+after one that warms the disk's cache; the number given is the median. The bare location has one
+asset and imports Dagster alone. The import is timed inside the process, and the process from start
+to end as whoever starts it sees it: the end is not the same, since this project's objects of
+Dagster's are out of the garbage collector's sight.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Store(dg.ConfigurableResource):
     url: str = ""
 
 
-class Wishes(dg.Config):
+class ExampleConfig(dg.Config):
     keys: list[str] = []
     limit: Optional[int] = None
     again: bool = False
@@ -52,7 +52,7 @@ class Wishes(dg.Config):
 
 def asset(number):
     @dg.asset(name=f"asset_{number}")
-    def one(context: dg.AssetExecutionContext, config: Wishes, store: Store) -> None:
+    def one(context: dg.AssetExecutionContext, config: ExampleConfig, store: Store) -> None:
         "An asset."
 
     return one
@@ -60,7 +60,7 @@ def asset(number):
 
 def job(number):
     @dg.op(name=f"op_{number}")
-    def work(context: dg.OpExecutionContext, config: Wishes, store: Store) -> None:
+    def work(context: dg.OpExecutionContext, config: ExampleConfig, store: Store) -> None:
         "An op."
 
     @dg.job(name=f"job_{number}", config={"ops": {f"op_{number}": {"config": {"again": True}}}})
@@ -91,22 +91,22 @@ OURS, THEIRS, THEIRS_AS_MANY = (
     "bare_location",
     "as_many_definitions",
 )
-SAID = "SECONDS "
+MARKER = "SECONDS "
 TIMED = (
-    f"import time; b = time.perf_counter(); import {{}}; print('{SAID}', time.perf_counter() - b)"
+    f"import time; b = time.perf_counter(); import {{}}; print('{MARKER}', time.perf_counter() - b)"
 )
-"""Imports a module, and says how long that took."""
+"""Imports a module and prints how long that took."""
 BESIDE = "beside a bare location"
 
 
 def measure(quick: bool) -> Figure:
     """Seconds from a process's start to its end."""
     rounds = 2 if quick else ROUNDS
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        (Path(place) / f"{THEIRS}.py").write_text(BARE, "utf-8")
-        (Path(place) / f"{THEIRS_AS_MANY}.py").write_text(AS_MANY, "utf-8")
-        seconds = in_turns(commands(), Path(place), rounds)
-        validate = in_turns(validations(), Path(place), 1 if quick else 3)
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as temporary:
+        (Path(temporary) / f"{THEIRS}.py").write_text(BARE, "utf-8")
+        (Path(temporary) / f"{THEIRS_AS_MANY}.py").write_text(AS_MANY, "utf-8")
+        seconds = in_turns(commands(), Path(temporary), rounds)
+        validate = in_turns(validations(), Path(temporary), 1 if quick else 3)
     figure = Figure(
         "start_up",
         "Start-up",
@@ -165,8 +165,8 @@ def in_turns(named: dict[str, list[str]], place: Path, rounds: int) -> dict[str,
                 command, cwd=place, env=environment, check=True, stdout=subprocess.PIPE, text=True
             )
             measured = {name: time.perf_counter() - began}
-            if SAID in done.stdout:
-                inside = float(done.stdout.split(SAID)[1])
+            if MARKER in done.stdout:
+                inside = float(done.stdout.split(MARKER)[1])
                 measured = {f"{name}, import": inside, f"{name}, process": measured[name]}
             if number:
                 for what, value in measured.items():

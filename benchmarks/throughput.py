@@ -9,7 +9,7 @@ and against the whole process, from the shell's start to its exit. Beside the wh
 one of the same kind that makes nothing: a bare asset with the same partitions and checks that
 sleeps the limit in one piece and then logs as many events by Dagster's own ``context.log_event``.
 
-The floor of this machine, on the same service: a bare pool of 64 threads that asks, downloads,
+The least on this machine, with the same simulator: a bare pool of 64 threads that asks, downloads,
 decodes once and writes a file to the disk, and keeps no account of anything.
 """
 
@@ -23,17 +23,17 @@ from pathlib import Path
 
 from benchmarks.bare_loop import BareLoop
 from benchmarks.dagster_run import (
+    EventTimes,
     Process,
-    Told,
+    event_times,
     first_submit,
     materialize,
     register,
-    told,
 )
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.prepared import SMALL, prepare
-from benchmarks.provider import paid_service
 from benchmarks.scratch import scratch_project, write_prompts
+from benchmarks.simulated_provider import simulated_provider
 
 AT_ONCE = 64
 SECONDS_A_PICTURE = 2.0
@@ -41,7 +41,7 @@ SIZES = (250, 500, 1_000)
 QUICK_SIZES = (8, 16)
 PREPARED, QUICK_PREPARED = 250, 4
 """Different pictures that the service has. Each is sent to several prompts, whose check for
-pictures that look the same then warns; with a picture for each prompt a run takes about as long.
+the check for duplicates then warns; with a picture for each prompt a run takes about as long.
 """
 
 
@@ -65,7 +65,7 @@ class Measured:
 
 
 def limit_of(count: int) -> float:
-    """Seconds in which the service makes so many pictures, all its places always taken."""
+    """Seconds that the provider needs for ``count`` pictures with all its capacity in use."""
     return count * SECONDS_A_PICTURE / AT_ONCE
 
 
@@ -73,7 +73,7 @@ def ours(count: int, pictures: Path) -> Measured:
     """One range run over so many prompts, in a project of its own."""
     with scratch_project() as root:
         write_prompts(root, count)
-        with paid_service(
+        with simulated_provider(
             root, latency=SECONDS_A_PICTURE, capacity=AT_ONCE, pictures=pictures
         ) as provider:
             keys = register(root)
@@ -84,7 +84,7 @@ def ours(count: int, pictures: Path) -> Measured:
             billed = provider.billed()
             if billed != count:
                 raise RuntimeError(f"{billed} pictures of {count} prompts were billed")
-            began, events = first_submit(count), told("generated_images")
+            began, events = first_submit(count), event_times("generated_images")
     return Measured(
         count,
         events.last_of_partitions - began,
@@ -95,7 +95,7 @@ def ours(count: int, pictures: Path) -> Measured:
     )
 
 
-def bare(count: int) -> tuple[Process, Told]:
+def bare(count: int) -> tuple[Process, EventTimes]:
     """The same of the asset that only sleeps and logs."""
     with scratch_project() as root:
         write_prompts(root, count)
@@ -107,14 +107,14 @@ def bare(count: int) -> tuple[Process, Told]:
             asset="sleeping",
             config={"seconds": limit_of(count)},
         )
-        return process, told("sleeping")
+        return process, event_times("sleeping")
 
 
 def bare_pool(count: int, pictures: Path) -> float:
     """Seconds in which a bare pool makes so many pictures, from the first request on."""
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        folder = Path(place)
-        with paid_service(
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as temporary:
+        folder = Path(temporary)
+        with simulated_provider(
             folder, latency=SECONDS_A_PICTURE, capacity=AT_ONCE, pictures=pictures
         ) as provider:
             began = time.perf_counter()
@@ -124,18 +124,18 @@ def bare_pool(count: int, pictures: Path) -> float:
 
 def measure(quick: bool) -> Figure:
     """How near a range run comes to the service's limit, from submit to event and as a process."""
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        prepare(Path(place), SMALL, QUICK_PREPARED if quick else PREPARED)
-        runs = [ours(count, Path(place)) for count in (QUICK_SIZES if quick else SIZES)]
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as temporary:
+        prepare(Path(temporary), SMALL, QUICK_PREPARED if quick else PREPARED)
+        runs = [ours(count, Path(temporary)) for count in (QUICK_SIZES if quick else SIZES)]
         most = runs[-1]
-        pool = bare_pool(most.count, Path(place))
+        pool = bare_pool(most.count, Path(temporary))
     bare_process, bare_told = bare(most.count)
     if bare_told.events != most.events:
         raise RuntimeError(f"{bare_told.events} events beside {most.events}")
     waves = math.ceil(most.count / AT_ONCE) * SECONDS_A_PICTURE
     return Figure(
         "throughput",
-        "Service-bound throughput",
+        "SimulatedProvider-bound throughput",
         f"{most.count:,} prompts, {SECONDS_A_PICTURE:g} s a picture, {SMALL[0]}x{SMALL[1]}, "
         f"{AT_ONCE} at once, one Dagster range run. The limit is {most.limit:.1f} s.",
         results=[

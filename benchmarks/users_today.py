@@ -1,4 +1,4 @@
-"""What a person waits for 60 pictures of 2 s: with what the users have today, and with this.
+"""The time for 60 pictures of 2 s: with what users have today, and with this project.
 
 Today, each measured in full on the same service:
 
@@ -8,12 +8,13 @@ Today, each measured in full on the same service:
   are made in one process, by ``execute_in_process``, which favours them: a run of its own process,
   as Dagster's launcher makes it, takes seconds more.
 
-Ours, from the first submit to the last outcome: through the Python door, and through one Dagster
+Ours, from the first submit to the last outcome: through the Python class, and through one Dagster
 range run, whose last outcome is its last partition's event. What is short (the pools, the
-Python door) is measured three times in turns, and the median taken.
+Python API) is measured three times in turns, and the median taken.
 
-The floor of this machine: the pool of 32, but that it decodes each picture once and has its file on
-the disk, since what was paid for and does not decode, or is lost with the power, is no picture.
+The least on this machine: the pool of 32 that also decodes each picture once and flushes its
+file to disk, because a paid picture that does not decode or is lost in a power cut is worth
+nothing.
 """
 
 import tempfile
@@ -27,13 +28,13 @@ import dagster as dg
 import requests
 
 from benchmarks.bare_loop import BareLoop
-from benchmarks.dagster_run import first_submit, materialize, register, told
+from benchmarks.dagster_run import event_times, first_submit, materialize, register
 from benchmarks.figures import Figure, Result, Series, run_script
 from benchmarks.plain_client import keep_picture, prompt_texts
 from benchmarks.prepared import SMALL, prepare
-from benchmarks.provider import Service, paid_service
-from benchmarks.python_door import make_all
+from benchmarks.python_batch import run_batch
 from benchmarks.scratch import scratch_project, write_prompts
+from benchmarks.simulated_provider import SimulatedProvider, simulated_provider
 from imagegen_pipeline.dagster_ext.instance import open_instance
 
 SECONDS_A_PICTURE = 2.0
@@ -45,7 +46,7 @@ PREPARED, QUICK_PREPARED = 32, 3
 _QUIETLY = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
-def loop(provider: Service, count: int, folder: Path) -> float:
+def loop(provider: SimulatedProvider, count: int, folder: Path) -> float:
     """Seconds of a sequential loop with the users' delay after each picture."""
     began = time.perf_counter()
     for number, text in enumerate(prompt_texts(count)):
@@ -54,7 +55,7 @@ def loop(provider: Service, count: int, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def pool(provider: Service, count: int, folder: Path) -> float:
+def pool(provider: SimulatedProvider, count: int, folder: Path) -> float:
     """Seconds of a plain pool of threads."""
     began = time.perf_counter()
     with ThreadPoolExecutor(POOL) as threads:
@@ -64,7 +65,7 @@ def pool(provider: Service, count: int, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def careful_pool(provider: Service, count: int, folder: Path) -> float:
+def careful_pool(provider: SimulatedProvider, count: int, folder: Path) -> float:
     """Seconds of a pool that decodes each picture, and flushes its file."""
     began = time.perf_counter()
     BareLoop(provider, folder, SMALL, flush=True).in_a_pool(count, POOL)
@@ -75,7 +76,7 @@ def _keep(address: str, text: str, path: Path) -> None:
     keep_picture(requests, address, text, SMALL, path)
 
 
-def runs(provider: Service, count: int, folder: Path) -> float:
+def runs(provider: SimulatedProvider, count: int, folder: Path) -> float:
     """Seconds of a Dagster run for each partition, on an instance of the project's kind."""
     numbers = dg.StaticPartitionsDefinition([str(number) for number in range(count)])
 
@@ -97,7 +98,7 @@ def runs(provider: Service, count: int, folder: Path) -> float:
             return time.perf_counter() - began
 
 
-def range_run(provider: Service, count: int) -> tuple[float, float]:
+def range_run(provider: SimulatedProvider, count: int) -> tuple[float, float]:
     """Seconds of one Dagster range run of ours with all at once: from the first submit to the last
     event of a partition, and of the whole process.
     """
@@ -107,29 +108,31 @@ def range_run(provider: Service, count: int) -> tuple[float, float]:
         keys = register(root)
         config = {"image_size": f"{SMALL[0]}x{SMALL[1]}"}
         process = materialize(root, keys, config=config, IMAGEGEN_CONCURRENCY=str(MANY))
-        last = told("generated_images").last_of_partitions
+        last = event_times("generated_images").last_of_partitions
         return last - first_submit(count), process.seconds
 
 
-def in_turns(provider: Service, count: int, folder: Path, rounds: int) -> dict[str, float]:
+def in_turns(
+    provider: SimulatedProvider, count: int, folder: Path, rounds: int
+) -> dict[str, float]:
     """The short ones: the median of so many rounds each."""
     names = ("many", "pool", "careful pool", "as many")
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
-        seconds["many"].append(make_all(provider, count, SMALL, at_once=MANY).since_submit)
+        seconds["many"].append(run_batch(provider, count, SMALL, at_once=MANY).since_submit)
         seconds["pool"].append(pool(provider, count, folder))
         seconds["careful pool"].append(careful_pool(provider, count, folder))
-        seconds["as many"].append(make_all(provider, count, SMALL, at_once=POOL).since_submit)
+        seconds["as many"].append(run_batch(provider, count, SMALL, at_once=POOL).since_submit)
     return {name: median(measured) for name, measured in seconds.items()}
 
 
 def measure(quick: bool) -> Figure:
     """How much sooner 60 pictures are there than with a loop, a pool, or a run for each."""
     count, rounds = (QUICK_PROMPTS, QUICK_ROUNDS) if quick else (PROMPTS, ROUNDS)
-    with tempfile.TemporaryDirectory(prefix="imagegen-bench-") as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory(prefix="imagegen-benchmark-") as temporary:
+        folder = Path(temporary)
         prepare(folder / "prepared", SMALL, QUICK_PREPARED if quick else PREPARED)
-        with paid_service(
+        with simulated_provider(
             folder, latency=SECONDS_A_PICTURE, capacity=MANY, pictures=folder / "prepared"
         ) as provider:
             sizes = QUICK_SIZES if quick else SIZES
@@ -143,7 +146,7 @@ def measure(quick: bool) -> Figure:
         "users_today",
         "Against what users have",
         f"{count} prompts, {SECONDS_A_PICTURE:g} s a picture, {SMALL[0]}x{SMALL[1]}. Ours: the "
-        f"Python door, from the first submit to the last outcome.",
+        f"Python API, from the first submit to the last outcome.",
         results=[
             Result(
                 "a sequential loop with their delay, beside ours",
@@ -196,7 +199,7 @@ def measure(quick: bool) -> Figure:
             )
         ],
         notes=[
-            f"Median of {rounds}, in turns, of the pools and the Python door; the loop and the "
+            f"Median of {rounds}, in turns, of the pools and the Python class; the loop and the "
             "runs were measured once, in full.",
         ],
     )

@@ -1,7 +1,7 @@
 """Batches on the simulator, killed with SIGKILL at random moments and restarted to the end.
 
-``variants`` says what is killed, ``scratch`` makes the items, ``life`` is what a worker process
-does, ``moments`` when it is killed, ``harness`` puts them together; ``books`` collects what the
-simulator, the ledger, the disk and Dagster say afterwards, and ``rules`` compares them.
-``python -m imagegen_pipeline_tests.chaos --help`` runs it by hand and writes the table.
+``variants`` lists what is killed, ``scratch`` writes the items, ``worker`` is the killed process,
+``kill_points`` chooses the moments, ``harness`` combines them. Afterwards ``evidence`` reads the
+simulator, the ledger, the disk and Dagster, and ``rules`` compares them. ``python -m
+imagegen_pipeline_tests.chaos --help`` runs it by hand and writes the table.
 """

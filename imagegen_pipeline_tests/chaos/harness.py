@@ -1,4 +1,4 @@
-"""One run of a variant: batches in worker processes that are killed and begun again."""
+"""One run of a variant: batches in worker processes that are killed and restarted."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from imagegen_pipeline_tests.chaos.books import Books, Finish, WholeFiles, collect_books
-from imagegen_pipeline_tests.chaos.ledger_reading import UNKNOWN, ids_in, whereabouts
-from imagegen_pipeline_tests.chaos.life import begin_life
-from imagegen_pipeline_tests.chaos.moments import Moment, Watch, draw_moment
+from imagegen_pipeline_tests.chaos.evidence import Evidence, FileIntegrity, Finish, collect_evidence
+from imagegen_pipeline_tests.chaos.kill_points import KillPoint, Watch, draw_kill_point
+from imagegen_pipeline_tests.chaos.ledger_reading import UNKNOWN, ids_in, open_states
+from imagegen_pipeline_tests.chaos.provider_process import provider_process
 from imagegen_pipeline_tests.chaos.rules import unsettled, violations
-from imagegen_pipeline_tests.chaos.scratch import Round, Scratch, Thing, make_scratch
+from imagegen_pipeline_tests.chaos.scratch import Round, Scratch, SourceItem, make_scratch
 from imagegen_pipeline_tests.chaos.variants import Variant
-from imagegen_pipeline_tests.chaos.witness import witness
+from imagegen_pipeline_tests.chaos.worker import start_worker
 from imagegen_pipeline_tests.conftest import Simulator, until
 
-LONGEST_LIFE = 120.0
-"""Seconds within which a life that nobody kills must come to its end."""
+WORKER_TIMEOUT = 120.0
+"""Seconds within which a worker that is not killed must end."""
 SHOWN = 5
-"""Faults of each rule that a report shows."""
+"""Violations of each rule that a report shows."""
 MOST_REPEATS = 3
-"""Lives that end by themselves with items open still, before that counts as the end."""
+"""Times that a batch is restarted while items stay open, before that counts as the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done to a variant; the same seed draws the same moments."""
+    """Parameters of a run; the same seed draws the same kill points."""
 
     variant: Variant
     items: int
@@ -43,20 +43,20 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a plan: the evidence, and what of it breaks a rule."""
+    """The result of a run: the evidence and the violations."""
 
     plan: Plan
     rounds: int
     kills: int
-    fell_on: Counter[str]
-    """What the kills left unfinished, and how many of them did."""
+    killed_in: Counter[str]
+    """States in which kills left attempts, with counts."""
     seconds: float
-    books: Books
+    evidence: Evidence
     broken: dict[str, list[str]]
 
     @property
     def report(self) -> str:
-        """Everything that is wrong, and how to run it again; empty when nothing is."""
+        """All violations and the command that repeats the run; empty if there are none."""
         if not any(self.broken.values()):
             return ""
         lines = []
@@ -72,31 +72,31 @@ class Run:
         return "\n".join([f"{plan.variant.title}: broken rules", *lines, f"Again: {again}"])
 
 
-def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _line: None) -> Run:
+def run(plan: Plan, folder: Path, log: Callable[[str], None] = lambda _line: None) -> Run:
     """Kill and restart until ``plan.kills`` kills are done and every batch has ended."""
     begun = time.monotonic()
-    with witness(folder / "witness", plan.variant) as simulator:
+    with provider_process(folder / "provider_process", plan.variant) as simulator:
         scratch = make_scratch(folder / "project", plan.variant, simulator.url)
-        chaos = _Chaos(plan, scratch, simulator, folder / "lives", say)
+        chaos = _Chaos(plan, scratch, simulator, folder / "workers", log)
         try:
             chaos.run()
         finally:
             chaos.end_all()
-        books = collect_books(scratch, simulator, chaos.finish)
+        evidence = collect_evidence(scratch, simulator, chaos.finish)
     return Run(
         plan=plan,
         rounds=chaos.rounds,
         kills=chaos.kills,
-        fell_on=chaos.fell_on,
+        killed_in=chaos.killed_in,
         seconds=time.monotonic() - begun,
-        books=books,
-        broken=violations(books),
+        evidence=evidence,
+        broken=violations(evidence),
     )
 
 
 @dataclass
 class _Worker:
-    """One of the places at work, and the process that has it now."""
+    """A worker slot and the process that has it now."""
 
     process: BaseProcess
     log: Path
@@ -113,30 +113,30 @@ class _Chaos:
     scratch: Scratch
     simulator: Simulator
     logs: Path
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     rounds: int = 0
     kills: int = 0
-    source_items: list[Thing] = field(default_factory=list)
+    source_items: list[SourceItem] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
-    falls: list[str] = field(default_factory=list)
-    fell_on: Counter[str] = field(default_factory=Counter)
+    worker_errors: list[str] = field(default_factory=list)
+    killed_in: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._numbers = count(1)
         self._chance = random.Random(f"{self.plan.seed} {self.plan.variant.name}")  # noqa: S311
         self._watch = Watch(self.scratch, self.simulator)
-        self._whole = WholeFiles(self.scratch)
+        self._whole = FileIntegrity(self.scratch)
         self._workers: list[_Worker] = []
 
     @property
     def finish(self) -> Finish:
-        """What only the killer knows."""
+        """What only the harness knows."""
         return Finish(
             source_items=tuple(self.source_items),
             in_flight=frozenset(self.in_flight),
-            torn=tuple(self._whole.torn),
-            falls=tuple(self.falls),
+            incomplete=tuple(self._whole.incomplete),
+            worker_errors=tuple(self.worker_errors),
         )
 
     def run(self) -> None:
@@ -147,15 +147,15 @@ class _Chaos:
             wanted = self.scratch.write_round(self.rounds, self.plan.items)
             self.source_items += wanted.source_items
             is_settled = self._round(wanted)
-            self.say(f"{self.plan.variant.name}: round {self.rounds}, {self.kills} kills")
+            self.log(f"{self.plan.variant.name}: round {self.rounds}, {self.kills} kills")
 
     def _round(self, wanted: Round) -> bool:
-        """One batch to its end; returns whether every item came to one."""
+        """One batch to its end; returns whether every item ended."""
         self._workers = [self._begin(wanted) for _ in range(self.plan.variant.workers)]
         while self.kills < self.plan.kills and not self._all_ended():
-            moment = draw_moment(self._chance, self.plan.variant.latency)
-            self._watch.wait_for(moment, self._all_ended)
-            self._kill(self._victims(moment)[: self.plan.kills - self.kills])
+            kill_point = draw_kill_point(self._chance, self.plan.variant.latency)
+            self._watch.wait_for(kill_point, self._all_ended)
+            self._kill(self._victims(kill_point)[: self.plan.kills - self.kills])
             self._replace_the_killed(wanted)
         for _ in range(MOST_REPEATS):
             self._await_ends()
@@ -167,17 +167,17 @@ class _Chaos:
 
     def _begin(self, wanted: Round) -> _Worker:
         log = self.logs / f"{next(self._numbers):04}.log"
-        self._watch.life_begins()
-        return _Worker(begin_life(self.scratch, wanted, log), log, time.monotonic())
+        self._watch.worker_started()
+        return _Worker(start_worker(self.scratch, wanted, log), log, time.monotonic())
 
     def _all_ended(self) -> bool:
         return not any(worker.alive for worker in self._workers)
 
-    def _victims(self, moment: Moment) -> list[_Worker]:
+    def _victims(self, kill_point: KillPoint) -> list[_Worker]:
         living = [worker for worker in self._workers if worker.alive]
-        if moment.both or not living:
+        if kill_point.both or not living:
             return living
-        if moment.mark == "start":
+        if kill_point.mark == "start":
             return [max(living, key=lambda worker: worker.begun)]
         return [self._chance.choice(living)]
 
@@ -192,8 +192,8 @@ class _Chaos:
         if not killed:
             return  # they had come to their ends before
         self.kills += killed
-        self.fell_on.update(whereabouts(ledger))
-        self._whole.look()
+        self.killed_in.update(open_states(ledger))
+        self._whole.check()
         # Another worker may have found out already what became unknown by this kill.
         self.in_flight |= ids_in(ledger, "submitting") | (ids_in(ledger, *UNKNOWN) - before)
 
@@ -205,17 +205,19 @@ class _Chaos:
 
     def _await_ends(self) -> None:
         for worker in self._workers:
-            worker.process.join(LONGEST_LIFE)
+            worker.process.join(WORKER_TIMEOUT)
             if worker.alive:
                 self._ask_where_it_hangs(worker)
             if worker.process.exitcode not in (0, 1):
                 tail = worker.log.read_text("utf-8")[-2000:]
-                self.falls.append(f"{worker.log.name} exited {worker.process.exitcode}: {tail}")
+                self.worker_errors.append(
+                    f"{worker.log.name} exited {worker.process.exitcode}: {tail}"
+                )
             worker.process.close()
         self._workers = []
 
     def _ask_where_it_hangs(self, worker: _Worker) -> None:
-        """Have it write its stacks, then end it."""
+        """Have the process write its stacks, then kill it."""
         size, pid = worker.log.stat().st_size, worker.process.pid
         assert pid is not None
         os.kill(pid, signal.SIGUSR1)
@@ -224,7 +226,7 @@ class _Chaos:
         worker.process.join()
 
     def end_all(self) -> None:
-        """Leave no process behind."""
+        """End all processes."""
         for worker in self._workers:
             if worker.alive:
                 worker.process.kill()

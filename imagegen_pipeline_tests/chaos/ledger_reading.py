@@ -1,8 +1,7 @@
-"""The ledger as a stranger reads it: plain SQL on a connection that cannot write."""
+"""Reads the ledger with plain SQL on a read-only connection, without the package's code."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 UNKNOWN = ("unknown", "held")
-"""States that say that a picture may have been billed without being had."""
+"""States in which an image may be billed although it was not received."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An attempt, as the ledger has it."""
+    """A row of ``attempts``."""
 
     id: int
     item_key: str
@@ -33,7 +32,7 @@ class Row:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the row says that a picture may have been billed without being had."""
+        """Whether an image may be billed although it was not received."""
         return self.state in UNKNOWN
 
     def __str__(self) -> str:
@@ -42,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item, as the ledger has it."""
+    """A row of ``items``."""
 
     key: str
     location: str
@@ -51,7 +50,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work has come: attempts planned, made by the service, stored and reported."""
+    """Numbers of attempts planned, completed, stored and reported."""
 
     planned: int = 0
     completed: int = 0
@@ -60,7 +59,7 @@ class Progress:
 
 
 def progress(ledger: Path) -> Progress:
-    """How far the work has come; nothing where there is no ledger yet."""
+    """The progress so far; zeros where there is no ledger yet."""
     query = """
         SELECT count(*), total(state IN ('completed', 'stored')), total(state = 'stored'),
         total(reported) FROM attempts
@@ -71,15 +70,15 @@ def progress(ledger: Path) -> Progress:
 
 
 def ids_in(ledger: Path, *states: str) -> frozenset[int]:
-    """The attempts that are in one of these states now."""
+    """The attempts in one of these states."""
     marks = ", ".join("?" * len(states))
     query = f"SELECT id FROM attempts WHERE state IN ({marks})"  # noqa: S608 - only marks
     return frozenset(attempt for (attempt,) in _select(ledger, query, *states))
 
 
-def whereabouts(ledger: Path) -> list[str]:
-    """Which states a kill has just left attempts in, those that have not ended yet; a stored
-    picture that Dagster has not heard of is *unreported*.
+def open_states(ledger: Path) -> list[str]:
+    """The states of attempts that have not ended; a stored image that was not reported to Dagster
+    is *unreported*.
     """
     query = """
         SELECT DISTINCT CASE state WHEN 'stored' THEN 'unreported' ELSE state END FROM attempts
@@ -90,25 +89,21 @@ def whereabouts(ledger: Path) -> list[str]:
 
 
 def read_items(ledger: Path) -> list[Item]:
-    """Every item."""
+    """All items."""
     return [
         Item(*row) for row in _select(ledger, "SELECT key, location, current_attempt FROM items")
     ]
 
 
 def read_rows(ledger: Path) -> list[Row]:
-    """Every attempt, oldest first."""
+    """All attempts, oldest first."""
     query = (
-        "SELECT id, item_key, state, request, job_id, path, digest, shared_from, error_kind, "
-        "submitted_at, possible_double_charge, reported FROM attempts ORDER BY id"
+        "SELECT id, item_key, state, json_extract(request, '$.prompt'), job_id, path, digest, "
+        "shared_from, error_kind, submitted_at, possible_double_charge, reported "
+        "FROM attempts ORDER BY id"
     )
-    return [
-        Row(*head, json.loads(request)["prompt"], *tail, bool(doubled), bool(reported))
-        for *head, request, job, path, digest, shared, kind, sent, doubled, reported in _select(
-            ledger, query
-        )
-        for tail in [(job, path, digest, shared, kind, sent)]
-    ]
+    rows = _select(ledger, query)
+    return [Row(*row[:-2], bool(row[-2]), bool(row[-1])) for row in rows]
 
 
 def _select(ledger: Path, query: str, *values: object) -> Iterator[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""A scratch project with items to make: prompts as JSON files, actors as folders."""
+"""A scratch project with items: prompts as JSON files, actors as folders."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from imagegen_pipeline_tests.chaos.variants import Variant
 from imagegen_pipeline_tests.conftest import make_project
 
 SHARED_EVERY = 10
-"""Every so many prompts one repeats the text of the one before it: they share one bill."""
+"""Every n-th prompt repeats the text of the one before it, so that they share one bill."""
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
-    """Something that a picture is wanted for. ``mark`` is in its prompt, and in no other's but
-    those that share its bill; ``location`` is its file.
+class SourceItem:
+    """A prompt or an actor. ``mark`` is in its prompt and in no other, except those that share its
+    bill; ``location`` is its file.
     """
 
     location: str
@@ -26,15 +26,15 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Items that one batch is asked for, in a folder of their own."""
+    """The items of one batch, in a folder of their own."""
 
     folder: Path
-    source_items: tuple[Thing, ...]
+    source_items: tuple[SourceItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """A project's folder, and what its workers find in their environment."""
+    """A project's folder and the environment of its workers."""
 
     root: Path
     variant: Variant
@@ -42,7 +42,7 @@ class Scratch:
 
     @property
     def results(self) -> Path:
-        """The data folder of simulated work."""
+        """The data folder of simulated results."""
         return self.root / "data" / "simulated"
 
     @property
@@ -52,12 +52,12 @@ class Scratch:
 
     @property
     def pictures(self) -> Path:
-        """The folder below which every picture lies."""
+        """The folder of all images."""
         name = "actors" if self.variant.provider == "runpod" else "generated_images"
         return self.results / name
 
     def write_round(self, number: int, count: int) -> Round:
-        """Write ``count`` items that no round before has had."""
+        """Write ``count`` new items."""
         folder = self.root / "items" / f"round-{number}"
         write = _write_actor if self.variant.provider == "runpod" else _write_prompt
         source_items = tuple(write(folder, number, place) for place in range(count))
@@ -65,26 +65,26 @@ class Scratch:
 
 
 def make_scratch(root: Path, variant: Variant, simulator: str) -> Scratch:
-    """A project in ``root`` that works on the simulator at that address."""
+    """A project in ``root`` that uses the simulator at that address."""
     root.mkdir(parents=True, exist_ok=True)
     environment = {"IMAGEGEN_SIMULATOR": simulator, **variant.environment}
     made = make_project(root, environment)
     return Scratch(made.root, variant, made.environment)
 
 
-def _write_prompt(folder: Path, number: int, place: int) -> Thing:
+def _write_prompt(folder: Path, number: int, place: int) -> SourceItem:
     repeats = place % SHARED_EVERY == SHARED_EVERY - 1
     mark = f"boat {number}-{place - repeats}."
     file = folder / f"boat {number} {place}.json"
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"image_prompt": f"a red {mark}"}), encoding="utf-8")
-    return Thing(str(file), mark)
+    return SourceItem(str(file), mark)
 
 
-def _write_actor(folder: Path, number: int, place: int) -> Thing:
+def _write_actor(folder: Path, number: int, place: int) -> SourceItem:
     mark = f"scarf {number}-{place}."
     file = folder / f"{number:02}{place:04}_sailor" / "actor.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     facts = {"description": f"an old sailor with {mark}", "width": 64, "height": 96}
     file.write_text(json.dumps(facts), encoding="utf-8")
-    return Thing(str(file), mark)
+    return SourceItem(str(file), mark)

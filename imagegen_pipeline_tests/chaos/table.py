@@ -15,13 +15,13 @@ _COLUMNS = (
 
 
 def machine() -> str:
-    """What the numbers were taken on, without naming the machine."""
+    """The machine of the measurement, without its name."""
     system = f"{platform.system()} {platform.release().split('-')[0]}"
     return f"{os.cpu_count()} cores, Python {platform.python_version()}, {system}"
 
 
 def table(runs: Sequence[Run]) -> str:
-    """A heading that names the machine, and a row for each run."""
+    """A heading that describes the machine, and a row for each run."""
     lines = [
         f"Measured on {machine()}.",
         "",
@@ -33,11 +33,11 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def _cells(run: Run) -> list[str]:
-    books, broken = run.books, run.broken
-    items = len(books.finish.source_items)
+    evidence, broken = run.evidence, run.broken
+    items = len(evidence.finish.source_items)
     numbers = (
-        *(items, run.kills, run.rounds, books.pictures, items - books.pictures),
-        *(len(books.unknown_rows), books.billed.total(), len(broken["billed twice"])),
+        *(items, run.kills, run.rounds, evidence.pictures, items - evidence.pictures),
+        *(len(evidence.unknown_rows), evidence.billed.total(), len(broken["billed twice"])),
         *(len(broken["lost"]), len(broken["corrupt"]), len(broken["events"])),
         *(round(run.seconds), run.plan.seed),
     )

@@ -1,4 +1,4 @@
-"""Killed at random moments and begun again, a batch loses nothing and pays for nothing twice."""
+"""A batch that is killed and restarted loses nothing and pays for nothing twice."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from imagegen_pipeline_tests.chaos.harness import Plan, run
 from imagegen_pipeline_tests.chaos.variants import VARIANTS
 
 SHORT = ("runpod", "duomi-sync", "duomi-async-two")
-"""Each way of working once; the others are among the long ones."""
+"""Each mode once; the other variants are among the long tests."""
 SEED = 1
 
 
 def check(plan: Plan, folder: Path) -> None:
-    """Carry out a plan; fails with what broke a rule, and how to run it again."""
+    """Run a plan; fail with the violations and the command that repeats it."""
     done = run(plan, folder)
     if done.report:
         pytest.fail(done.report, pytrace=False)
     assert done.kills == plan.kills
-    assert done.books.pictures > 0
+    assert done.evidence.pictures > 0
 
 
 @pytest.mark.parametrize("name", SHORT)

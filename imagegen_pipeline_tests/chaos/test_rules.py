@@ -1,16 +1,17 @@
-"""The rules see what they are there for: each fault, put into sound books, breaks its rule."""
+"""The rules detect violations: each fault, put into correct evidence, breaks its rule."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from imagegen_pipeline_tests.chaos.books import Books, File, Finish
+from imagegen_pipeline_tests.chaos.evidence import Evidence, File, Finish
 from imagegen_pipeline_tests.chaos.ledger_reading import Item, Row
 from imagegen_pipeline_tests.chaos.rules import violations
-from imagegen_pipeline_tests.chaos.scratch import Thing
+from imagegen_pipeline_tests.chaos.scratch import SourceItem
 
 MADE = Row(
     id=1,
@@ -30,15 +31,15 @@ UNKNOWN = replace(MADE, id=2, item_key="ship", state="unknown", job_id=None, pat
 AGAIN = replace(MADE, id=3, item_key="ship", job_id="job-3", possible_double_charge=True)
 AGAIN = replace(AGAIN, path="generated_images/ship.png", digest="d3")
 HELD = replace(UNKNOWN, id=4, item_key="raft", state="held")
-SOUND = Books(
+SOUND = Evidence(
     finish=Finish(
         source_items=tuple(
-            Thing(f"{name}.json", f"boat 1-{number}.")
+            SourceItem(f"{name}.json", f"boat 1-{number}.")
             for number, name in enumerate(("boat", "ship", "raft"), start=1)
         ),
         in_flight=frozenset({2, 4}),
-        torn=(),
-        falls=(),
+        incomplete=(),
+        worker_errors=(),
     ),
     items={
         "boat.json": Item("boat", "boat.json", 1),
@@ -57,24 +58,24 @@ SOUND = Books(
 )
 
 
-def with_row(old: Row, **changes: object) -> Books:
-    """The sound books with one attempt changed."""
+def with_row(old: Row, **changes: Any) -> Evidence:
+    """Correct evidence with one attempt changed."""
     rows = [replace(row, **changes) if row is old else row for row in SOUND.rows]
     return replace(SOUND, rows=rows)
 
 
-def with_file(path: str, file: File) -> Books:
-    """The sound books with one file more, or another one in its place."""
+def with_file(path: str, file: File) -> Evidence:
+    """Correct evidence with one file added or replaced."""
     return replace(SOUND, files={**SOUND.files, path: file})
 
 
-def without_item(location: str) -> Books:
-    """The sound books in which the ledger never heard of an item."""
+def without_item(location: str) -> Evidence:
+    """Correct evidence in which the ledger lacks an item."""
     return replace(SOUND, items={k: v for k, v in SOUND.items.items() if k != location})
 
 
-def with_finish(**changes: object) -> Books:
-    """The sound books with another end."""
+def with_finish(**changes: Any) -> Evidence:
+    """Correct evidence with another finish."""
     return replace(SOUND, finish=replace(SOUND.finish, **changes))
 
 
@@ -86,7 +87,7 @@ FAULTS = {
     "an attempt left open": ("lost", with_row(UNKNOWN, state="submitting")),
     "a picture of nobody": ("lost", with_file("generated_images/x.png", File("dx", None))),
     "half a picture": ("corrupt", with_file("generated_images/boat.png", File("d1", "cut"))),
-    "half a picture after a kill": ("corrupt", with_finish(torn=("boat.png was not whole",))),
+    "half a picture after a kill": ("corrupt", with_finish(incomplete=("boat.png was not whole",))),
     "other bytes": ("corrupt", with_file("generated_images/boat.png", File("d9", None))),
     "a file that is gone": ("corrupt", with_row(MADE, path="generated_images/gone.png")),
     "an event with other bytes": (
@@ -111,7 +112,7 @@ FAULTS = {
         "billed twice",
         replace(SOUND, accepted=SOUND.accepted + Counter({"a boat from elsewhere": 1})),
     ),
-    "a second attempt that says nothing": (
+    "a second attempt without a mark": (
         "sent again",
         with_row(AGAIN, possible_double_charge=False),
     ),
@@ -120,17 +121,17 @@ FAULTS = {
         replace(SOUND, rows=[*SOUND.rows, replace(UNKNOWN, id=5), replace(UNKNOWN, id=6)]),
     ),
     "an unknown attempt without a kill": ("unknown", with_finish(in_flight=frozenset({4}))),
-    "a life that fell": ("lives", with_finish(falls=("0001.log exited 70",))),
+    "a worker that failed": ("workers", with_finish(worker_errors=("0001.log exited 70",))),
 }
 
 
 def test_sound_books_break_no_rule() -> None:
-    """A picture, one that was sent again after an unknown, and a held item: all is well."""
+    """An image, one sent again after an unknown attempt, and a held item break no rule."""
     assert not any(violations(SOUND).values())
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_breaks_its_rule(name: str) -> None:
-    """The rule that is there for the fault names it."""
-    rule, books = FAULTS[name]
-    assert violations(books)[rule]
+    """The rule for the fault names it."""
+    rule, evidence = FAULTS[name]
+    assert violations(evidence)[rule]

@@ -1,4 +1,4 @@
-"""What is killed: each service and way of answering, with one worker and with two."""
+"""What is killed: each provider and mode, with one worker and with two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagegen_pipeline_tests.conftest import SMALL
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One row of the table. ``latency`` is the seconds that one picture takes the service."""
+    """A row of the table. ``latency`` is the provider's seconds for one image."""
 
     name: str
     title: str
@@ -24,14 +24,14 @@ class Variant:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What ``imagegen generate`` is told: the smallest picture that the model makes."""
+        """The arguments of ``imagegen generate``: the smallest size of the model."""
         if self.mode == "sync":
             return ("--image-size", SMALL)
         return ("--model", "gpt-image-2", "--image-size", "640x1024")
 
     @property
     def asset(self) -> str:
-        """The Dagster asset that the pictures belong to."""
+        """The Dagster asset of the images."""
         return "actor_base_images" if self.provider == "runpod" else "generated_images"
 
     @property

@@ -1,4 +1,4 @@
-"""What must be so after the run with the fault, and after the next one without it."""
+"""Checks after the run with the fault, and after the next run without it."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from imagegen_pipeline_tests.fault_matrix.rows import End, Row
 
 AFTER = slice(HIT + 1, None)
 LONGEST_WAIT = 900
-"""Seconds: nobody waits a day because a service asks for it."""
+"""Seconds: no wait is longer, whatever a provider asks for."""
 
 
 def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
-    """The item, the batch and the bill of the run that had the fault.
+    """Check the item, the batch and the bill of the run with the fault.
 
-    ``first`` is what the first item's outcome is: it may have been made before.
+    ``first`` is the status of the first item, which may have an image from before.
     """
     end = row.fate.now
-    _check_books(end, run)
+    _check_ledger(end, run)
     if row.batch in ("never begins", "dies"):
         assert not run.outcomes
-        assert without_hit(run.books.bills) == [1, 0, 0]
+        assert without_hit(run.ledger_counts.bills) == [1, 0, 0]
         _check_nothing_was_sent_after(run)
         if row.batch == "never begins":
             assert run.refused is not None
             assert run.refused.kind == end.kind
-            assert row.says in run.refused.sentence
+            assert row.text in run.refused.sentence
             assert run.refused.remedy
         return
     assert run.refused is None
     _check_outcome(end, run.hit)
-    assert row.says in f"{run.hit.reason} {' '.join(run.hit.warnings)}"
+    assert row.text in f"{run.hit.reason} {' '.join(run.hit.warnings)}"
     if row.batch == "goes on":
         assert run.statuses == [first, "made", "made"]
-        assert without_hit(run.books.bills) == [1, 1, 1]
+        assert without_hit(run.ledger_counts.bills) == [1, 1, 1]
     else:
         assert run.statuses == [first, "skipped", "skipped"]
-        assert without_hit(run.books.bills) == [1, 0, 0]
+        assert without_hit(run.ledger_counts.bills) == [1, 0, 0]
         _check_nothing_was_sent_after(run)
         _check_others_say_why(run)
     for outcome in run.outcomes:
@@ -51,24 +51,24 @@ def check_first_run(row: Row, run: Run, *, first: str = "made") -> None:
 
 
 def check_next_run(row: Row, run: Run) -> None:
-    """The next run without the fault makes good what can be, and buys nothing twice."""
-    _check_books(row.fate.then, run)
+    """The next run without the fault completes what it can, and buys nothing twice."""
+    _check_ledger(row.fate.then, run)
     assert run.refused is None
     _check_outcome(row.fate.then, run.hit)
     others = ["reused"] * 3 if row.batch == "goes on" else ["reused", "made", "made"]
     assert run.statuses == others
-    assert without_hit(run.books.bills) == [1, 1, 1]
+    assert without_hit(run.ledger_counts.bills) == [1, 1, 1]
 
 
 def check_pictures(run: Run) -> None:
-    """Every item has its whole picture."""
+    """Every item has its complete image."""
     for outcome in run.outcomes:
         _format(Path(str(outcome.path)))
 
 
 def check_results(run: Run) -> None:
-    """The table of results says of the item what its outcome says."""
-    row = run.books.results[HIT][-1]
+    """The results table has the same fields for the item as its outcome."""
+    row = run.ledger_counts.results[HIT][-1]
     shown = (row["error_kind"], row["error"], row["remedy"])
     if run.hit.ok:
         assert shown == (None, None, None)
@@ -77,7 +77,7 @@ def check_results(run: Run) -> None:
 
 
 def _format(path: Path) -> str | None:
-    """The format of a picture that is read to its last pixel."""
+    """The format of an image that decodes to its last pixel."""
     with Image.open(path) as picture:
         picture.load()
         return picture.format
@@ -90,11 +90,11 @@ def _check_outcome(end: End, outcome: Outcome) -> None:
         assert outcome.remedy
 
 
-def _check_books(end: End, run: Run) -> None:
-    attempts = run.books.attempts[HIT]
+def _check_ledger(end: End, run: Run) -> None:
+    attempts = run.ledger_counts.attempts[HIT]
     why = run.outcomes[HIT].reason if run.outcomes else run.refused
     assert tuple(str(attempt.state) for attempt in attempts) == end.states, why
-    assert run.books.bills[HIT] == end.bill
+    assert run.ledger_counts.bills[HIT] == end.bill
     for attempt in attempts:
         if attempt.state not in (*OPEN_STATES, "stored"):
             assert attempt.error_kind
@@ -106,8 +106,8 @@ def _check_books(end: End, run: Run) -> None:
 
 
 def _check_nothing_was_sent_after(run: Run) -> None:
-    assert run.books.accepted[AFTER] == [0, 0]
-    assert run.books.attempts[AFTER] == [[], []]
+    assert run.ledger_counts.accepted[AFTER] == [0, 0]
+    assert run.ledger_counts.attempts[AFTER] == [[], []]
 
 
 def _check_others_say_why(run: Run) -> None:

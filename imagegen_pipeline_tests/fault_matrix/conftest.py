@@ -1,4 +1,4 @@
-"""The two simulators that the matrix needs, and a project with four items on one of them."""
+"""The two simulators of the matrix, and a project with four items on one of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOM = 2**30
 
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A scratch folder in memory where there is one: thousands of files are flushed to it."""
+    """A scratch folder in memory if possible: thousands of files are flushed to it."""
     if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM:
         yield tmp_path_factory.mktemp("matrix")
         return
@@ -35,7 +35,7 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def other_simulator() -> Iterator[Simulator]:
-    """A simulator whose services deliver in the other way: Duomi inside, RunPod by URL."""
+    """A simulator with the other delivery: Duomi inline, RunPod by URL."""
     options = SimulatorOptions(
         latency=0.01, duomi_answer="images:b64_json", runpod_output="images:url"
     )
@@ -50,7 +50,7 @@ def four(
     other_simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., FourItems]:
-    """Four items of a service, made with these settings."""
+    """Four items of a provider, with these settings."""
 
     def items(
         provider: str,

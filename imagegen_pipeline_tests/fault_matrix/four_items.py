@@ -1,4 +1,4 @@
-"""A batch of four items, of which a fault hits the second, and what can be seen of it after."""
+"""A batch of four items, the second of which has a fault, and what is observed afterwards."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from imagegen_pipeline_tests.engine.bench import HOUR, PARAMETERS, RUN, SUBMIT, 
 
 NAMES = ("first", "second", "third", "fourth")
 HIT = 1
-"""The place of the item that the fault hits."""
+"""The index of the item with the fault."""
 GPT = replace(PARAMETERS, model="gpt-image-2", image_size="1024x640")
-"""The smallest picture that Duomi's asynchronous models make."""
+"""The smallest image of Duomi's asynchronous models."""
 
 
 @dataclass(frozen=True)
-class Books:
-    """Both sides' books after a run. Lists are in the items' order."""
+class LedgerCounts:
+    """What the ledger and the provider counted after a run. Lists are in the items' order."""
 
     attempts: list[list[Attempt]]
     """The ledger's rows, oldest first."""
     results: list[list[dict[str, Any]]]
-    """The rows of the table of results, oldest first."""
+    """The rows of the results table, oldest first."""
     bills: list[int]
-    """How many pictures the service has billed."""
+    """Images that the provider billed."""
     accepted: list[int]
-    """How many requests the service has taken on."""
+    """Requests that the provider accepted."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run over the items: their outcomes in order, the books, and the waits.
+    """One run over the items: outcomes in order, counts and waits.
 
-    ``refused`` is why the batch never began; a killed one has no outcomes either.
+    ``refused`` is the reason if the batch never began; a killed run has no outcomes either.
     """
 
     outcomes: tuple[Outcome, ...]
-    books: Books
+    ledger_counts: LedgerCounts
     waits: tuple[float, ...] = ()
     refused: ImagegenError | None = None
 
@@ -62,12 +62,12 @@ class Run:
 
 
 def without_hit(values: list[Any]) -> list[Any]:
-    """What there is of the other items."""
+    """The values of the other items."""
     return values[:HIT] + values[HIT + 1 :]
 
 
-class Meanwhile:
-    """A service; when it has answered the second item's submit, ``action`` happens."""
+class ConcurrentAction:
+    """A provider that runs ``action`` after it has answered the second item's submit."""
 
     def __init__(self, inner: ProviderClient, action: Callable[[], object]) -> None:
         self._inner = inner
@@ -77,7 +77,7 @@ class Meanwhile:
         return getattr(self._inner, name)
 
     def submit(self, request: GenerationRequest) -> Submission:
-        """Ask the service, then act."""
+        """Submit, then run the action."""
         submission = self._inner.submit(request)
         if f"{NAMES[HIT]} of four" in request.prompt:
             self._action()
@@ -85,12 +85,12 @@ class Meanwhile:
 
 
 def nothing() -> None:
-    """What happens when nothing is to happen."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
 class FourItems:
-    """Four items (or as many as there are ``names``) of one service in a scratch project."""
+    """Four items (or one for each of ``names``) of one provider in a scratch project."""
 
     project: Project
     simulator: Simulator
@@ -99,28 +99,28 @@ class FourItems:
 
     @property
     def pictures(self) -> Path:
-        """The folder of the service's pictures."""
+        """The folder of the provider's images."""
         runpod = self.provider.startswith("runpod")
         return self.project.results / ("actors" if runpod else "generated_images")
 
     def write(self) -> None:
-        """Put the items into their source."""
-        for place, name in enumerate(self.names):
+        """Write the items into their source."""
+        for folder, name in enumerate(self.names):
             text = f"{name} of four sailors"
             if self.provider.startswith("runpod"):
-                self.project.write_actor(f"{place:02}_{name}", description=text)
+                self.project.write_actor(f"{folder:02}_{name}", description=text)
             else:
-                self.project.write_json(f"{place:02}_{name}", text)
+                self.project.write_json(f"{folder:02}_{name}", text)
 
     def script(self, at: str, *, name: str | None = NAMES[HIT], **fault: Any) -> None:
-        """Have an item's requests (None: everybody's) go wrong ``at`` this operation."""
+        """Script a fault ``at`` this operation for an item's requests (None: all items')."""
         provider = "files" if at == "download" else self.provider.partition("-")[0]
         match = {} if at == "health" or name is None else {"match": f"{name} of four"}
         self.simulator.fault(provider=provider, operation=at, **match, **fault)
 
     @contextmanager
     def opened(self, *, hours: float = 0.0) -> Iterator[tuple[Pipeline, FakeClock]]:
-        """The pipeline as a new process opens it ``hours`` from now; its waits pass at once."""
+        """A pipeline as a new process opens it ``hours`` from now; its waits end at once."""
         clock = FakeClock(ahead=hours * HOUR)
         with closing(self.project.pipeline()) as pipeline:
             pipeline.engine_context = replace(pipeline.engine_context, clock=clock)
@@ -134,27 +134,28 @@ class FourItems:
         before: Callable[[], object] = nothing,
         meanwhile: Callable[[], object] = nothing,
     ) -> Run:
-        """One batch of all (or the first ``count``), one after the other.
+        """Run one batch of all items (or the first ``count``), one at a time.
 
-        ``before`` happens when the sources have been read, ``meanwhile`` when the second
-        item's request has been answered.
+        ``before`` runs after the sources were read, ``meanwhile`` when the second item's request
+        has been answered.
         """
         with self.opened(hours=hours) as (pipeline, clock):
             if meanwhile is not nothing:
-                act_meanwhile(pipeline, meanwhile)
-            refused, outcomes = None, ()
+                act_concurrently(pipeline, meanwhile)
+            refused: ImagegenError | None = None
+            outcomes: tuple[Outcome, ...] = ()
             try:
-                outcomes = make_all(pipeline, self.provider, count=count, before=before)
+                outcomes = run_batches(pipeline, self.provider, count=count, before=before)
             except ImagegenError as error:
                 refused = error
-            return Run(outcomes, self.books(pipeline), tuple(clock.waits), refused)
+            return Run(outcomes, self.ledger_counts(pipeline), tuple(clock.waits), refused)
 
-    def books(self, pipeline: Pipeline) -> Books:
-        """What the ledger, the table of results and the service say, once no job runs."""
+    def ledger_counts(self, pipeline: Pipeline) -> LedgerCounts:
+        """Counts of the ledger, the results table and the provider, once no job runs."""
         billed = until(self._settled)["by_prompt"]
         attempts = [attempt for attempt, _ in pipeline.ledger.attempts.rows()]
         results = result_rows(pipeline.ledger)
-        return Books(
+        return LedgerCounts(
             [[one for one in attempts if name in one.item_key] for name in self.names],
             [[row for row in results if name in row["key"]] for name in self.names],
             [_sum(billed, name, "billed") for name in self.names],
@@ -162,17 +163,17 @@ class FourItems:
         )
 
     def _settled(self) -> dict[str, Any] | None:
-        """The services' books, once no job runs there."""
+        """The provider's counts, once no job runs."""
         stats: dict[str, Any] = self.simulator.stats()
         return None if stats["duomi"]["running"] or stats["runpod"]["running"] else stats
 
     def submits(self) -> int:
-        """How many submits the services have got."""
+        """Submits that the provider received."""
         counts: dict[str, int] = self.simulator.stats()["requests"]
         return counts.get(SUBMIT, 0) + counts.get(RUN, 0)
 
     def quarantine(self) -> list[Path]:
-        """What lies in the quarantine folder."""
+        """The files in quarantine."""
         return sorted((self.project.results / "quarantine").glob("*"))
 
 
@@ -180,22 +181,23 @@ def _sum(booked: list[dict[str, Any]], name: str, count: str) -> int:
     return sum(row[count] for row in booked if f"{name} of four" in row["prompt"])
 
 
-def act_meanwhile(pipeline: Pipeline, action: Callable[[], object]) -> None:
-    """Have ``action`` happen when the second item's request has been answered."""
+def act_concurrently(pipeline: Pipeline, action: Callable[[], object]) -> None:
+    """Run ``action`` when the second item's request has been answered."""
     engine_context = pipeline.engine_context
     pipeline.engine_context = replace(
-        engine_context, provider=lambda name: Meanwhile(engine_context.provider(name), action)
+        engine_context,
+        provider=lambda name: ConcurrentAction(engine_context.provider(name), action),
     )
 
 
-def make_all(
+def run_batches(
     pipeline: Pipeline,
     provider: str,
     *,
     count: int | None = None,
     before: Callable[[], object] = nothing,
 ) -> tuple[Outcome, ...]:
-    """One batch of the items in the sources, one after the other; outcomes in their order."""
+    """Run one batch of all items, one at a time; returns the outcomes in their order."""
     order = BatchOptions(concurrency=1)
     if provider.startswith("runpod"):
         actors = pipeline.scan_actors().actors[:count]

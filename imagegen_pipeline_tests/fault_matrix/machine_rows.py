@@ -1,12 +1,12 @@
-"""Faults of the machine: its disks, its folders, its ledger, and a process that is killed.
+"""Faults of the machine: disks, folders, the ledger, a killed process.
 
-The first item has its picture before the fault; the second one is hit.
+The first item has its image before the fault; the second one is hit.
 """
 
 from __future__ import annotations
 
-from imagegen_pipeline_tests.fault_matrix import breaking
-from imagegen_pipeline_tests.fault_matrix.breaking import Break
+from imagegen_pipeline_tests.fault_matrix import machine_faults
+from imagegen_pipeline_tests.fault_matrix.machine_faults import Break
 from imagegen_pipeline_tests.fault_matrix.rows import (
     ALL,
     Batch,
@@ -21,11 +21,11 @@ DISK, FOLDER, LEDGER, PROCESS = "the disk", "the folder", "the ledger", "the pro
 
 REFUSED = Fate(End("refused", (), 0, "store"), End("made", ("stored",), 1))
 LOST_ANSWER = End("made", ("unknown", "stored"), 2)
-"""The answer could not be written down anywhere: it is sent once more, and the ledger says so."""
+"""The answer could not be stored anywhere: it is sent once more, as a possible double charge."""
 
 
 def machine_rows() -> list[tuple[Row, Break]]:
-    """All rows of this file, each with what breaks the machine for it."""
+    """All rows of this module, each with its machine fault."""
     return [*_disks(), *_folders(), *_ledger(), *_killed()]
 
 
@@ -46,42 +46,42 @@ def _disks() -> list[tuple[Row, Break]]:
             DISK,
             "The disk of the pictures is full.",
             REFUSED,
-            breaking.full_disk,
+            machine_faults.full_disk,
             batch="never begins",
         ),
         _row(
             DISK,
             "The disk of the pictures has less room than a batch may need.",
             written_off("store"),
-            breaking.little_room,
+            machine_faults.little_space,
         ),
-        _row(DISK, fills, fetched_later, breaking.disk_that_fills),
-        _row(DISK, fills, polled_later, breaking.disk_that_fills, "runpod"),
-        _row(DISK, fills, kept_aside, breaking.disk_that_fills, "duomi-b64"),
+        _row(DISK, fills, fetched_later, machine_faults.disk_that_fills),
+        _row(DISK, fills, polled_later, machine_faults.disk_that_fills, "runpod"),
+        _row(DISK, fills, kept_aside, machine_faults.disk_that_fills, "duomi-b64"),
         _row(
             DISK,
             "No file can grow any more once the picture has come (RLIMIT_FSIZE).",
             fetched_later,
-            breaking.files_that_cannot_grow,
+            machine_faults.files_that_cannot_grow,
         ),
         _row(
             DISK,
             "The disk of the ledger and the pictures fills up while the item is made.",
             lost,
-            breaking.everything_fills,
+            machine_faults.everything_fills,
         ),
         _row(
             DISK,
             "The disk of the pictures is read-only.",
             REFUSED,
-            breaking.read_only_disk,
+            machine_faults.read_only_disk,
             batch="never begins",
         ),
         _row(
             DISK,
             "The disk of the pictures becomes read-only while the item is made.",
             fetched_later,
-            breaking.disk_that_becomes_read_only,
+            machine_faults.disk_that_becomes_read_only,
         ),
     ]
 
@@ -93,34 +93,34 @@ def _folders() -> list[tuple[Row, Break]]:
             FOLDER,
             "A file lies where the folder of the pictures was.",
             REFUSED,
-            breaking.file_in_place,
+            machine_faults.file_in_place,
             batch="never begins",
         ),
         _row(
             FOLDER,
             "A file takes the place of the folder while the item is made.",
             fetched_later,
-            breaking.file_takes_the_place,
+            machine_faults.file_takes_the_place,
         ),
         _row(
             FOLDER,
             "The folder of the pictures belongs to somebody else.",
             REFUSED,
-            breaking.foreign_folder,
+            machine_faults.foreign_folder,
             batch="never begins",
         ),
         _row(
             FOLDER,
             "The folder of the pictures has gone since the last run.",
             REFUSED,
-            breaking.folder_gone,
+            machine_faults.folder_gone,
             batch="never begins",
         ),
         _row(
             FOLDER,
             "The folder of the pictures vanishes while the item is made.",
             fetched_later,
-            breaking.folder_that_vanishes,
+            machine_faults.folder_that_vanishes,
         ),
     ]
 
@@ -130,8 +130,10 @@ def _ledger() -> list[tuple[Row, Break]]:
     brought_home = Fate(End("failed", ("submitting",), 1, "ledger"), End("made", ("stored",), 1))
     locked = "Another process locks the ledger while the item is made."
     return [
-        _row(LEDGER, "Another process has locked the ledger.", unsent, breaking.locked_ledger),
-        *[_row(LEDGER, locked, brought_home, breaking.ledger_that_is_locked, s) for s in ALL],
+        _row(
+            LEDGER, "Another process has locked the ledger.", unsent, machine_faults.locked_ledger
+        ),
+        *[_row(LEDGER, locked, brought_home, machine_faults.ledger_that_is_locked, s) for s in ALL],
     ]
 
 
@@ -157,7 +159,7 @@ def _killed() -> list[tuple[Row, Break]]:
             PROCESS,
             f"The writer is killed in the transaction that writes {state}.",
             fate,
-            breaking.killed_writer(state),
+            machine_faults.killed_writer(state),
             provider,
             batch="dies",
         )

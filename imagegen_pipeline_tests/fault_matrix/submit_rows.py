@@ -1,4 +1,4 @@
-"""Faults of the submit itself: refusals, gateways, broken connections, odd answers."""
+"""Faults of the submit: refusals, gateways, broken connections, malformed answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRIVATE = "https://10.0.0.1/"
 
 
 def submit_rows() -> list[Row]:
-    """All rows of this file."""
+    """All rows of this module."""
     return [
         *_not_accepted(),
         *_gateways(),
@@ -104,11 +104,11 @@ def _unreadable() -> list[Row]:
 
 
 def _refused_for_all() -> list[Row]:
-    """What every other item would be refused for too: the batch stops."""
+    """Refusals that would hit every other item too: the batch stops."""
     balance: Fault = {"code": 30011, "message": "Insufficient balance."}
     nowhere: Fault = {"body": {"detail": "endpoint not found"}}
     found: list[Row] = []
-    for providers, number, what, more, says in (
+    for providers, number, what, more, text in (
         (ALL, 401, "the key is wrong", {}, "API_KEY"),
         (DUOMI, 403, "the model is disabled", {}, "imagegen models"),
         (DUOMI, 403, "the balance is used up", balance, "add credits"),
@@ -118,7 +118,7 @@ def _refused_for_all() -> list[Row]:
     ):
         fault = _status(number, times=FOREVER, **more)
         name, fate = f"{number}: {what}.", written_off("account")
-        found += rows(providers, "submit", name, fault, fate, says=says, batch="stops")
+        found += rows(providers, "submit", name, fault, fate, text=text, batch="stops")
     return found
 
 
@@ -130,9 +130,9 @@ def _refused_for_one() -> list[Row]:
     wrong, elsewhere = written_off("bad_request"), written_off("bad_answer")
 
     def refused(
-        providers: Iterable[str], name: str, fault: Fault, says: str, fate: Fate
+        providers: Iterable[str], name: str, fault: Fault, text: str, fate: Fate
     ) -> list[Row]:
-        return rows(providers, "submit", name, {**fault, "times": FOREVER}, fate, says=says)
+        return rows(providers, "submit", name, {**fault, "times": FOREVER}, fate, text=text)
 
     return [
         *refused(["duomi"], "400: the size is bad.", size, "1024x1024", wrong),

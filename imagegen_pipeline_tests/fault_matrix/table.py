@@ -1,14 +1,14 @@
-"""All rows in their order, and the table that people read."""
+"""All rows in order, and the table of the documentation."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
-from imagegen_pipeline_tests.fault_matrix.asking_rows import asking_rows
-from imagegen_pipeline_tests.fault_matrix.crowd_rows import Crowd, crowd_rows
+from imagegen_pipeline_tests.fault_matrix.concurrent_rows import ConcurrentCase, concurrent_rows
 from imagegen_pipeline_tests.fault_matrix.job_rows import job_rows
 from imagegen_pipeline_tests.fault_matrix.machine_rows import machine_rows
+from imagegen_pipeline_tests.fault_matrix.poll_rows import asking_rows
 from imagegen_pipeline_tests.fault_matrix.rows import SHOWN, End, Row
 from imagegen_pipeline_tests.fault_matrix.submit_rows import submit_rows
 
@@ -17,11 +17,11 @@ _HEAD = ("fault", "where", "item", "batch", "bill", "next run")
 
 
 def as_markdown() -> str:
-    """The whole matrix: a line for each fault and fate, with the services that share it."""
+    """The whole matrix: a line for each fault and result, with the providers that share it."""
     lines = [_line(_HEAD), _line(["---"] * len(_HEAD))]
     rows = [*SERVICE_ROWS, *(row for row, _ in machine_rows())]
     lines += _merged((row.provider, _cells(row)) for row in rows)
-    lines += _merged((crowd.provider, _crowd_cells(crowd)) for crowd in crowd_rows())
+    lines += _merged((case.provider, _crowd_cells(case)) for case in concurrent_rows())
     return "\n".join(lines) + "\n"
 
 
@@ -53,14 +53,14 @@ def _item(end: End) -> str:
     return f"{end.status}{why}; {attempts or 'no attempt'}"
 
 
-def _crowd_cells(crowd: Crowd) -> tuple[str, ...]:
+def _crowd_cells(case: ConcurrentCase) -> tuple[str, ...]:
     return (
-        crowd.name,
-        f"all {len(crowd.names)} submits",
-        _counted(crowd.statuses),
-        f"stops (`{crowd.kind}`)" if crowd.kind else "goes on",
-        str(sum(crowd.bills)),
-        f"{_counted(crowd.then)}; bill {sum(crowd.then_bills)}",
+        case.name,
+        f"all {len(case.names)} submits",
+        _counted(case.statuses),
+        f"stops (`{case.kind}`)" if case.kind else "goes on",
+        str(sum(case.bills)),
+        f"{_counted(case.then)}; bill {sum(case.then_bills)}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Downloaders, and names that mean what a test says."""
+"""Downloaders, and host names with addresses chosen by a test."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Resolve = Callable[..., list[str]]
 
 @pytest.fixture
 def opened() -> Iterator[Callable[[Any], Any]]:
-    """Closes, after the test, whatever client it is given."""
+    """Closes a client after the test."""
     with ExitStack() as stack:
         yield lambda client: stack.enter_context(closing(client))
 
 
 @pytest.fixture
 def strict(opened: Callable[[Any], Any]) -> Downloader:
-    """A downloader as it is when no setting allows more."""
+    """A downloader without permissions from settings."""
     client: Downloader = opened(Downloader(timeouts=QUICK))
     return client
 
@@ -40,8 +40,8 @@ def trusting(opened: Callable[[Any], Any]) -> Downloader:
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolve:
-    """Lets a name stand for addresses: those of the first list at the first look-up, and so on,
-    the last list for ever. Returns the names that were looked up.
+    """Maps a name to addresses: the first list for the first lookup and so on, the last list for
+    all later ones. Returns the names that were looked up.
     """
     real, answers, asked = socket.getaddrinfo, {}, []
 
@@ -62,7 +62,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolve:
 
 
 def _info(address: str, port: int) -> tuple[Any, ...]:
-    """One entry as getaddrinfo gives it."""
+    """One entry in the form of getaddrinfo."""
     is_v4 = ipaddress.ip_address(address.partition("%")[0]).version == 4
     place = (address, port) if is_v4 else (address, port, 0, 0)
     family = socket.AF_INET if is_v4 else socket.AF_INET6

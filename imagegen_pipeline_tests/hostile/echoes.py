@@ -1,4 +1,4 @@
-"""Services that repeat the key they were sent, wherever an answer has room for it."""
+"""Providers that repeat the received key in every part of an answer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PICTURE = base64.b64encode(encoded("PNG")).decode()
 
 
 class EchoingServices:
-    """Duomi at ``/duomi``, RunPod at ``/runpod``: how they answer is a word of the prompt.
+    """Duomi at ``/duomi``, RunPod at ``/runpod``: a word of the prompt chooses the answer.
 
-    ``asked`` is how often each of these words came; ``sent`` the keys that were sent.
+    ``asked`` counts each of these words; ``sent`` has the received keys.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class EchoingServices:
 
 
 def _said(content: Any, said: str) -> Any:
-    """The same with the key for each SAID."""
+    """The content with the key in place of each SAID."""
     if isinstance(content, dict):
         return {name.replace("SAID", said): _said(value, said) for name, value in content.items()}
     if isinstance(content, list):
@@ -121,7 +121,7 @@ RUNPOD: dict[str, tuple[int, Any]] = {
 
 @contextmanager
 def echoing_services() -> Iterator[EchoingServices]:
-    """Such services for the length of a ``with``."""
+    """Run such providers inside a ``with`` block."""
     providers = EchoingServices()
     thread = threading.Thread(target=providers.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""A server without manners: it sends the bytes that it is told, whatever it is asked."""
+"""A server that sends given bytes to every client, whatever the client requests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from contextlib import contextmanager
 
 Bytes = Iterable[bytes]
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
-LONG_ENOUGH = 10.0
+GIVE_UP_SECONDS = 60.0
 """Seconds after which the server gives up: a client without limits waits this long."""
 
 
 class RawServer:
-    """Listens on a port of 127.0.0.1; ``seen`` is what each connection has sent first."""
+    """Listens on a port of 127.0.0.1.
+
+    ``seen`` holds the first bytes of each connection. ``gave_up`` says whether a connection
+    lasted until the server ended it, so that a client's limits did not.
+    """
 
     def __init__(self, answer: Callable[[], Bytes], tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[bytes] = []
+        self.gave_up = False
         self._answer = answer
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -38,25 +43,26 @@ class RawServer:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        deadline = time.monotonic() + LONG_ENOUGH
-        connection.settimeout(LONG_ENOUGH)
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        connection.settimeout(GIVE_UP_SECONDS)
         with contextlib.suppress(OSError), self._encrypted(connection) as connection:
             self.seen.append(b"")
             at = len(self.seen) - 1
             self.seen[at] = connection.recv(65536)
             for part in self._answer():
                 connection.sendall(part)
-                if self._ended.is_set() or time.monotonic() > deadline:
+                self.gave_up |= time.monotonic() > deadline
+                if self._ended.is_set() or self.gave_up:
                     return
             connection.shutdown(socket.SHUT_WR)
-            while connection.recv(65536):  # hanging up on what is unread would break the answer off
+            while connection.recv(65536):  # closing with unread bytes would cut the answer off
                 pass
 
     def _encrypted(self, connection: socket.socket) -> socket.socket:
         return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._ended.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
@@ -67,7 +73,7 @@ class RawServer:
 def raw_server(
     answer: Callable[[], Bytes] = lambda: (), *, tls: ssl.SSLContext | None = None
 ) -> Iterator[RawServer]:
-    """A server that sends what ``answer`` gives, part by part, for the length of a ``with``."""
+    """A server that sends the parts of ``answer`` while the ``with`` block runs."""
     server = RawServer(answer, tls)
     try:
         yield server
@@ -76,7 +82,7 @@ def raw_server(
 
 
 def dripping(*before: bytes, byte: bytes = b"a") -> Callable[[], Bytes]:
-    """Sends ``before``, then a byte now and then."""
+    """Sends ``before``, then one byte every 50 ms."""
 
     def answer() -> Bytes:
         yield from before
@@ -88,7 +94,7 @@ def dripping(*before: bytes, byte: bytes = b"a") -> Callable[[], Bytes]:
 
 
 def flooding(*before: bytes, part: bytes) -> Callable[[], Bytes]:
-    """Sends ``before``, then ``part`` again and again, as fast as it can."""
+    """Sends ``before``, then repeats ``part`` without a pause."""
 
     def answer() -> Bytes:
         yield from before
@@ -99,12 +105,12 @@ def flooding(*before: bytes, part: bytes) -> Callable[[], Bytes]:
 
 
 def at_once(*parts: bytes) -> Callable[[], Bytes]:
-    """Sends these bytes and hangs up."""
+    """Sends these bytes and closes."""
     return lambda: parts
 
 
 def then_silence(*parts: bytes) -> Callable[[], Bytes]:
-    """Sends these bytes, then nothing, and keeps the connection."""
+    """Sends these bytes, then nothing, with the connection open."""
 
     def answer() -> Bytes:
         yield from parts

@@ -1,4 +1,4 @@
-"""Where a URL may lead: only to the public internet, whatever it is spelt like or turns into."""
+"""URLs lead to the public internet only, however they are spelt or resolved."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ PRIVATE = [
 def test_a_name_that_stands_for_a_private_address_is_refused(
     address: str, strict: Downloader, resolver: Resolve
 ) -> None:
-    """Loopback, private, link-local, multicast, reserved, and every IPv6 way round to one."""
+    """Loopback, private, link-local, multicast, reserved, and every IPv6 form of them."""
     resolver(NAME, [address])
     with pytest.raises(UrlRefusedError, match="points at the private address") as caught:
         strict.fetch(f"https://{NAME}/a.png")
@@ -74,7 +74,7 @@ def test_a_name_that_stands_for_a_private_address_is_refused(
 def test_a_name_that_changes_its_address_is_refused_at_the_connection(
     address: str, strict: Downloader, resolver: Resolve
 ) -> None:
-    """DNS rebinding: public when it was checked, private when it is connected to."""
+    """DNS rebinding: public at the check, private at the connection."""
     asked = resolver(NAME, [PUBLIC], [address])
     with pytest.raises(UrlRefusedError, match="points at the private address"):
         strict.fetch(f"https://{NAME}/a.png")
@@ -86,14 +86,14 @@ def test_a_name_that_changes_its_address_is_refused_at_the_connection(
     [PUBLIC, "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"],
 )
 def test_public_addresses_are_public(address: str) -> None:
-    """An ordinary address is not refused, nor one that is mapped or behind NAT64."""
+    """An ordinary address is accepted, also mapped or behind NAT64."""
     assert is_public(ipaddress.ip_address(address))
 
 
 def test_a_local_server_sees_nothing_of_a_rebound_name(
     strict: Downloader, resolver: Resolve
 ) -> None:
-    """The server inside, which the second look-up points at, is not even connected to."""
+    """No connection is made to the local server that the second lookup returns."""
     with raw_server() as inside:
         resolver(NAME, [PUBLIC], ["127.0.0.1"])
         with pytest.raises(UrlRefusedError, match=r"private address 127\.0\.0\.1"):
@@ -104,14 +104,14 @@ def test_a_local_server_sees_nothing_of_a_rebound_name(
 def test_one_private_address_among_public_ones_is_enough(
     strict: Downloader, resolver: Resolve
 ) -> None:
-    """A name with several addresses is refused for the one that is private."""
+    """A name with several addresses is refused for the private one."""
     resolver(NAME, [PUBLIC, "10.0.0.1"])
     with pytest.raises(UrlRefusedError, match=r"10\.0\.0\.1"):
         strict.fetch(f"https://{NAME}/a.png")
 
 
 def test_a_redirect_to_a_rebound_name_is_refused(trusting: Downloader, resolver: Resolve) -> None:
-    """An allowed host cannot send us on to a name that turns private; the batch goes on."""
+    """An allowed host cannot redirect to a name that becomes private; the batch continues."""
     with raw_server() as inside:
         resolver(NAME, [PUBLIC], ["127.0.0.1"])
         head = f"Location: https://{NAME}:{inside.port}/a.png\r\nContent-Length: 0\r\n\r\n"
@@ -128,7 +128,7 @@ def test_a_redirect_to_a_rebound_name_is_refused(trusting: Downloader, resolver:
 def test_a_plain_http_redirect_away_from_an_allowed_host_is_refused(
     trusting: Downloader, resolver: Resolve
 ) -> None:
-    """Plain http is for the hosts that the setting names, and for no other."""
+    """Plain HTTP is allowed for the hosts of the setting only."""
     with raw_server() as inside:
         resolver(NAME, ["127.0.0.1"])
         head = f"Location: http://{NAME}:{inside.port}/a.png\r\nContent-Length: 0\r\n\r\n"
@@ -178,7 +178,7 @@ SPELLINGS = [
 def test_no_spelling_of_this_machine_reaches_it(
     host: str, scheme: str, strict: Downloader, resolver: Resolve
 ) -> None:
-    """Numbers, users, backslashes, look-alike letters, zones and escapes: nothing is sent."""
+    """Numbers, users, backslashes, confusable letters, zones and escapes: nothing is sent."""
     resolver("good.example", [PUBLIC])
     with raw_server() as inside:
         for url in (f"{scheme}{host}:{inside.port}/a.png", f"{scheme}{host}/a.png"):
@@ -194,7 +194,7 @@ def test_no_spelling_of_this_machine_reaches_it(
 def test_a_user_in_the_url_is_not_its_host(
     allowed: str, host: str, opened: Callable[[Any], Any]
 ) -> None:
-    """What stands before the @ allows nothing."""
+    """The part before the @ allows nothing."""
     client = opened(Downloader(timeouts=QUICK, allow_private_hosts=(allowed,)))
     with pytest.raises(DownloadError, match=r"private address 10\.0\.0\.1"):
         client.fetch(f"https://{host}/a.png")
@@ -205,7 +205,7 @@ def test_a_user_in_the_url_is_not_its_host(
 def test_an_allowed_host_is_reached_however_it_is_written(
     setting: str, host: str, opened: Callable[[Any], Any], resolver: Resolve
 ) -> None:
-    """Case and the root's dot make no other host, in the setting and in the URL."""
+    """Letter case and a trailing dot do not make another host, in the setting or the URL."""
     resolver("files.local", ["127.0.0.1"])
     resolver("files.local.", ["127.0.0.1"])
     client = opened(Downloader(timeouts=QUICK, allow_private_hosts=(setting,)))
@@ -215,7 +215,7 @@ def test_an_allowed_host_is_reached_however_it_is_written(
 
 @contextmanager
 def silent_port() -> Iterator[int]:
-    """A port of this machine that answers to no attempt to connect, as a dropping firewall."""
+    """A port of this machine that drops connection attempts, like a firewall."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -231,7 +231,7 @@ def silent_port() -> Iterator[int]:
 
 
 def test_many_addresses_share_one_time_out(opened: Callable[[Any], Any], resolver: Resolve) -> None:
-    """A name with fifty addresses that do not answer is not waited for fifty times."""
+    """A name with fifty silent addresses costs one time-out, not fifty."""
     resolver(NAME, ["127.0.0.1"] * 50)
     timeouts = Timeouts(connect=0.3, read=0.3, download=5)
     client = opened(Downloader(timeouts=timeouts, allow_private_hosts=(NAME,)))
@@ -253,7 +253,7 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def test_a_proxy_is_asked_for_no_private_address(
     strict: Downloader, proxied: Callable[[str], None], resolver: Resolve
 ) -> None:
-    """What this machine knows to be private is refused before the proxy hears of it."""
+    """A known private address is refused before the proxy is asked."""
     resolver(NAME, ["10.0.0.1"])
     with raw_server() as proxy:
         proxied(proxy.url)
@@ -266,7 +266,7 @@ def test_a_proxy_is_asked_for_no_private_address(
 def test_each_host_has_the_proxy_that_the_machine_names_for_it(
     trusting: Downloader, proxied: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that NO_PROXY excepts is asked directly, whoever was asked before it."""
+    """A host in NO_PROXY is asked directly, whichever host was asked before."""
     with raw_server(at_once(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as proxy, raw_server() as direct:
         proxied(proxy.url)
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -282,7 +282,7 @@ def test_each_host_has_the_proxy_that_the_machine_names_for_it(
 def test_a_name_that_only_the_proxy_knows_is_left_to_it(
     strict: Downloader, proxied: Callable[[str], None]
 ) -> None:
-    """A machine without names of its own still downloads: the proxy looks them up."""
+    """Without DNS, downloads work through the proxy, which resolves the names."""
     with raw_server(at_once(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as proxy:
         proxied(proxy.url)
         with pytest.raises(DownloadError, match="ProxyError"):

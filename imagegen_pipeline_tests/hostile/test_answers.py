@@ -1,4 +1,4 @@
-"""Answers of a service that has gone mad: too slow, too large, too deep, or full of nonsense."""
+"""Malformed answers of a provider: too slow, too large, too deep, or nonsense."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def answered(body: bytes) -> Callable[[], Bytes]:
 
 
 def report_of(text: str, opened: Opened) -> JobReport:
-    """What the client makes of a RunPod job's status with this text."""
+    """The client's report for a RunPod job status with this text."""
     with raw_server(answered(text.encode())) as server:
         client = opened(runpod_at(server.url))
         report: JobReport = client.poll("job-1", client.endpoint)
@@ -53,7 +53,7 @@ def report_of(text: str, opened: Opened) -> JobReport:
 
 
 def refusal_of(text: str, opened: Opened) -> ProviderError:
-    """What Duomi's answer of this text to a submit raises."""
+    """The error for a submit that Duomi answers with this text."""
     with raw_server(answered(text.encode())) as server, pytest.raises(ProviderError) as caught:
         opened(duomi_at(server.url)).submit(sdxl())
     return caught.value
@@ -61,7 +61,7 @@ def refusal_of(text: str, opened: Opened) -> ProviderError:
 
 @pytest.mark.parametrize("what", SLOW)
 def test_no_part_of_an_answer_may_take_longer_than_the_time_out(what: str, opened: Opened) -> None:
-    """A submit that is answered byte by byte is of unknown outcome soon; a poll can be repeated."""
+    """A submit that is answered byte by byte becomes unknown; a poll can be repeated."""
     with raw_server(SLOW[what]) as server:
         began = time.monotonic()
         runpod = opened(runpod_at(server.url, timeouts=HURRIED))
@@ -73,7 +73,7 @@ def test_no_part_of_an_answer_may_take_longer_than_the_time_out(what: str, opene
 
 
 def test_an_announced_length_over_the_limit_is_not_read(opened: Opened) -> None:
-    """An answer that says it is too long is not waited for."""
+    """An answer that announces more than the limit is not read."""
     head = b"Content-Length: %d\r\n\r\n" % (http_client.LARGEST_ANSWER + 1)
     with (
         raw_server(then_silence(OK, head)) as server,
@@ -112,21 +112,21 @@ def test_an_answer_that_inflates_past_the_limit_is_cut_off(
     ids=["a deep list", "a deep object", "a little too deep", "a deep error", "just too deep"],
 )
 def test_json_that_is_nested_too_deep_counts_as_none(text: str, opened: Opened) -> None:
-    """However deep, it is an answer that cannot be read, and no fault of this program."""
+    """However deep, it is an unreadable answer and not an internal error."""
     error = refusal_of(text, opened)
     assert type(error) is BadAnswerError
     assert "not a JSON object" in str(error)
 
 
 def test_json_that_is_nested_as_deep_as_allowed_is_read(opened: Opened) -> None:
-    """Sixty-four levels are read: no service needs ten."""
+    """Sixty-four levels are read; providers use fewer than ten."""
     text = '{"state": "x", "images":' + "[" * 63 + "]" * 63 + "}"
     assert "lists a picture that is no text" in str(refusal_of(text, opened))
 
 
 @pytest.mark.parametrize("part", ["[],", "{},", "1,", '"",'])
 def test_json_with_too_many_values_counts_as_none(part: str, opened: Opened) -> None:
-    """A few megabytes of brackets would become gigabytes of objects: they are not made."""
+    """A few megabytes of brackets, which would become gigabytes of objects, are not parsed."""
     text = f'{{"images": [{part * 700_000}0]}}'
     tracemalloc.start()
     try:
@@ -143,7 +143,7 @@ PICTURE = '"output": {"images": ["aGVsbG8="]}'
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "9" * 5000])
 def test_a_number_that_is_none_costs_no_picture(number: str, opened: Opened) -> None:
-    """A time that nobody can count with is left out; the paid picture beside it is kept."""
+    """An unusable time is left out; the paid image beside it is stored."""
     text = f'{{"status": "COMPLETED", "executionTime": {number}, "delayTime": 7, {PICTURE}}}'
     report = report_of(text, opened)
     assert (report.run_seconds, report.queue_seconds) == (None, 0.007)
@@ -152,7 +152,7 @@ def test_a_number_that_is_none_costs_no_picture(number: str, opened: Opened) -> 
 
 @pytest.mark.parametrize("number", ["NaN", "1e999", "9" * 400])
 def test_a_number_of_duomi_that_is_none_costs_no_picture(number: str, opened: Opened) -> None:
-    """The same for the time and the seed that Duomi tells."""
+    """The same for Duomi's time and seed."""
     text = f'{{"images": [{{"b64_json": "aGVsbG8="}}], "seed": {number}, '
     text += f'"timings": {{"inference": {number}}}}}'
     with raw_server(answered(text.encode())) as server:
@@ -161,7 +161,7 @@ def test_a_number_of_duomi_that_is_none_costs_no_picture(number: str, opened: Op
 
 
 def test_the_largest_seed_is_read(opened: Opened) -> None:
-    """Twenty digits are a seed, as ComfyUI draws them."""
+    """A seed of twenty digits is read, as ComfyUI draws them."""
     text = f'{{"images": [{{"b64_json": "aGVsbG8="}}], "seed": {2**64 - 1}}}'
     with raw_server(answered(text.encode())) as server:
         report = opened(duomi_at(server.url)).submit(sdxl()).report
@@ -170,7 +170,7 @@ def test_the_largest_seed_is_read(opened: Opened) -> None:
 
 @pytest.mark.parametrize("field", ["error", "message", "msg", "details"])
 def test_a_reason_is_one_short_line(field: str, opened: Opened) -> None:
-    """What a service says is shown without its control characters, and cut after two thousand."""
+    """A provider's text is shown without control characters, cut after two thousand characters."""
     said = "\x1b[2J\x9b31mred\u202e\r\nsecond line\x00" + "x" * 50_000
     text = json.dumps({"status": "FAILED", field: [said] if field == "details" else said})
     with pytest.raises(JobFailedError) as caught:
@@ -184,7 +184,7 @@ def test_a_reason_is_one_short_line(field: str, opened: Opened) -> None:
 
 @pytest.mark.parametrize("text", ['{"images": [{"b64_json": "' + "A" * 500_000, "[" * 90_000])
 def test_what_cannot_be_read_of_a_paid_answer_comes_whole(text: str, opened: Opened) -> None:
-    """The sentence is short; the bytes, in which a picture may be, are all there to be kept."""
+    """The sentence is short; all bytes, which may contain an image, are kept."""
     error = refusal_of(text, opened)
     assert isinstance(error, BadAnswerError)
     assert error.raw == text.encode()
@@ -192,7 +192,7 @@ def test_what_cannot_be_read_of_a_paid_answer_comes_whole(text: str, opened: Ope
 
 
 def test_an_excerpt_is_one_short_line(opened: Opened) -> None:
-    """So is the text of an answer that is no JSON at all."""
+    """The same for an answer that is not JSON."""
     text = "\x1b]0;title\x07 <html>\r\n\u202e" + "a " * 5_000_000
     tracemalloc.start()
     try:
@@ -207,7 +207,7 @@ def test_an_excerpt_is_one_short_line(opened: Opened) -> None:
 
 
 def test_a_reason_within_a_reason_is_read_with_the_same_limits(opened: Opened) -> None:
-    """JSON in a string in JSON, nested without end, is shown as the text that it is."""
+    """JSON in a string in JSON, nested without end, is shown as text."""
     inner = '{"error_message":' * 5000 + "1" + "}" * 5000
     with pytest.raises(JobFailedError, match=r"FAILED: \{"):
         report_of(json.dumps({"status": "FAILED", "error": inner}), opened)

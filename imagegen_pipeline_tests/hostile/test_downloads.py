@@ -1,4 +1,4 @@
-"""Downloads from a host that wants our time, our memory or our key."""
+"""Downloads from a host that tries to take time, memory or the key."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SLOW: dict[str, Callable[[], Bytes]] = {
 def test_no_part_of_an_answer_may_take_longer_than_the_download(
     what: str, opened: Callable[[Any], Any]
 ) -> None:
-    """Whatever comes slowly or without end, byte by byte: the download ends in its time."""
+    """A slow or endless download ends at its time limit."""
     hurried = opened(Downloader(timeouts=HURRIED, allow_private_hosts=("127.0.0.1",)))
     with raw_server(SLOW[what]) as server:
         began = time.monotonic()
@@ -64,7 +64,7 @@ def test_no_part_of_an_answer_may_take_longer_than_the_download(
 
 @pytest.mark.parametrize("length", [LARGEST_BYTES + 1, 10**18])
 def test_an_announced_length_over_the_limit_is_not_read(length: int, trusting: Downloader) -> None:
-    """The header is believed when it says too much: nothing of the body is waited for."""
+    """A too large Content-Length is refused before the body is read."""
     with (
         raw_server(then_silence(OK, b"Content-Length: %d\r\n\r\n" % length)) as server,
         pytest.raises(DownloadError, match=f"more than {LARGEST_BYTES:,} bytes"),
@@ -82,7 +82,7 @@ def encoded(name: str, body: bytes) -> Callable[[], Bytes]:
 def test_a_body_that_inflates_past_the_limit_is_cut_off(
     name: str, squeeze: Callable[[bytes], bytes], trusting: Downloader
 ) -> None:
-    """A bomb of 200 KB is inflated up to the limit and no further, in memory too."""
+    """A bomb of 200 KB is inflated up to the limit only, in memory too."""
     bomb = squeeze(bytes(3 * LARGEST_BYTES))
     with raw_server(encoded(name, bomb)) as server:
         tracemalloc.start()
@@ -96,13 +96,13 @@ def test_a_body_that_inflates_past_the_limit_is_cut_off(
 
 
 def raw_deflate(body: bytes) -> bytes:
-    """Deflate without the header of zlib, as some hosts send it."""
+    """Deflate without zlib's header, as some hosts send it."""
     stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return stream.compress(body) + stream.flush()
 
 
 def gzipped(body: bytes) -> bytes:
-    """Gzip that is the same at any time: it stands in the tests' names."""
+    """Gzip with a constant time, because it is part of the tests' ids."""
     return gzip.compress(body, mtime=0)
 
 
@@ -118,7 +118,7 @@ def gzipped(body: bytes) -> bytes:
     ],
 )
 def test_an_encoded_body_is_decoded(name: str, body: bytes, trusting: Downloader) -> None:
-    """A host that encodes its pictures is understood, in each of the usual ways."""
+    """Every usual content encoding is decoded."""
     with raw_server(encoded(name, body)) as server:
         assert trusting.fetch(f"{server.url}/a.png") == b"picture"
 
@@ -136,7 +136,9 @@ def test_an_encoded_body_is_decoded(name: str, body: bytes, trusting: Downloader
 def test_a_body_of_another_encoding_is_refused(
     name: str, body: bytes, trusting: Downloader
 ) -> None:
-    """Twice encoded (a bomb within a bomb), not asked for, damaged, or broken off."""
+    """Encodings that are double (a bomb within a bomb), not requested, damaged or cut off are
+    refused.
+    """
     with (
         raw_server(encoded(name, body)) as server,
         pytest.raises(DownloadError, match="ContentDecodingError"),
@@ -146,7 +148,7 @@ def test_a_body_of_another_encoding_is_refused(
 
 @pytest.mark.parametrize("path", ["x" * 9000, "\x1b[2J", "a\u202eb", "'\"<b>"])
 def test_a_refusal_shows_a_url_short_and_harmless(path: str, trusting: Downloader) -> None:
-    """Signature, user, control and bidi characters, and a long path, are in no sentence."""
+    """Signature, user, control and bidi characters and a long path are in no message."""
     with raw_server(at_once(b"HTTP/1.1 404 Not Found\r\n\r\n")) as server:
         url = f"{server.url.replace('//', '//user:pass@')}/{path}?X-Amz-Signature=5ecre7"
         with pytest.raises(DownloadError, match="status 404") as caught:
@@ -158,7 +160,7 @@ def test_a_refusal_shows_a_url_short_and_harmless(path: str, trusting: Downloade
 
 
 def test_a_host_gets_no_cookie_back(trusting: Downloader) -> None:
-    """What a host sets is kept neither for it nor for the host that it sends us on to."""
+    """A host's cookie is sent neither to it nor to the host that it redirects to."""
     answer = b"Set-Cookie: id=1; Path=/\r\nContent-Length: 2\r\n\r\nok"
     with raw_server(at_once(OK + answer)) as server:
         for _ in range(2):
@@ -170,7 +172,9 @@ def test_a_host_gets_no_cookie_back(trusting: Downloader) -> None:
 def test_the_key_goes_to_no_host_that_an_answer_names(
     live_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the picture's host nor the one it redirects to, with a .netrc that names both."""
+    """Neither the image's host nor the one it redirects to gets the key, even with a .netrc for
+    both.
+    """
     key = "sk-canary-0123456789"
     netrc = live_project.root / "netrc"
     netrc.write_text("default login somebody password netrc-secret\n")
@@ -202,7 +206,7 @@ def test_the_key_goes_to_no_host_that_an_answer_names(
 def test_the_limit_holds_for_what_is_not_announced(
     trusting: Downloader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chunks without end are cut off at the limit."""
+    """Endless chunks are cut off at the limit."""
     monkeypatch.setattr(download, "LARGEST_BYTES", 1_000_000)
     with (
         raw_server(flooding(CHUNKED, part=b"10\r\n0123456789abcdef\r\n")) as server,

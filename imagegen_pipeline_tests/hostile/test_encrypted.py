@@ -1,9 +1,8 @@
-"""The same over TLS, with a certificate of our own: what is limited in plain is limited there."""
+"""The limits of plain HTTP also hold over TLS, with a certificate of our own."""
 
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ EI33jYrpsiEgq/QUynW/fZIKDcc4pP5YAiAicC7LfzlQSR/EEnfZsTgcYtVISslu
 +TI61rajgt89Cw==
 -----END CERTIFICATE-----
 """
-"""Its own authority, for the name, until 2120; the key opens nothing but these tests."""
+"""A self-signed authority for the name, until 2120; the key is used in these tests only."""
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tls(certificate: Path) -> ssl.SSLContext:
-    """How the server encrypts."""
+    """The server's TLS settings."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
@@ -59,7 +58,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch, resolver: Resolve) -> None:
-    """This machine trusts the certificate, and the name stands for it."""
+    """This machine trusts the certificate and resolves the name."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     resolver(NAME, ["127.0.0.1"])
 
@@ -73,7 +72,7 @@ def downloader(opened: Callable[[Any], Any], timeouts: Any = QUICK) -> Downloade
 def test_a_picture_comes_over_tls(
     trusted: None, tls: ssl.SSLContext, opened: Callable[[Any], Any]
 ) -> None:
-    """Twice, by the name that the certificate is for."""
+    """Two downloads succeed under the name of the certificate."""
     client = downloader(opened)
     with raw_server(PICTURE, tls=tls) as server:
         for _ in range(2):
@@ -83,7 +82,7 @@ def test_a_picture_comes_over_tls(
 def test_a_host_without_a_right_certificate_gets_no_request(
     tls: ssl.SSLContext, opened: Callable[[Any], Any], resolver: Resolve
 ) -> None:
-    """Allowing a host to be private does not allow it to be anybody."""
+    """A host that may be private still needs a valid certificate."""
     resolver(NAME, ["127.0.0.1"])
     with raw_server(PICTURE, tls=tls) as server:
         with pytest.raises(DownloadError, match="SSLError"):
@@ -99,22 +98,20 @@ def test_a_host_without_a_right_certificate_gets_no_request(
 def test_slow_answers_end_over_tls_too(
     what: str, trusted: None, tls: ssl.SSLContext, opened: Callable[[Any], Any]
 ) -> None:
-    """A download and a submit end in their time, whatever is sent byte by byte."""
+    """A download and a submit end by their own time-outs when bytes arrive one by one."""
     answer: Callable[[], Bytes] = SLOW[what]
     with raw_server(answer, tls=tls) as server:
-        began = time.monotonic()
         with pytest.raises(DownloadError):
             downloader(opened, HURRIED).fetch(f"https://{NAME}:{server.port}/a.png")
         client = opened(duomi_at(f"https://{NAME}:{server.port}", timeouts=HURRIED))
         with pytest.raises(OutcomeUnknownError):
             client.submit(sdxl())
-        assert time.monotonic() - began < 6
+        assert not server.gave_up
 
 
 def test_a_silent_handshake_ends_in_time(trusted: None, opened: Callable[[Any], Any]) -> None:
-    """A host that takes the connection and never says hello is given up."""
+    """A host that accepts the connection without a TLS handshake is abandoned."""
     with raw_server(SLOW["silence before the answer"]) as server:
-        began = time.monotonic()
         with pytest.raises(DownloadError):
             downloader(opened, HURRIED).fetch(f"https://{NAME}:{server.port}/a.png")
-        assert time.monotonic() - began < 7, "the server goes on for ten"
+        assert not server.gave_up

@@ -1,4 +1,4 @@
-"""What a service says of its jobs: names, times, pictures and reasons without measure."""
+"""Job fields without limits: ids, times, images and reasons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PICTURE = "aGVsbG8="
 
 @pytest.mark.parametrize("number", [-1, -1e300, 10**15, True, "3391", [1], None])
 def test_a_time_that_nobody_believes_is_unknown(number: object, opened: Opened) -> None:
-    """Money is counted by it: a negative or endless one neither earns nor spends a budget."""
+    """A negative or infinite time changes no cost and no budget."""
     body = {"status": "COMPLETED", "executionTime": number, "output": {"images": [PICTURE]}}
     assert report_of(json.dumps(body), opened).run_seconds is None
     body = {"images": [{"b64_json": PICTURE}], "timings": {"inference": number}}
@@ -35,7 +35,7 @@ def test_a_time_that_nobody_believes_is_unknown(number: object, opened: Opened) 
 
 
 def test_a_hundred_pictures_are_sixteen_and_a_warning(opened: Opened) -> None:
-    """More than anybody asked for are neither all fetched nor dropped without a word."""
+    """Of a hundred images sixteen are fetched, with a warning."""
     body: dict[str, Any] = {"status": "COMPLETED", "output": {"images": [PICTURE] * 100}}
     report = report_of(json.dumps(body), opened)
     assert len(report.images) == MOST_PICTURES
@@ -48,7 +48,7 @@ def test_a_hundred_pictures_are_sixteen_and_a_warning(opened: Opened) -> None:
 
 
 def test_a_workers_warnings_are_few_short_lines(opened: Opened) -> None:
-    """They go into the ledger, the events and the terminal."""
+    """Warnings go into the ledger, the events and the terminal, so they are few short lines."""
     output = {"images": [PICTURE], "errors": ["\x1b[2J\u202e" + "x" * 9000] * 500}
     report = report_of(json.dumps({"status": "COMPLETED", "output": output}), opened)
     assert len(report.warnings) == MOST_PICTURES
@@ -57,7 +57,7 @@ def test_a_workers_warnings_are_few_short_lines(opened: Opened) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a b", "a\r\nb", "\u202e", "x" * 100_000, True, {}])
 def test_a_job_without_a_usable_name_is_a_bad_answer(name: object, opened: Opened) -> None:
-    """Accepted, and never to be found again: that is said, in few words."""
+    """An accepted job with an unusable id is a bad answer with a short message."""
     with raw_server(answered(json.dumps({"id": name}).encode())) as server:
         for client, request in (
             (opened(runpod_at(server.url)), flux()),
@@ -70,7 +70,7 @@ def test_a_job_without_a_usable_name_is_a_bad_answer(name: object, opened: Opene
 
 @pytest.mark.parametrize("name", ["../../run", "a/../../b", "x?y=1", "x#y", "x%2fy", "@h:1/"])
 def test_a_jobs_name_is_one_step_of_its_url(name: str, opened: Opened) -> None:
-    """Whatever a job is called, it is asked for below its own endpoint."""
+    """A job's id stays one segment of the URL below its endpoint."""
     with raw_server(answered(b"{}")) as server:
         clients = (opened(runpod_at(server.url)), opened(duomi_at(server.url)))
         for client in clients:
@@ -98,7 +98,9 @@ def test_a_jobs_name_is_one_step_of_its_url(name: str, opened: Opened) -> None:
     ],
 )
 def test_whatever_is_said_of_a_job_is_short(body: dict[str, Any], opened: Opened) -> None:
-    """No answer makes a sentence of a hundred thousand characters, or one that moves a cursor."""
+    """No answer makes a message of a hundred thousand characters or one with terminal control
+    codes.
+    """
     with raw_server(answered(json.dumps(body).encode())) as server:
         for client in (opened(runpod_at(server.url)), opened(duomi_at(server.url))):
             with pytest.raises(ImagegenError) as caught:

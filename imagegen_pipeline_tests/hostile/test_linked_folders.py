@@ -1,4 +1,4 @@
-"""Actors' folders that are links: nothing is written through one that leads outside."""
+"""Actor folders that are links: nothing is written through one that leads outside."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def link(project: Project, place: str, to: Path) -> None:
 def test_no_base_image_is_written_through_a_link(
     place: str, live_project: Project, pipeline: Pipeline, simulator: Simulator
 ) -> None:
-    """A caller who names a linked actor is refused; outside, nothing is there afterwards."""
+    """A request for a linked actor is refused, and nothing is written outside."""
     outside = live_project.root / "outside"
     outside.mkdir()
     link(live_project, place, outside)
@@ -50,7 +50,7 @@ def test_no_base_image_is_written_through_a_link(
 
 @pytest.mark.parametrize("place", LINKS)
 def test_a_linked_actor_is_none(place: str, live_project: Project, pipeline: Pipeline) -> None:
-    """A scan finds it to be a problem, so that no batch makes its picture."""
+    """A scan reports it as a problem, so that no batch generates its image."""
     outside = live_project.root / "outside"
     outside.mkdir()
     live_project.write_actor("0100_other", description=DESCRIPTION)
@@ -66,7 +66,7 @@ def test_a_linked_actor_is_none(place: str, live_project: Project, pipeline: Pip
 
 
 def test_links_within_the_roster_are_followed(live_project: Project, pipeline: Pipeline) -> None:
-    """An alias of another actor is an actor, and so is all when the roster itself is a link."""
+    """An alias of another actor is an actor, and the actors' folder itself may be a link."""
     real = live_project.root / "roster"
     (real / "0100_real").mkdir(parents=True)
     (live_project.data / "actors").symlink_to(real)
@@ -80,7 +80,9 @@ def test_links_within_the_roster_are_followed(live_project: Project, pipeline: P
 def test_a_name_that_is_too_long_buys_nothing(
     length: int, live_project: Project, pipeline: Pipeline, simulator: Simulator
 ) -> None:
-    """It is refused before, since no file could be called by it; the longest one works."""
+    """It is refused before the purchase, because no file could have its name; the longest name
+    works.
+    """
     answer = generate_base_image(pipeline, BaseImageParams("x" * length, DESCRIPTION, 64, 96))
     assert answer.status_code == 400
     assert len(answer.body["error"]) < 400

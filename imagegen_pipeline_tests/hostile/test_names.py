@@ -69,13 +69,13 @@ def pipeline(project: Project) -> Iterator[Pipeline]:
 
 
 def make(pipeline: Pipeline, prompts: tuple[Prompt, ...]) -> list[Outcome]:
-    """A small picture for each prompt."""
+    """A small image for each prompt."""
     parameters = PromptParameters(image_size=SMALL)
     return list(pipeline.generate_images(prompts, parameters, pipeline.order()))
 
 
 def check_nothing_left(project: Project, allowed: tuple[str, ...]) -> None:
-    """Every file of the project is where files of its kind belong; none is outside of it."""
+    """Every file of the project is in the folder of its kind; none is outside."""
     strays = [
         str(path.relative_to(project.root))
         for path in project.root.rglob("*")
@@ -96,7 +96,7 @@ PICTURES = "data/simulated/generated_images/"
 
 
 def check_pictures(project: Project, outcomes: list[Outcome], number: int) -> None:
-    """So many pictures, right in their folder, each under an ordinary name of its own."""
+    """This many images, directly in their folder, each under an ordinary name."""
     folder = project.results / "generated_images"
     assert [outcome.reason for outcome in outcomes if not outcome.ok] == []
     paths = [Path(str(outcome.path)) for outcome in outcomes]
@@ -109,7 +109,7 @@ def check_pictures(project: Project, outcomes: list[Outcome], number: int) -> No
 
 
 def check_name(name: str) -> None:
-    """A name that a file system takes, that is not hidden, and has nothing unsafe in it."""
+    """A valid file name, not hidden, without unsafe characters."""
     assert not name.startswith((".", "-"))
     assert not set(name) & set('/\\:*?"<>|')
     assert name.isprintable(), "no control characters, and none that turn the writing around"
@@ -118,7 +118,7 @@ def check_name(name: str) -> None:
 
 
 def test_names_of_prompt_files_stay_in_their_folder(project: Project, pipeline: Pipeline) -> None:
-    """Whatever a prompt's file is called, its picture lies where pictures lie."""
+    """Whatever a prompt's file is called, its image is in the image folder."""
     for number, name in enumerate(FOR_FILES):
         if name not in (".", "..", ".hidden", ".imagegen"):  # hidden files are no prompts
             project.write_json(name, f"a harbour, number {number}", pic_name=NASTY[number])
@@ -146,7 +146,9 @@ def write_database(path: Path, rows: list[tuple[object, str, str]]) -> None:
 
 
 def test_names_in_the_database_stay_in_their_folder(project: Project, pipeline: Pipeline) -> None:
-    """descriptive_name, original_filename and image_id are anybody's; the picture stays put."""
+    """descriptive_name, original_filename and image_id may be anything; the image stays in its
+    folder.
+    """
     write_database(project.data / "llm_video_batch.db", [(name, name, name) for name in NASTY])
     found = pipeline.scan_prompts(json_files=False)
     assert len(found.prompts) == len(NASTY)
@@ -155,7 +157,7 @@ def test_names_in_the_database_stay_in_their_folder(project: Project, pipeline: 
 
 
 def test_ids_in_the_database_are_keys_or_nothing(project: Project, pipeline: Pipeline) -> None:
-    """An id that is a path names no picture: its row is a problem, and nothing is bought."""
+    """A row whose id is a path is a problem, and nothing is bought."""
     path = project.data / "llm_video_batch.db"
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -171,7 +173,7 @@ def test_ids_in_the_database_are_keys_or_nothing(project: Project, pipeline: Pip
 def test_names_of_actors_folders_stay_in_theirs(
     project: Project, pipeline: Pipeline, simulator: Simulator
 ) -> None:
-    """A folder whose name is no key is a problem with its place; nothing is made of it."""
+    """A folder whose name is not a valid key is a problem; nothing is generated for it."""
     for name in FOR_FILES:
         if name not in (".", ".."):
             project.write_actor(name, description=DESCRIPTION)
@@ -189,7 +191,9 @@ def test_names_of_actors_folders_stay_in_theirs(
 def test_a_caller_cannot_name_an_actor_that_is_a_path(
     name: str, project: Project, pipeline: Pipeline, simulator: Simulator
 ) -> None:
-    """Refused as a bad request, in the users' shape, before anything is written or bought."""
+    """It is refused as a bad request in the users' JSON form, before anything is written or
+    bought.
+    """
     for actor in (name, f"{name}\0", f"0100/{name}"):
         answer = generate_base_image(pipeline, BaseImageParams(actor, DESCRIPTION, 64, 96))
         assert (answer.status_code, answer.body["status"]) == (400, "FAILED")
@@ -198,7 +202,7 @@ def test_a_caller_cannot_name_an_actor_that_is_a_path(
 
 
 def test_the_command_line_cannot_either(live_project: Project, simulator: Simulator) -> None:
-    """``imagegen base-image`` with a path for a name exits 2 and leaves no folder."""
+    """``imagegen base-image`` with a path for a name exits 2 and creates no folder."""
     for name in ("../../escape", "/etc/escape", "a\nb"):
         done = live_project.run("imagegen", "base-image", name, DESCRIPTION, check=False)
         assert done.returncode == 2
@@ -209,7 +213,7 @@ def test_the_command_line_cannot_either(live_project: Project, simulator: Simula
 
 
 def test_a_prefix_that_is_a_path_stays_in_the_folder(project: Project) -> None:
-    """``save_generated_image`` makes of any prefix a name right in the pictures' folder."""
+    """``save_generated_image`` turns any prefix into a name directly in the image folder."""
     with closing(DuomiImageGenerator()) as generator:
         result = generator.generate_image("a lighthouse", image_size=SMALL)
         paths = [Path(str(generator.save_generated_image(result, name))) for name in NASTY]
@@ -223,7 +227,7 @@ def test_a_prefix_that_is_a_path_stays_in_the_folder(project: Project) -> None:
 
 
 def test_a_results_log_of_any_name_overwrites_nothing(project: Project) -> None:
-    """A log goes where the caller says, beside a file that is there, never over it."""
+    """A log goes where the caller asks, beside an existing file, never over it."""
     precious = project.root / "precious.json"
     precious.write_text("[]")
     with closing(DuomiImageGenerator()) as generator:
@@ -235,7 +239,7 @@ def test_a_results_log_of_any_name_overwrites_nothing(project: Project) -> None:
 def test_a_link_in_the_place_of_a_picture_is_not_followed(
     project: Project, pipeline: Pipeline
 ) -> None:
-    """A base image that is a link to somebody's file is replaced; the file stays as it is."""
+    """A base image that is a link to another file is replaced; that file is unchanged."""
     precious = project.root / "precious.txt"
     precious.write_text("untouched")
     project.write_actor("0100_sailor", description=DESCRIPTION)

@@ -1,4 +1,4 @@
-"""Bytes that claim to be a picture: whole ones, files of two kinds, kinds that are not taken."""
+"""Bytes that claim to be an image: complete ones, polyglot files, unsupported formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Make = Callable[[], bytes]
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_what_encoders_write_is_a_picture(name: str) -> None:
-    """Every kind of PNG, JPEG and WebP passes, with its size, its bytes and its preview."""
+    """Every kind of PNG, JPEG and WebP is accepted, with its size, bytes and preview."""
     data = ENCODERS[name]()
     picture = decode_picture(data)
     with Image.open(io.BytesIO(data)) as image:
@@ -43,7 +43,7 @@ def test_what_encoders_write_is_a_picture(name: str) -> None:
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("padding", [b"\0", bytes(5000), b"\n", b"\r\n\0\0"])
 def test_padding_behind_a_picture_is_padding(name: str, padding: bytes) -> None:
-    """Zeros and line breaks at the end, as sloppy copies have them, cost no paid picture."""
+    """Trailing zeros and line breaks, as sloppy copies have them, are accepted."""
     data = ENCODERS[name]() + padding
     assert decode_picture(data).data == data
 
@@ -51,7 +51,7 @@ def test_padding_behind_a_picture_is_padding(name: str, padding: bytes) -> None:
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("cut", [1, 2, 5, 13, 0.5])
 def test_a_picture_that_breaks_off_is_none(name: str, cut: float) -> None:
-    """Without its last bytes it does not decode whole, however few are missing."""
+    """Without its last bytes it is refused, however few are missing."""
     data = ENCODERS[name]()
     end = len(data) - (cut if cut >= 1 else len(data) * cut)
     with pytest.raises(NotAPictureError, match="does not decode"):
@@ -87,7 +87,7 @@ BEHIND: list[tuple[str, Make, str]] = [
     "name", ["png", "apng", "jpeg", "jpeg, progressive", "webp", "webp with all"]
 )
 def test_a_picture_with_something_behind_it_is_refused(name: str, make: Make, looks: str) -> None:
-    """A file that is a picture to one program and something else to another; it says what."""
+    """A file that is an image to one program and something else to another is refused by name."""
     data = ENCODERS[name]()
     with pytest.raises(NotAPictureError, match="something else follows: they ") as caught:
         decode_picture(data + make())
@@ -122,14 +122,14 @@ OTHERS: list[tuple[str, Make, str]] = [
     ("make", "looks"), [case[1:] for case in OTHERS], ids=[case[0] for case in OTHERS]
 )
 def test_other_files_are_refused_by_their_name(make: Make, looks: str) -> None:
-    """SVG, HTML, PDF, GIF, ZIP, TIFF, EPS, ICO and more: the sentence says what they look like."""
+    """SVG, HTML, PDF, GIF, ZIP, TIFF, EPS, ICO and more: the message names the format."""
     with pytest.raises(NotAPictureError, match="are not a picture: ") as caught:
         decode_picture(make())
     assert looks in str(caught.value)
 
 
 def test_a_jpeg_that_says_it_is_more_is_a_jpeg() -> None:
-    """Marks of a file of several pictures (MPO) in one that has only one change nothing."""
+    """Markers of a multi-picture file (MPO) in a JPEG with one picture change nothing."""
     body = b"MPF\0II*\0\x08\0\0\0\x01\0\x01\xb0\x04\0\x01\0\0\0\x02\0\0\0\0\0\0\0"
     mark = b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body
     data = encoded("JPEG")
@@ -138,7 +138,7 @@ def test_a_jpeg_that_says_it_is_more_is_a_jpeg() -> None:
 
 
 def test_real_pictures_of_the_users_pass() -> None:
-    """Whatever pictures lie beside the users' data are pictures."""
+    """All images beside the users' data are accepted."""
     suffixes = (".png", ".jpg", ".jpeg", ".webp")
     for path in SHARED.rglob("*"):
         if path.suffix.lower() in suffixes:
@@ -149,7 +149,7 @@ def test_real_pictures_of_the_users_pass() -> None:
 def test_what_was_paid_for_and_refused_is_kept_with_its_reason(
     name: str, live_project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through the whole pipeline: the item fails, and the quarantine has the bytes as they came."""
+    """Through the whole pipeline: the item fails, and quarantine has the original bytes."""
     data = {
         "polyglot": encoded("PNG") + archive(),
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',

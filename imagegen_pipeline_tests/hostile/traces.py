@@ -1,4 +1,4 @@
-"""Where a word can be read: in every byte of every file, packed ones unpacked."""
+"""Finds a word in every byte of every file, also in compressed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 
 def shows(data: bytes, word: str) -> bool:
-    """Whether ``word`` stands in the bytes: plain, in any case, in UTF-16, or in base64."""
+    """Whether ``word`` is in the bytes: plain, in any case, in UTF-16, or in base64."""
     lower = data.lower()
     if word.lower().encode() in lower or word.encode("utf-16-le") in data:
         return True
@@ -23,14 +23,14 @@ def shows(data: bytes, word: str) -> bool:
 
 
 def _in_base64(word: str) -> Iterator[bytes]:
-    """How base64 writes the word, at each of the three places that it can begin at."""
+    """The word's base64 forms, one for each of the three possible offsets."""
     for before in range(3):
         text = base64.b64encode(b"\0" * before + word.encode())
         yield text[(0, 2, 3)[before] : len(text) - 4]
 
 
 def files_that_show(folder: Path, word: str) -> list[str]:
-    """The files below ``folder`` that hold the word; databases and tables are read as such too."""
+    """The files below ``folder`` that contain the word; databases are read row by row."""
     return [
         str(path.relative_to(folder))
         for path in sorted(folder.rglob("*"))
@@ -51,7 +51,7 @@ def _contents(path: Path) -> Iterator[bytes]:
 
 
 def _cells(path: Path) -> Iterator[bytes]:
-    """Every value of every row; snapshots of runs are packed."""
+    """Every value of every row; run snapshots are decompressed."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.text_factory = bytes
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")

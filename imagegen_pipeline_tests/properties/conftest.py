@@ -1,4 +1,4 @@
-"""Hypothesis tries the same histories every time, and leaves nothing in the repository."""
+"""Hypothesis runs the same histories every time and writes nothing into the repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ settings.load_profile("ci")
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Thousands of runs fail as they should: only what a history notes is worth reading."""
+    """Disable logging: thousands of runs fail as intended, and hypothesis notes what matters."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""A history: lives in one world, checked after each, and the last run that ends it."""
+"""A history: processes in one environment, checked after each, and a final run."""
 
 from __future__ import annotations
 
@@ -12,123 +12,129 @@ from hypothesis import note
 
 from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.ledger import Decision
-from imagegen_pipeline_tests.properties.life import Life, Mishap
+from imagegen_pipeline_tests.properties.environment import KEYS, Environment, UserLimits
 from imagegen_pipeline_tests.properties.rules import IN_THE_END, check
-from imagegen_pipeline_tests.properties.witness import Answer
-from imagegen_pipeline_tests.properties.world import KEYS, Terms, World
+from imagegen_pipeline_tests.properties.simulated_process import Fault, SimulatedProcess
+from imagegen_pipeline_tests.properties.simulated_provider import Answer
 
 HOUR = 3600.0
 INTENTS = ("first", "second")
 
 
 class History:
-    """What happens in a world, told in notes that hypothesis shows for a failure."""
+    """A sequence of events, noted for hypothesis to show when a rule fails."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
         self.is_broken = False
-        """Whether a rule is broken, or being looked at."""
-        self._asides: list[tuple[Life, list[Outcome]]] = []
+        """Whether a rule is broken, or is being checked."""
+        self._asides: list[tuple[SimulatedProcess, list[Outcome]]] = []
 
     @classmethod
     @contextmanager
-    def beginning(cls, terms: Terms) -> Iterator[History]:
-        """A new world in a folder of its own."""
+    def created(cls, user_limits: UserLimits) -> Iterator[History]:
+        """A history in a new environment."""
         with (
             tempfile.TemporaryDirectory(prefix="imagegen-") as root,
-            World.beginning(Path(root), terms) as world,
+            Environment.created(Path(root), user_limits) as environment,
         ):
-            yield cls(world)
+            yield cls(environment)
 
-    def live(
+    def run_process(
         self,
         what: str,
         keys: Sequence[str],
         script: Sequence[Answer] = (),
-        mishaps: Sequence[Mishap] = (),
+        faults: Sequence[Fault] = (),
         *,
-        again: str | None = None,
+        intent: str | None = None,
         meanwhile: Callable[[], None] = lambda: None,
         collect: bool = False,
-        terms: Terms | None = None,
+        user_limits: UserLimits | None = None,
         known_dead: bool = True,
     ) -> list[Outcome]:
-        """One process from its start to its end or death; see ``World.live``."""
+        """Run one process; see ``Environment.run_process``."""
         self.is_broken = True
-        life = self.world.life(what, script, mishaps=mishaps, meanwhile=meanwhile)
-        outcomes = self.world.live(
-            life, keys, again=again, collect=collect, terms=terms, known_dead=known_dead
+        process = self.environment.process(what, script, faults=faults, meanwhile=meanwhile)
+        outcomes = self.environment.run_process(
+            process,
+            keys,
+            intent=intent,
+            collect=collect,
+            user_limits=user_limits,
+            known_dead=known_dead,
         )
-        for lived in (*self._asides, (life, outcomes)):
-            _tell(*lived)
-        for lived in (*self._asides, (life, outcomes)):
-            _blame(*lived)
+        for lived in (*self._asides, (process, outcomes)):
+            _note_history(*lived)
+        for lived in (*self._asides, (process, outcomes)):
+            _check_errors(*lived)
         self._asides.clear()
-        if not life.is_dead:
+        if not process.is_dead:
             assert sorted(outcome.item_key for outcome in outcomes) == sorted(keys)
-        check(self.world)
+        check(self.environment)
         self.is_broken = False
         return outcomes
 
-    def aside(
+    def run_meanwhile(
         self,
         keys: Sequence[str],
         script: Sequence[Answer],
-        mishaps: Sequence[Mishap],
-        again: str | None,
+        faults: Sequence[Fault],
+        intent: str | None,
     ) -> None:
-        """Another process's life, while one that is told of sleeps past the end of its leases."""
-        self.world.sleep()
-        life = self.world.life("another run", script, mishaps=mishaps)
-        self._asides.append((life, self.world.live(life, keys, again=again)))
+        """Run another process while the first one sleeps past the expiry of its leases."""
+        self.environment.sleep()
+        process = self.environment.process("another run", script, faults=faults)
+        self._asides.append((process, self.environment.run_process(process, keys, intent=intent)))
 
     def decide(self, key: str, decision: Decision) -> None:
-        """A person decides of an item."""
+        """Apply a user's decision."""
         self.is_broken = True
-        note(f"a person: {decision} {key}{'' if self.world.decide(key, decision) else ': not now'}")
-        check(self.world)
+        accepted = self.environment.decide(key, decision)
+        note(f"a user: {decision} {key}{'' if accepted else ': refused'}")
+        check(self.environment)
         self.is_broken = False
 
     def end(self) -> None:
-        """Nothing goes wrong any more: every item gets its picture, and then nothing is left."""
-        world = self.world
-        world.witness.heal()
-        world.clock.advance(72 * HOUR)
+        """End all faults: every item gets its image, and no attempt stays open."""
+        environment = self.environment
+        environment.simulated_provider.repair()
+        environment.clock.advance(72 * HOUR)
         self._settle()
-        self.live("the last collector", KEYS, collect=True)
-        check(world, IN_THE_END)
-        bills = len(world.witness.bills)
+        self.run_process("the last collector", KEYS, collect=True)
+        check(environment, IN_THE_END)
+        bills = len(environment.simulated_provider.bills)
         self._settle()
-        assert len(world.witness.bills) == bills, "a settled item was bought again"
-        check(world, IN_THE_END)
+        assert len(environment.simulated_provider.bills) == bills, "a settled item was bought again"
+        check(environment, IN_THE_END)
 
     def _settle(self) -> None:
-        """Ask once more for everything that was ever asked for, with no limits."""
-        for again in (None, *INTENTS):
-            keys = [key for key in KEYS if (key, again) in self.world.wishes]
+        """Request once more everything that was ever requested, without limits."""
+        for intent in (None, *INTENTS):
+            keys = [key for key in KEYS if (key, intent) in self.environment.requested]
             if not keys:
                 continue
-            free = Terms(self.world.terms.on_unknown)
-            for outcome in self.live("a last run", keys, again=again, terms=free):
+            free = UserLimits(self.environment.user_limits.on_unknown)
+            for outcome in self.run_process("a last run", keys, intent=intent, user_limits=free):
                 assert outcome.ok or outcome.status is Status.HELD, outcome
 
 
-def _tell(life: Life, outcomes: list[Outcome]) -> None:
-    steps = [(step, len(list(times))) for step, times in groupby(life.story)]
-    told = ", ".join(f"{step} x{times}" if times > 1 else step for step, times in steps)
-    note(f"{life.name}: {told}")
+def _note_history(process: SimulatedProcess, outcomes: list[Outcome]) -> None:
+    steps = [(step, len(list(times))) for step, times in groupby(process.steps_taken)]
+    summary = ", ".join(f"{step} x{times}" if times > 1 else step for step, times in steps)
+    note(f"{process.name}: {summary}")
     for outcome in outcomes:
         note(f"    {outcome.item_key}: {outcome.status} {outcome.error or ''}".rstrip())
 
 
-def _blame(life: Life, outcomes: list[Outcome]) -> None:
-    """Fail for an error that nothing in the process's life can have caused."""
+def _check_errors(process: SimulatedProcess, outcomes: list[Outcome]) -> None:
+    """Fail for an error that no fault of the process can have caused."""
     excused = {
         "internal": False,
-        "attempt_moved": life.has("asleep"),  # another has brought it home meanwhile
+        "attempt_moved": process.has("asleep"),  # another has brought it home meanwhile
         "lease_lost": False,
-        "store": life.has("full", "disk."),
-        "ledger": life.has("full", "attempts.") or life.has("full", "leases."),
+        "store": process.has("full", "disk."),
+        "ledger": process.has("full", "attempts.") or process.has("full", "leases."),
     }
     for outcome in outcomes:
         assert excused.get(outcome.error_kind or "", True), outcome.error

@@ -1,4 +1,4 @@
-"""The simulator as a process of its own that nobody kills: it knows what was billed."""
+"""The simulator as a separate process that is never killed: it knows what was billed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ IDLE_SECONDS = 300
 
 
 @contextmanager
-def witness(folder: Path, variant: Variant) -> Iterator[Simulator]:
-    """A simulator that answers as ``variant`` wants, for the length of a ``with``."""
+def provider_process(folder: Path, variant: Variant) -> Iterator[Simulator]:
+    """Run a simulator with the answers of ``variant`` inside a ``with`` block."""
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready.json"
     command = [
@@ -40,7 +40,7 @@ def witness(folder: Path, variant: Variant) -> Iterator[Simulator]:
 
 
 def accepted(simulator: Simulator, variant: Variant) -> int:
-    """How many requests for pictures the service has taken on."""
+    """The number of accepted requests."""
     url = f"{simulator.url}/_sim/stats"
     counts: dict[str, Any] = requests.get(url, params={"prompts": "0"}, timeout=10).json()
     return int(counts[variant.provider]["accepted"])

@@ -1,4 +1,4 @@
-"""Faults that hit one item after another: the batch must not go on paying for them."""
+"""Faults that hit item after item: the batch stops paying for them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TWELVE = tuple(f"item-{number:02}" for number in range(1, 13))
 
 
 @dataclass(frozen=True)
-class Crowd:
+class ConcurrentCase:
     """A fault that hits every item's submit, one after the other.
 
-    ``once`` scripts it once for each item; else it is one fault for all. ``statuses`` and
-    ``bills`` are the items' after the run with the fault, ``then`` and ``then_bills`` after
-    the next one without it. ``submits`` is how many requests the service gets in the first
-    run. ``kind`` is why the rest was skipped.
+    With ``once`` it is scripted once for each item, else once for all. ``statuses`` and ``bills``
+    are the items' after the run with the fault, ``then`` and ``then_bills`` after the next one
+    without it. ``submits`` counts the requests of the first run. ``kind`` is the error kind of the
+    skipped items.
     """
 
     name: str
@@ -36,22 +36,22 @@ class Crowd:
 
     @property
     def id(self) -> str:
-        """The row's name in pytest's words."""
+        """The row's id in pytest."""
         return slug(f"{self.provider} {self.name}")
 
 
-def crowd_rows() -> list[Crowd]:
-    """All rows of this file."""
+def concurrent_rows() -> list[ConcurrentCase]:
+    """All rows of this module."""
     lost = {"fault": "reset_after_work"}
     broken = {"fault": "truncated_picture", "times": FOREVER}
     page = {"fault": "html_200", "work": True, "times": FOREVER}
     busy = {"fault": "status", "status": 503, "times": FOREVER}
     gateway = {"fault": "status", "status": 504, "work": True, "times": FOREVER}
-    found: list[Crowd] = []
+    found: list[ConcurrentCase] = []
     for provider in ALL:
         inside = provider == "runpod"  # nothing is left to fetch, so the next run buys it anew
         found += [
-            Crowd(
+            ConcurrentCase(
                 "From the third lost answer in ten minutes on, nothing is sent twice.",
                 provider,
                 lost,
@@ -62,7 +62,7 @@ def crowd_rows() -> list[Crowd]:
                 submits=6,
                 once=True,
             ),
-            Crowd(
+            ConcurrentCase(
                 "Three truncated pictures in a row stop the batch.",
                 provider,
                 broken,
@@ -73,7 +73,7 @@ def crowd_rows() -> list[Crowd]:
                 submits=3,
                 kind="broken_pictures",
             ),
-            Crowd(
+            ConcurrentCase(
                 "503 every time: after five failures and five probes the batch stops.",
                 provider,
                 busy,
@@ -85,7 +85,7 @@ def crowd_rows() -> list[Crowd]:
                 kind="provider_down",
                 names=TWELVE,
             ),
-            Crowd(
+            ConcurrentCase(
                 "503 seven times: the service is given a rest, and the batch goes on.",
                 provider,
                 {**busy, "times": 7},
@@ -98,7 +98,7 @@ def crowd_rows() -> list[Crowd]:
         ]
     return [
         *found,
-        Crowd(
+        ConcurrentCase(
             "Three unreadable answers in a row stop the batch.",
             "duomi",
             page,
@@ -109,7 +109,7 @@ def crowd_rows() -> list[Crowd]:
             submits=3,
             kind="broken_pictures",
         ),
-        Crowd(
+        ConcurrentCase(
             "Three jobs in a row have an empty list of pictures.",
             "duomi-async",
             {"fault": "empty_images", "times": FOREVER},
@@ -120,7 +120,7 @@ def crowd_rows() -> list[Crowd]:
             submits=3,
             kind="broken_pictures",
         ),
-        Crowd(
+        ConcurrentCase(
             "Ten jobs in a row fail.",
             "runpod",
             {"fault": "job_failed", "times": FOREVER},
@@ -132,7 +132,7 @@ def crowd_rows() -> list[Crowd]:
             kind="broken_pictures",
             names=TWELVE,
         ),
-        Crowd(
+        ConcurrentCase(
             "504 every time, after the work: after five failures and five probes the batch stops.",
             "duomi",
             gateway,

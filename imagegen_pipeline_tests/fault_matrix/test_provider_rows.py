@@ -1,4 +1,4 @@
-"""One item of four is hit by a service's fault: the item, the batch, the bill, the next run."""
+"""A fault of a provider hits one item of four: the item, the batch, the bill, the next run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imagegen_pipeline_tests.fault_matrix.table import SERVICE_ROWS
 
 @pytest.mark.parametrize("row", SERVICE_ROWS, ids=lambda row: row.id)
 def test_a_fault_of_a_service(row: Row, four: Callable[..., FourItems]) -> None:
-    """What the row says of the item, the batch, the bill and the next run is so."""
+    """The item, the batch, the bill and the next run are as the row expects."""
     items = four(row.provider, row.settings)
     for fault in row.faults:
         items.script(**fault)

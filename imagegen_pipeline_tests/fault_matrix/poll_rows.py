@@ -1,4 +1,4 @@
-"""Faults between a picture that is made and one that is here: the status and the download."""
+"""Faults between a generated image and a downloaded one: status polls and downloads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOMB: Fault = {"fault": "bomb"}
 
 
 def asking_rows() -> list[Row]:
-    """All rows of this file."""
+    """All rows of this module."""
     return [
         *_statuses_once("status", JOBS),
         *_polls_once(),
@@ -120,7 +120,7 @@ def _downloads_once() -> list[Row]:
         (BY_URL, "HTML comes with 200, once.", PAGE, {}),
         (BY_URL, "The picture comes truncated, once.", TRUNCATED, {}),
         (BY_URL, "A decompression bomb comes, once.", BOMB, {}),
-        (BY_URL, "The picture has another size.", SMALL, {"says": "32x48"}),
+        (BY_URL, "The picture has another size.", SMALL, {"text": "32x48"}),
         (BY_URL, "The picture is JPEG.", {"fault": "wrong_format"}, {"suffix": ".jpg"}),
         (BY_URL, "The picture is blank.", {"fault": "blank"}, {}),
     ):
@@ -132,18 +132,18 @@ def _downloads_that_stay_bad() -> list[Row]:
     found: list[Row] = []
     later, junk = left_open("download", "completed"), left_open("not_a_picture", "completed")
     quick = {"IMAGEGEN_TIMEOUT_DOWNLOAD": "0.3", "IMAGEGEN_TIMEOUT_READ": "0.3"}
-    broken = {"quarantined": True, "says": "quarantine"}
+    broken = {"quarantined": True, "text": "quarantine"}
     for name, fault, fate, more in (
         ("429 comes every time.", _status(429), later, {}),
         ("429 asks to come back tomorrow.", _status(429, 86_400), later, {}),
         ("500 comes every time.", _status(500), later, {}),
         ("502 with HTML comes every time.", _status(502), later, {}),
         ("503 comes every time.", _status(503), later, {}),
-        ("403 comes every time.", {"fault": "expired_url"}, later, {"says": "403"}),
-        ("404 comes every time.", {"fault": "expired"}, later, {"says": "404"}),
+        ("403 comes every time.", {"fault": "expired_url"}, later, {"text": "403"}),
+        ("404 comes every time.", {"fault": "expired"}, later, {"text": "404"}),
         ("The connection is reset every time.", RESET, later, {}),
         ("The connection ends in the middle of the body, every time.", HALF, later, {}),
-        ("HTML comes with 200, every time.", PAGE, junk, {**broken, "says": "web page"}),
+        ("HTML comes with 200, every time.", PAGE, junk, {**broken, "text": "web page"}),
         ("The picture drips every time.", DRIP, later, {"settings": quick}),
         ("The host hangs every time.", HANG, later, {"settings": quick}),
         ("The picture comes truncated, every time.", TRUNCATED, junk, broken),
@@ -156,7 +156,7 @@ def _downloads_that_stay_bad() -> list[Row]:
 def _redirects() -> list[Row]:
     later = left_open("download", "completed")
     found: list[Row] = []
-    for where, says in (
+    for where, text in (
         ("http://169.254.169.254/latest/meta-data/", "not an https address"),
         ("https://169.254.169.254/latest/meta-data/", "private address 169.254.169.254"),
         ("https://10.0.0.1/picture.png", "private address 10.0.0.1"),
@@ -164,5 +164,5 @@ def _redirects() -> list[Row]:
     ):
         fault = {"fault": "redirect", "location": where, "times": FOREVER}
         name = f"The picture is redirected to {where}."
-        found += rows(["duomi"], "download", name, fault, later, says=says)
+        found += rows(["duomi"], "download", name, fault, later, text=text)
     return found

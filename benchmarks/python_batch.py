@@ -1,4 +1,4 @@
-"""A batch as Python code starts one, in a scratch project of its own, in this process."""
+"""A batch started from Python, in this process, in a scratch project of its own."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from benchmarks.dagster_run import first_submit
-from benchmarks.provider import Service
 from benchmarks.scratch import scratch_project, write_prompts
+from benchmarks.simulated_provider import SimulatedProvider
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a batch took, in seconds."""
+class BatchTime:
+    """The time of a batch, in seconds."""
 
     seconds: float
     """From the call to the last outcome; the sources have been read before."""
@@ -25,7 +25,9 @@ class Made:
     """Of a core, by this process."""
 
 
-def make_all(provider: Service, count: int, size: tuple[int, int], *, at_once: int) -> Made:
+def run_batch(
+    provider: SimulatedProvider, count: int, size: tuple[int, int], *, at_once: int
+) -> BatchTime:
     """Make the pictures of so many JSON prompts; RuntimeError unless every one was made, once."""
     with scratch_project() as root:
         provider.use()
@@ -42,4 +44,4 @@ def make_all(provider: Service, count: int, size: tuple[int, int], *, at_once: i
             ended, used = time.time(), time.process_time() - used
         if provider.billed() - billed != count:
             raise RuntimeError(f"{provider.billed() - billed} pictures of {count} were billed")
-        return Made(ended - began, ended - first_submit(count), used)
+        return BatchTime(ended - began, ended - first_submit(count), used)

@@ -1,4 +1,4 @@
-"""The services, paid by nobody: the simulator as a process of its own, at an HTTP address."""
+"""The simulator as a separate process: it plays the paid providers over HTTP."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _START_SECONDS = 60
 
 
 @dataclass
-class Service:
-    """A running simulator, and what it has used of the processor."""
+class SimulatedProvider:
+    """A running simulator and the CPU that it has used."""
 
     url: str
     process: psutil.Process
@@ -34,9 +34,7 @@ class Service:
     _used: float = 0.0
 
     def use(self) -> None:
-        """Make it the services of this process and of those that it starts: a scratch project that
-        is made later asks for a simulator of its own.
-        """
+        """Use it in this process and its children, also after a new scratch project is made."""
         os.environ[ADDRESS] = self.url
 
     def cpu_seconds(self) -> float:
@@ -51,11 +49,11 @@ class Service:
         return int(answer.json()["duomi"]["billed"])
 
     def watch(self) -> None:
-        """Begin to count: ``share`` is of the time from here."""
+        """Start the measurement that ``share`` reports."""
         self._began, self._used = time.perf_counter(), self.cpu_seconds()
 
     def share(self) -> Result:
-        """Of all that this machine's cores could do since ``watch``, what the service has used."""
+        """The simulator's part of the CPU time of all cores since ``watch``."""
         cores = os.cpu_count() or 1
         passed = time.perf_counter() - self._began
         value = (self.cpu_seconds() - self._used) / (passed * cores)
@@ -63,17 +61,17 @@ class Service:
 
 
 @contextmanager
-def paid_service(
+def simulated_provider(
     root: Path,
     *,
     latency: float = 0.0,
     capacity: int = 64,
     pictures: Path | None = None,
-) -> Iterator[Service]:
+) -> Iterator[SimulatedProvider]:
     """A simulator that takes ``latency`` seconds a picture, ``capacity`` at once.
 
-    Its log and ready file lie in ``root``. Meanwhile its address is what this process, and those
-    that it starts, take for the services'. Raises RuntimeError when it does not start.
+    Its log and ready file are in ``root``. Inside the block, this process and its children use it
+    as their provider. Raises RuntimeError when it does not start.
     """
     ready, log_file = root / "service.json", root / "service.log"
     ready.unlink(missing_ok=True)
@@ -90,7 +88,7 @@ def paid_service(
     before = os.environ.get(ADDRESS)
     try:
         url = f"http://127.0.0.1:{_port(started, ready, log_file)}"
-        service = Service(url, psutil.Process(started.pid))
+        service = SimulatedProvider(url, psutil.Process(started.pid))
         service.use()
         service.watch()
         yield service
@@ -104,7 +102,7 @@ def paid_service(
 
 
 def _port(started: subprocess.Popen[bytes], ready: Path, log_file: Path) -> int:
-    """Where it listens, once it does."""
+    """Its port, once it listens."""
     deadline = time.monotonic() + _START_SECONDS
     while not ready.is_file():
         if started.poll() is not None or time.monotonic() > deadline:

@@ -1,23 +1,29 @@
-"""What hypothesis draws: most simple first, so that a failure is told with few troubles."""
+"""Strategies of hypothesis: simple cases are likely, so that a failure shrinks to few faults."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
 from imagegen_pipeline.domain.limits import Budget
+from imagegen_pipeline_tests.properties.environment import KEYS, UserLimits
 from imagegen_pipeline_tests.properties.history import INTENTS
-from imagegen_pipeline_tests.properties.life import (
+from imagegen_pipeline_tests.properties.simulated_process import (
     DISK_STEPS,
     LEDGER_STEPS,
-    SERVICE_STEPS,
-    Mishap,
+    PROVIDER_STEPS,
+    Fault,
 )
-from imagegen_pipeline_tests.properties.witness import REFUSALS, SILENCES, STUCK, UNREADABLE, Answer
-from imagegen_pipeline_tests.properties.world import KEYS, Terms
+from imagegen_pipeline_tests.properties.simulated_provider import (
+    REFUSALS,
+    SILENCES,
+    STUCK,
+    UNREADABLE,
+    Answer,
+)
 
 _TROUBLES = ("busy", "limited", "unreachable", "unreadable", "no credit", "refuses")
-_OFTEN = ("service.submit", *LEDGER_STEPS[:4], "disk.link")
-"""Where most can be lost."""
+_OFTEN = ("provider.submit", *LEDGER_STEPS[:4], "disk.link")
+"""Steps at which most can be lost."""
 
 answers = st.builds(
     Answer,
@@ -44,13 +50,13 @@ deliveries = st.builds(
     by_url=st.booleans().map(lambda inside: not inside),
     runs=st.sampled_from((0, 1)),
 )
-"""Answers that bring a picture."""
+"""Answers that deliver an image."""
 scripts = st.lists(st.one_of(deliveries, answers), max_size=4)
 keys = st.sampled_from(KEYS)
 items = st.lists(keys, min_size=1, max_size=3, unique=True)
 regenerates = st.sampled_from((None, None, None, *INTENTS))
-terms = st.builds(
-    Terms,
+user_limits = st.builds(
+    UserLimits,
     on_unknown=st.sampled_from(("resubmit", "resubmit", "hold")),
     budget=st.builds(
         Budget,
@@ -60,20 +66,20 @@ terms = st.builds(
     in_flight=st.sampled_from((None, None, 1, 2)),
 )
 limits = st.one_of(
-    st.builds(Terms, budget=st.builds(Budget, run=st.sampled_from((1.0, 2.0)))),
-    st.builds(Terms, budget=st.builds(Budget, day=st.sampled_from((1.0, 2.0)))),
-    st.builds(Terms, in_flight=st.just(1)),
+    st.builds(UserLimits, budget=st.builds(Budget, run=st.sampled_from((1.0, 2.0)))),
+    st.builds(UserLimits, budget=st.builds(Budget, day=st.sampled_from((1.0, 2.0)))),
+    st.builds(UserLimits, in_flight=st.just(1)),
 )
-"""What the user allows, where it is not enough for all that is wanted."""
+"""Limits that are too low for all requested items."""
 _times = st.sampled_from((1, 1, 1, 2, 3))
 _full = st.sampled_from((*LEDGER_STEPS, *DISK_STEPS[:-1]))
-_steps = st.sampled_from((*_OFTEN, *SERVICE_STEPS, *LEDGER_STEPS, *DISK_STEPS))
+_steps = st.sampled_from((*_OFTEN, *PROVIDER_STEPS, *LEDGER_STEPS, *DISK_STEPS))
 
-kills = st.builds(Mishap, st.just("killed"), _steps, _times, st.booleans())
-stops = st.builds(Mishap, st.sampled_from(("stopped", "terminated")), _steps, _times)
-full_disks = st.builds(Mishap, st.just("full"), _full, _times, lasting=st.booleans())
-perhaps_kills = st.one_of(st.none(), kills, st.just(Mishap("killed", "leases.acquire", after=True)))
-naps = st.one_of(
-    st.just(Mishap("asleep", "attempts.sending")),
-    st.builds(Mishap, st.just("asleep"), _steps, _times, st.booleans()),
+kills = st.builds(Fault, st.just("killed"), _steps, _times, st.booleans())
+stops = st.builds(Fault, st.sampled_from(("stopped", "terminated")), _steps, _times)
+full_disks = st.builds(Fault, st.just("full"), _full, _times, lasting=st.booleans())
+perhaps_kills = st.one_of(st.none(), kills, st.just(Fault("killed", "leases.acquire", after=True)))
+sleeps = st.one_of(
+    st.just(Fault("asleep", "attempts.sending")),
+    st.builds(Fault, st.just("asleep"), _steps, _times, st.booleans()),
 )

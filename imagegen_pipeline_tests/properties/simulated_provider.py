@@ -1,4 +1,4 @@
-"""The service: it does what a history says, and writes down every request and every bill."""
+"""A provider that follows a script and records every request and every bill."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, S
 ENDPOINT = "https://service.example/v1"
 PRICE = 1.0
 SIDE = 8
-"""Pixels of each side of a picture."""
+"""Width and height of an image in pixels."""
 STUCK = 1000
-"""Polls that find a job still running: far past the deadline for a run."""
+"""Polls that find a job still running: far past the run deadline."""
 REFUSALS: dict[str, Callable[[], ProviderError]] = {
     "limited": lambda: RateLimitedError("429", retry_after=2.0),
     "busy": lambda: ProviderBusyError("503"),
@@ -40,20 +40,20 @@ REFUSALS: dict[str, Callable[[], ProviderError]] = {
     "refuses": lambda: RequestRefusedError("400"),
     "no credit": lambda: AccountRefusedError("402"),
 }
-"""After these nothing is billed, and the service says so."""
+"""Refusals that state that nothing is billed."""
 SILENCES = ("billed, no answer", "no answer")
 UNREADABLE = "billed, unreadable"
 
 
 @dataclass(frozen=True, repr=False)
 class Answer:
-    """What the service does with one request, from the submit to the picture's delivery.
+    """What the provider does with one request, from submit to delivery.
 
-    ``submit``: ``job`` or ``picture`` (at once), one of REFUSALS, SILENCES or UNREADABLE.
-    ``polls`` are the errors of the first polls, then the job runs for ``runs`` polls; ``ends``
-    is ``done`` or ``fails``, and it obeys a cancel or not. ``by_url`` says how the picture is
-    delivered, after the troubles in ``downloads``: ``fails``, ``broken`` (damaged on its way)
-    or ``gone``, which is for good. ``whole`` is whether the picture itself decodes.
+    ``submit``: ``job`` or ``picture`` (at once), or one of REFUSALS, SILENCES or UNREADABLE.
+    ``polls`` are the errors of the first polls, then the job runs for ``runs`` polls; ``ends`` is
+    ``done`` or ``fails``; ``can_cancel`` is whether it obeys a cancel. ``by_url`` is how the
+    image is delivered, after the errors in ``downloads``: ``fails``, ``broken`` (damaged in
+    transit) or ``gone`` (final). ``whole`` is whether the image decodes.
     """
 
     submit: str = "job"
@@ -76,7 +76,7 @@ class Answer:
 
 @dataclass
 class Request:
-    """One request that reached the service, and what became of it there."""
+    """A request that reached the provider, and its state there."""
 
     number: int
     attempt: int
@@ -85,7 +85,7 @@ class Request:
     tick: int
     intent: str
     left_at: float
-    """When the ledger said that it leaves (seconds since the epoch)."""
+    """When the ledger recorded the submit (seconds since the epoch)."""
     billed: bool = False
     runs: int = 0
     polls: list[str] = field(default_factory=list)
@@ -96,41 +96,41 @@ class Request:
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether nobody was told that it is not."""
+        """Whether no answer stated that nothing is billed."""
         return self.answer.submit not in REFUSALS
 
     @property
     def job_id(self) -> str | None:
-        """The job's name, if it has one."""
+        """The job's id, if there is one."""
         return f"job-{self.number}" if self.answer.submit == "job" else None
 
     @property
     def url(self) -> str:
-        """Where its picture is delivered."""
+        """The URL of its image."""
         return f"https://files.example/{self.number}.png"
 
     @property
     def data(self) -> bytes:
-        """The picture that it is about; no two have the same bytes."""
+        """Its image; no two have the same bytes."""
         whole = _picture(self.number)
         return whole if self.answer.whole else whole[: len(whole) // 2]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the picture."""
+        """SHA-256 of the image."""
         return hashlib.sha256(self.data).hexdigest()
 
     @property
     def cannot_be_had(self) -> bool:
-        """Whether the service has deleted the picture."""
+        """Whether the provider has deleted the image."""
         return self.is_forgotten or self.downloads[:1] == ["gone"]
 
     def __str__(self) -> str:
         return f"request {self.number} of {self.process} for attempt {self.attempt} {self.answer}"
 
 
-class Witness:
-    """The service's own memory, which no process of ours takes with it when it dies."""
+class SimulatedProvider:
+    """The provider's own records, which outlive every process."""
 
     name = "duomi"
     endpoint = ENDPOINT
@@ -140,16 +140,16 @@ class Witness:
 
     @property
     def bills(self) -> list[Request]:
-        """What was billed, oldest first."""
+        """Billed requests, oldest first."""
         return [request for request in self.requests if request.billed]
 
     @property
     def in_flight(self) -> list[Request]:
-        """Jobs that run, or wait to."""
+        """Jobs that are queued or running."""
         return [r for r in self.requests if r.job_id and not r.is_over and not r.is_forgotten]
 
     def submit(self, request: Request) -> Submission:
-        """Take a request as its answer says."""
+        """Process a request as scripted."""
         self.requests.append(request)
         answer = request.answer
         if answer.submit in REFUSALS:
@@ -166,7 +166,7 @@ class Witness:
         return Submission(report=self._report(request))
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
-        """See ``ImageService.poll``."""
+        """See ``ProviderClient.poll``."""
         assert endpoint == ENDPOINT
         job = next(r for r in self.requests if r.job_id == job_id)
         if job.is_forgotten:
@@ -179,27 +179,27 @@ class Witness:
             return JobReport(JobState.RUNNING)
         job.is_over = True
         if job.has_failed or job.answer.ends == "fails":
-            self._call_off(job)
+            self._cancel_job(job)
             raise JobFailedError("it failed", job_id=job_id)
         return self._report(job)
 
     def cancel(self, job_id: str, endpoint: str) -> None:
-        """See ``ImageService.cancel``."""
+        """See ``ProviderClient.cancel``."""
         assert endpoint == ENDPOINT
         job = next(r for r in self.requests if r.job_id == job_id)
         if job.answer.can_cancel and job.runs > 0:
             job.runs = 0
-            self._call_off(job)
+            self._cancel_job(job)
 
-    def _call_off(self, job: Request) -> None:
+    def _cancel_job(self, job: Request) -> None:
         job.has_failed, job.billed = True, False
 
     def health(self) -> dict[str, Any]:
-        """See ``ImageService.health``."""
+        """See ``ProviderClient.health``."""
         return {}
 
     def fetch(self, url: str) -> bytes:
-        """The downloader's part: the bytes behind a URL."""
+        """The bytes behind a URL, for the downloader."""
         request = next(r for r in self.requests if r.url == url)
         if request.cannot_be_had:
             raise DownloadError("404", is_gone=True)
@@ -208,13 +208,13 @@ class Witness:
             raise DownloadError("503")
         return request.data[:-20] if trouble == "broken" else request.data
 
-    def forget(self) -> None:
-        """The time of retention is over: jobs and files that there are now are deleted."""
+    def end_retention(self) -> None:
+        """End the retention time: delete all present jobs and files."""
         for request in self.requests:
             request.is_forgotten = True
 
-    def heal(self) -> None:
-        """From here on nothing goes wrong; what is gone is forgotten too."""
+    def repair(self) -> None:
+        """End all faults; deleted images stay deleted."""
         for request in self.requests:
             request.is_forgotten |= request.cannot_be_had
             request.polls, request.downloads, request.runs = [], [], 0

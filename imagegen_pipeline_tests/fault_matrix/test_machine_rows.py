@@ -1,4 +1,4 @@
-"""One item of four is hit by a fault of the machine: item, batch, bill, and the next run."""
+"""A fault of the machine hits one item of four: item, batch, bill and the next run."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import ExitStack
 import pytest
 
 from imagegen_pipeline_tests.conftest import Project
-from imagegen_pipeline_tests.fault_matrix.breaking import Break
 from imagegen_pipeline_tests.fault_matrix.checks import (
     check_first_run,
     check_next_run,
     check_pictures,
 )
 from imagegen_pipeline_tests.fault_matrix.four_items import FourItems
+from imagegen_pipeline_tests.fault_matrix.machine_faults import Break
 from imagegen_pipeline_tests.fault_matrix.machine_rows import machine_rows
 from imagegen_pipeline_tests.fault_matrix.rows import Row
 
 
 @pytest.fixture
 def stack(project: Project) -> Iterator[ExitStack]:
-    """What must be undone before the project's folder can go."""
+    """Repairs that must happen before the project's folder is deleted."""
     with ExitStack() as stack:
         yield stack
 
@@ -34,7 +34,7 @@ def test_a_fault_of_the_machine(
     stack: ExitStack,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the row says of the item, the batch, the bill and the next run is so."""
+    """The item, the batch, the bill and the next run are as the row expects."""
     items = four(row.provider)
     machine = broken(items, stack, monkeypatch)
     check_first_run(row, machine.run(), first="reused")

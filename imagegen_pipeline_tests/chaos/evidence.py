@@ -1,4 +1,4 @@
-"""The evidence: what the simulator, the ledger, the disk and Dagster say when all is over."""
+"""The final state as the simulator, the ledger, the disk and Dagster have it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from imagegen_pipeline_tests.chaos.ledger_reading import Item, Row, read_items, read_rows
-from imagegen_pipeline_tests.chaos.life import DagsterUnreadableError, read_events
-from imagegen_pipeline_tests.chaos.scratch import Scratch, Thing
+from imagegen_pipeline_tests.chaos.scratch import Scratch, SourceItem
+from imagegen_pipeline_tests.chaos.worker import DagsterUnreadableError, read_events
 from imagegen_pipeline_tests.conftest import Simulator, until
 
 _MARK = re.compile(r"(boat|scarf) \d+-\d+\.")
@@ -22,26 +22,26 @@ _MARK = re.compile(r"(boat|scarf) \d+-\d+\.")
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What only the killer knows: what was wanted, which attempts were being sent when a kill
-    fell, which pictures were not whole after it, and which lives ended in an error of their own.
+    """What only the harness knows: the items, the attempts that were being sent at each kill,
+    images that were incomplete after a kill, and workers that ended with an error.
     """
 
-    source_items: tuple[Thing, ...]
+    source_items: tuple[SourceItem, ...]
     in_flight: frozenset[int]
-    torn: tuple[str, ...]
-    falls: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    worker_errors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file among the pictures: its digest, and why it is no whole picture if it is none."""
+    """An image file: its digest, and why it does not decode (None if it does)."""
 
     digest: str
     fault: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Evidence:
     """Everything that the rules compare. ``billed`` and ``accepted`` count by mark."""
 
     finish: Finish
@@ -59,22 +59,22 @@ class Books:
         return [row for row in self.rows if row.item_key == item.key]
 
     def current(self, item: Item) -> Row | None:
-        """The attempt that made the item's picture."""
+        """The attempt of the item's current image."""
         return next((row for row in self.rows if row.id == item.current_attempt), None)
 
     @property
     def pictures(self) -> int:
-        """Items that have their picture."""
+        """The number of items with an image."""
         return sum(item.current_attempt is not None for item in self.items.values())
 
     @property
     def unknown_rows(self) -> list[Row]:
-        """Attempts that say that a picture may have been billed without being had."""
+        """Attempts whose image may be billed although it was not received."""
         return [row for row in self.rows if row.is_unknown]
 
 
-def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Books:
-    """Read everything, when nothing is at work any more."""
+def collect_evidence(scratch: Scratch, simulator: Simulator, finish: Finish) -> Evidence:
+    """Read everything after all workers have ended."""
     provider = scratch.variant.provider
     until(lambda: simulator.stats()[provider]["in_flight"] == 0)
     prompts = [one for one in simulator.stats()["by_prompt"] if one["provider"] == provider]
@@ -85,7 +85,7 @@ def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Boo
         events = read_events(scratch, scratch.root / "events.log")
     except DagsterUnreadableError as error:
         dagster_fault = str(error)
-    return Books(
+    return Evidence(
         finish=finish,
         items={item.location: item for item in read_items(scratch.ledger)},
         rows=read_rows(scratch.ledger),
@@ -98,16 +98,16 @@ def collect_books(scratch: Scratch, simulator: Simulator, finish: Finish) -> Boo
     )
 
 
-class WholeFiles:
-    """Looks at the pictures after each kill: under its own name, a file is whole at any time."""
+class FileIntegrity:
+    """Checks after each kill that every file under its final name is complete."""
 
     def __init__(self, scratch: Scratch) -> None:
         self._folder = scratch.pictures
         self._known: set[tuple[str, int, int]] = set()
-        self.torn: list[str] = []
+        self.incomplete: list[str] = []
 
-    def look(self) -> None:
-        """Note what is not whole among the files that are new or changed since the last look."""
+    def check(self) -> None:
+        """Check the files that are new or changed since the last check."""
         for path in _visible_files(self._folder):
             facts = path.stat()
             version = (str(path), facts.st_size, facts.st_mtime_ns)
@@ -116,7 +116,7 @@ class WholeFiles:
             self._known.add(version)
             fault = _picture_fault(path)
             if fault is not None:
-                self.torn.append(f"{path.name} was not whole after a kill: {fault}")
+                self.incomplete.append(f"{path.name} was not whole after a kill: {fault}")
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
@@ -132,9 +132,7 @@ def _mark(prompt: str) -> str:
 
 
 def _read_files(scratch: Scratch) -> tuple[dict[str, File], int]:
-    """The files among the pictures by their path in the ledger, and how many half-written
-    ones lie hidden beside them.
-    """
+    """The image files by their path in the ledger, and the number of hidden temporary files."""
     files = {}
     for path in _visible_files(scratch.pictures):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,7 @@
-"""A worker process: it opens everything anew and runs a batch to the end, if it is let.
+"""A worker process: it opens everything itself and runs a batch to its end unless it is killed.
 
-The processes come from a fork server that has the pipeline's and Dagster's modules loaded, so
-that a life begins in milliseconds; nothing is opened before the fork.
+Workers are forked from a server that has the modules of the pipeline and of Dagster loaded, so
+that they start in milliseconds; nothing is opened before the fork.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from imagegen_pipeline_tests.chaos.scratch import Round, Scratch
 from imagegen_pipeline_tests.conftest import OURS
 
-FELL = 70
-"""The exit code of a life that an exception ended."""
+FAILED_EXIT = 70
+"""The exit code of a worker that ended with an exception."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -38,26 +38,23 @@ _CONTEXT.set_forkserver_preload(
         "psutil",
         "sqlalchemy.dialects.sqlite",
         "upath",
-        "imagegen_pipeline_tests.chaos.life",
+        "imagegen_pipeline_tests.chaos.worker",
     ]
 )
 
 
-def begin_life(scratch: Scratch, wanted: Round, log: Path) -> BaseProcess:
-    """A process that makes the items of a round; what it says goes to ``log``."""
+def start_worker(scratch: Scratch, wanted: Round, log: Path) -> BaseProcess:
+    """Start a process that generates the items of a round; its output goes to ``log``."""
     work = _make_base_images if scratch.variant.provider == "runpod" else _make_images
     return _begin(scratch, log, work, wanted.folder)
 
 
 class DagsterUnreadableError(Exception):
-    """Dagster's own records cannot be opened; the text says why."""
+    """Dagster's instance cannot be opened; the text has the reason."""
 
 
 def read_events(scratch: Scratch, log: Path) -> list[tuple[str, str, int]]:
-    """Every materialization that Dagster knows of: partition, digest, attempt.
-
-    Raises DagsterUnreadableError.
-    """
+    """Every materialization: partition, digest, attempt. Raises DagsterUnreadableError."""
     answer = log.with_suffix(".json")
     process = _begin(scratch, log, _write_events, answer)
     process.join(120)
@@ -74,13 +71,13 @@ def _begin(
     environment |= {**scratch.environment, "DAGSTER_DISABLE_TELEMETRY": "1"}
     # A daemon, so that none outlives whoever started it.
     process = _CONTEXT.Process(
-        target=_live, args=(scratch, environment, log, work, path), daemon=True
+        target=_run_worker, args=(scratch, environment, log, work, path), daemon=True
     )
     process.start()
     return process
 
 
-def _live(
+def _run_worker(
     scratch: Scratch,
     environment: Mapping[str, str],
     log: Path,
@@ -90,7 +87,7 @@ def _live(
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    faulthandler.register(signal.SIGUSR1)  # says where a life hangs
+    faulthandler.register(signal.SIGUSR1)  # prints the stacks of a hanging worker
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(scratch.root)
@@ -98,7 +95,7 @@ def _live(
         code = work(scratch, path)
     except Exception:  # noqa: BLE001 - whatever it is, the killer must know
         traceback.print_exc()
-        code = FELL
+        code = FAILED_EXIT
     sys.exit(code)
 
 
@@ -147,8 +144,8 @@ def _write_events(scratch: Scratch, answer: Path) -> int:
                 made = record.asset_materialization
                 if made is not None:
                     facts = made.metadata
-                    told = (made.partition, facts["sha256"].value, facts["attempt"].value)
-                    events.append(told)
+                    reported = (made.partition, facts["sha256"].value, facts["attempt"].value)
+                    events.append(reported)
             cursor = found.cursor
             if not found.has_more:
                 break

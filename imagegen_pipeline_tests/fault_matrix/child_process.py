@@ -1,7 +1,7 @@
-"""A batch in a process of its own, which is not root, cannot write any more, or is killed.
+"""A batch in a separate process that is not root, cannot write, or is killed.
 
-``python -m imagegen_pipeline_tests.fault_matrix.child SERVICE HOW`` in a project's folder
-prints its outcomes, or why the batch was refused, as JSON.
+``python -m imagegen_pipeline_tests.fault_matrix.child_process PROVIDER FAULT`` in a project's
+folder prints the outcomes, or why the batch was refused, as JSON.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from sqlalchemy import Engine, event
 from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.conftest import ROOT
 from imagegen_pipeline_tests.engine.bench import FakeClock
-from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, make_all, nothing
+from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, nothing, run_batches
 
 NOBODY = 65534
 SMALL_FILE = 512
 
 
 def run_in_child(items: FourItems, how: str) -> Run:
-    """The batch in a process of its own, and the books after it."""
+    """Run the batch in a child process; returns it with the counts afterwards."""
     if how == "nobody":
-        _give_away(items)
+        _make_readable(items)
     done = subprocess.run(
         [sys.executable, "-m", __name__, items.provider, how],
         cwd=items.project.root,
@@ -51,19 +52,19 @@ def run_in_child(items: FourItems, how: str) -> Run:
     outcomes = tuple(_outcome(facts) for facts in said.get("outcomes", ()))
     refused = _RefusedError(**said["refused"]) if "refused" in said else None
     with items.opened() as (pipeline, _):
-        return Run(outcomes, items.books(pipeline), refused=refused)
+        return Run(outcomes, items.ledger_counts(pipeline), refused=refused)
 
 
 class _RefusedError(ImagegenError):
-    """What another process was refused with."""
+    """The error with which the child process refused the batch."""
 
     def __init__(self, kind: str, error: str, remedy: str) -> None:
         super().__init__(error, remedy=remedy)
         self.kind = kind  # type: ignore[misc]
 
 
-def _give_away(items: FourItems) -> None:
-    """Let nobody have everything but the folder of the pictures."""
+def _make_readable(items: FourItems) -> None:
+    """Make everything but the image folder writable for the child's user."""
     if os.geteuid() != 0:
         return  # this process is not root: the folder's mode holds for it
     root = items.project.root
@@ -77,23 +78,23 @@ def _outcome(facts: dict[str, Any]) -> Outcome:
 
 
 def main(provider: str, how: str) -> None:
-    """Make the batch of this folder."""
+    """Run the batch of this folder."""
     Image.init()  # nobody may not be allowed to read what is imported later
     with closing(Pipeline()) as pipeline:
         pipeline.engine_context = replace(pipeline.engine_context, clock=FakeClock())
         before: Callable[[], object] = nothing
         if how == "nobody":
-            before = become_nobody
+            before = drop_privileges
         elif how == "limited":
             stop_growing_after_download(pipeline)
         else:
             die_when_writing(how.partition(":")[2])
-        print(json.dumps(_said(pipeline, provider, before)))  # noqa: T201
+        print(json.dumps(_report(pipeline, provider, before)))  # noqa: T201
 
 
-def _said(pipeline: Pipeline, provider: str, before: Callable[[], object]) -> dict[str, Any]:
+def _report(pipeline: Pipeline, provider: str, before: Callable[[], object]) -> dict[str, Any]:
     try:
-        outcomes = make_all(pipeline, provider, before=before)
+        outcomes = run_batches(pipeline, provider, before=before)
     except ImagegenError as error:
         facts = {"kind": error.kind, "error": str(error), "remedy": error.remedy}
         return {"refused": facts}
@@ -104,7 +105,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
     return asdict(replace(outcome, attempt=None))
 
 
-def become_nobody() -> None:
+def drop_privileges() -> None:
     """Stop being root."""
     if os.geteuid() == 0:
         os.setgroups([])
@@ -112,22 +113,22 @@ def become_nobody() -> None:
         os.setuid(NOBODY)
 
 
-class _LastDownload:
-    """A downloader; after its second picture no file may grow."""
+class _LastDownload(Downloader):
+    """A downloader; after its second image no file may grow."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Downloader) -> None:
         self._inner = inner
 
     def fetch(self, url: str) -> bytes:
-        """The picture; then the limit falls."""
-        data: bytes = self._inner.fetch(url)
+        """Download the image, then set the limit."""
+        data = self._inner.fetch(url)
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_FILE, hard))
         return data
 
 
 def stop_growing_after_download(pipeline: Pipeline) -> None:
-    """Have the system refuse every longer file once a picture has come."""
+    """Have the system refuse longer files once an image has been downloaded."""
     engine_context = pipeline.engine_context
     pipeline.engine_context = replace(
         engine_context, downloader=_LastDownload(engine_context.downloader)
@@ -135,7 +136,7 @@ def stop_growing_after_download(pipeline: Pipeline) -> None:
 
 
 def die_when_writing(state: str) -> None:
-    """Be killed once the transaction that writes this state has made its change."""
+    """Kill this process in the transaction that writes this state, after its change."""
     changes = ("INSERT INTO attempts", "UPDATE attempts SET state")
 
     def look(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
