@@ -86,6 +86,16 @@ def _actor() -> object:
     return Actor(name="a", description="an old man", container="c", location="l")
 
 
+def test_the_docs_have_a_row_for_every_provider() -> None:
+    """Name and every variable stand in one row of docs/providers.md."""
+    rows = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8").splitlines()
+    for provider in registry().loadable():
+        (row,) = (row for row in rows if row.startswith(f"| `{provider.name}` |"))
+        model = provider.settings_model
+        for field in model.model_fields:
+            assert f"`{model.variable(field)}`" in row
+
+
 def test_no_other_module_names_a_provider() -> None:
     """Only a provider's own folder, the registry and the defaults have a provider's name."""
     named = re.compile(rf'"({"|".join(BUILT_IN)})"')
