@@ -27,6 +27,7 @@ from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.requests import Attempt, Outcome
 from imagegen_pipeline.engine import Batch, BatchOptions
 from imagegen_pipeline.pipeline import Pipeline
+from imagegen_pipeline.providers.registry import registry
 from imagegen_pipeline.sources.actors import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.storage.atomic_files import temporary_file
 
@@ -38,13 +39,6 @@ _NOT_THE_JOB = (
     *("store", "name_taken", "ledger", "attempt_moved", "lease_lost", "internal"),
 )
 """What kept a picture from being made, or kept, that no other description would change."""
-_REMEDIES = {
-    "RunPod error": "Check that RUNPOD_API_KEY is configured, that the serverless endpoint is "
-    "available, and the network.",
-    "No response from RunPod": "RunPod may be down; check RUNPOD_SERVER_100_ID.",
-    "Generation failed": "The prompt may be too complex or contradictory: simplify the "
-    "description, and check RunPod's log of the job.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,7 @@ def generate_base_image(
     begun(batch)
     (outcome,) = tuple(batch)
     if not outcome.ok:
-        return failed(502, params, failure_text(outcome), outcome)
+        return failed(502, params, failure_text(pipeline, outcome), outcome)
     return completed(pipeline, params, actor.prompt, outcome)
 
 
@@ -253,15 +247,18 @@ def failed(
     return BaseImageAnswer(status_code, body, outcome)
 
 
-def failure_text(outcome: Outcome) -> str:
-    """The guide's three texts, each with its cause and remedy; the guide's own remedy is left
+def failure_text(pipeline: Pipeline, outcome: Outcome) -> str:
+    """The guide's three texts, each with its cause and remedy. The provider's own hint is left
     out where the generation is not at fault (a stop, a budget, a full disk).
     """
+    name = outcome.attempt.provider if outcome.attempt else pipeline.settings.actor_provider
+    provider = registry().get(name)
+    hints = provider.failure_hints
     if outcome.error_kind in _NO_RESPONSE:
-        head = "No response from RunPod"
+        head, hint = f"No response from {provider.title}", hints.no_response
     elif outcome.error_kind in _REFUSED:
-        head = "RunPod error"
+        head, hint = f"{provider.title} error", hints.refused
     else:
-        head = "Generation failed"
-    guides = None if outcome.error_kind in _NOT_THE_JOB else _REMEDIES[head]
-    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, guides)))
+        head, hint = "Generation failed", hints.failed
+    hint = "" if outcome.error_kind in _NOT_THE_JOB else hint
+    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, hint)))

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, SecretStr
 from imagegen_pipeline.domain.errors import SetupError
 from imagegen_pipeline.domain.prices import EXAMPLE
 
+SHORTEST_TOKEN = 16
+"""Characters: fewer could be guessed."""
 _LARGEST_PRICE_FILE = 1_000_000
 
 
@@ -88,6 +90,16 @@ def _secret_address(value: SecretStr) -> SecretStr:
     return SecretStr(address)
 
 
+def _access_token(value: SecretStr) -> SecretStr:
+    if not is_one_word(value) or len(value.get_secret_value().strip()) < SHORTEST_TOKEN:
+        raise ValueError(
+            f"a token is one word of at least {SHORTEST_TOKEN} letters, digits and signs, "
+            "such as `openssl rand -hex 24` prints"
+        )
+    return SecretStr(value.get_secret_value().strip())
+
+
+AccessToken = Annotated[SecretStr, AfterValidator(_access_token)]
 Address = Annotated[str, AfterValidator(address)]
 SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
 """An address that whoever knows it can use."""

@@ -146,8 +146,8 @@ class Capabilities:
     """What a provider's requests may hold, and what its client supports.
 
     ``side`` is the range of width and height in pixels, each a multiple of ``side_step``.
-    ``models`` are known to exist (empty: there is no list). ``guidance`` None and ``model``
-    False: the workflow decides. ``reported_cost``: its answers say what a job cost.
+    ``models`` are known to exist (empty: there is no list). ``guidance`` None: it has none.
+    ``model`` False: the workflow decides. ``reported_cost``: its answers say what a job cost.
     """
 
     steps: Range
@@ -183,6 +183,17 @@ def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
+@dataclass(frozen=True, slots=True)
+class FailureHints:
+    """Advice after a failed base image, beside the error's own remedy: when the provider refused,
+    when it gave no answer, and when the generation failed.
+    """
+
+    refused: str = ""
+    no_response: str = ""
+    failed: str = ""
+
+
 SettingsT = TypeVar("SettingsT", bound=ProviderSettings)
 
 
@@ -202,6 +213,7 @@ class Provider(ABC, Generic[SettingsT]):
     prompt_parameters: ClassVar[PromptParameters]
     key_field: ClassVar[str | None] = None
     uses_workflow: ClassVar[bool] = False
+    failure_hints: ClassVar[FailureHints] = FailureHints()
 
     @abstractmethod
     def open_client(self, settings: SettingsT, options: ClientOptions) -> ProviderClient:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from imagegen_pipeline.domain.comfy.limits import (
     LARGEST_SEED,
     LARGEST_SIDE,
+    MOST_GUIDANCE,
     MOST_STEPS,
     SIZE_STEP,
     SMALLEST_SIDE,
 )
+from imagegen_pipeline.domain.errors import RequestRefusedError
 from imagegen_pipeline.domain.parameters import FLUX_GUIDANCE, FLUX_MODEL, PromptParameters
 from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 from imagegen_pipeline.providers.base import Capabilities
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 GRAPH_CAPABILITIES = Capabilities(
     steps=(1, MOST_STEPS),
+    guidance=(0, MOST_GUIDANCE),
     seed=(0, LARGEST_SEED),
     side=(SMALLEST_SIDE, LARGEST_SIDE),
     side_step=SIZE_STEP,
@@ -44,6 +47,11 @@ def graph_parameters(provider: ProviderName) -> PromptParameters:
 
 def bind_request(request: GenerationRequest, workflow: Workflow) -> dict[str, Any]:
     """The graph with the request's values; raises RequestRefusedError."""
+    if request.model != FLUX_MODEL:
+        raise RequestRefusedError(
+            f"The workflow decides the model, so {request.model[:200]!r} cannot be asked for.",
+            remedy="Leave the model out, or swap in a graph that has it (IMAGEGEN_WORKFLOW).",
+        )
     return workflow.bind(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,

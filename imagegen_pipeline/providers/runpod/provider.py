@@ -15,6 +15,7 @@ from imagegen_pipeline.domain.validators import Address
 from imagegen_pipeline.providers.base import (
     Capabilities,
     ClientOptions,
+    FailureHints,
     Provider,
     ProviderClient,
     ProviderSettings,
@@ -65,6 +66,13 @@ class RunPod(Provider[RunPodSettings]):
     prompt_parameters = graph_parameters(NAME)
     key_field = "api_key"
     uses_workflow = True
+    failure_hints = FailureHints(
+        refused="Check that RUNPOD_API_KEY is configured, that the serverless endpoint is "
+        "available, and the network.",
+        no_response="RunPod may be down; check RUNPOD_SERVER_100_ID.",
+        failed="The prompt may be too complex or contradictory: simplify the description, and "
+        "check RunPod's log of the job.",
+    )
 
     def open_client(self, settings: RunPodSettings, options: ClientOptions) -> ProviderClient:
         """See ``Provider.open_client``; raises WorkflowError too."""

@@ -394,4 +394,5 @@ def _limits(provider: str) -> dict[str, Any] | None:
         "side": capabilities.side,
         "side_step": capabilities.side_step,
         "seed": (str(least), str(most)),
+        "model": capabilities.model,
     }

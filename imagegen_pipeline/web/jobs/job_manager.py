@@ -275,7 +275,9 @@ class JobManager:
         params = job.params
         if not places or job.stopped:
             error: ImagegenError = StoppedError("It was stopped before it was sent.")
-            return failed(502, params, failure_text(_lost(params.actor_name, error)))
+            return failed(
+                502, params, failure_text(self._pipeline, _lost(params.actor_name, error))
+            )
         order = self._pipeline.order(
             intent=job.intent,
             regenerate=job.regenerate,
@@ -288,10 +290,16 @@ class JobManager:
             return failed(400, params, error.sentence)
         except ImagegenError as error:
             if isinstance(error, MissingKeyError):
-                return failed(502, params, failure_text(_lost(params.actor_name, error)))
+                return failed(
+                    502, params, failure_text(self._pipeline, _lost(params.actor_name, error))
+                )
             return failed(503, params, f"Generation failed: {error.sentence}")
         except Exception as error:  # noqa: BLE001 - whoever waits for the job gets an answer
             return failed(500, params, _fault(error).sentence)
+
+    def _not_sent(self, params: BaseImageParams, error: ImagegenError) -> BaseImageAnswer:
+        outcome = _lost(params.actor_name, error)
+        return failed(502, params, failure_text(self._pipeline, outcome))
 
     def _make_part(self, job: GenerationJob, part: BatchRequest, places: int) -> None:
         try:

@@ -1,9 +1,9 @@
 /** What the fields of the dialog take, said beside them before the server has to. */
 
-/** @typedef {{ steps: number[], guidance: number[] | null, side: number[], side_step: number, seed: string[] }} Limits */
+/** @typedef {{ steps: number[], guidance: number[] | null, side: number[], side_step: number, seed: string[], model: boolean }} Limits */
 
 /** @type {Limits} */
-const ANY = { steps: [1, 10_000], guidance: [0, 100], side: [1, 99_999], side_step: 1, seed: ["0", "18446744073709551615"] };
+const ANY = { steps: [1, 10_000], guidance: [0, 100], side: [1, 99_999], side_step: 1, seed: ["0", "18446744073709551615"], model: true };
 
 /** The error of a field, or an empty text. @param {HTMLInputElement} input @param {Limits | null} limits null: of several providers */
 export function faultOf(input, limits) {

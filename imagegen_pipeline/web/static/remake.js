@@ -12,7 +12,7 @@ const DECISIONS = {
 };
 const QUOTE_AFTER = 250; // ms without typing
 
-/** @typedef {{ kind: string, limits: import("./fields.js").Limits, prompt: string, negative_prompt: string, steps: number, guidance: number, width: number, height: number, model: string, seed: string, first: boolean }} Asked */
+/** @typedef {{ kind: string, limits: import("./fields.js").Limits | null, prompt: string, negative_prompt: string, steps: number, guidance: number, width: number, height: number, model: string, seed: string, first: boolean }} Asked */
 
 /** @typedef {{ keys: string[], how: "regenerate" | "retry", asked?: Asked | null, title?: string, first?: boolean,
  *   decision?: keyof typeof DECISIONS | null, queued?: number }} Wish `first`: of what has no picture */
@@ -68,9 +68,12 @@ export class Remake {
     this.#text("#remake-prompt-label", asked?.kind === "actor" ? "Description" : "Prompt");
     this.submit.textContent = title;
     /** @type {HTMLElement} */ (this.dialog.querySelector("#remake-fields")).hidden = how === "retry";
+    const isActor = asked?.kind === "actor";
+    /** @type {Record<string, boolean>} */
+    const hidden = { one: !asked, again: !asked || this.first, prompt: isActor, model: isActor || asked?.limits?.model === false };
     for (const part of this.dialog.querySelectorAll("[data-for]")) {
-      const { for: whom } = /** @type {HTMLElement} */ (part).dataset;
-      /** @type {HTMLElement} */ (part).hidden = whom === "one" ? !asked : whom === "again" ? !asked || this.first : asked?.kind === "actor";
+      const element = /** @type {HTMLElement} */ (part);
+      element.hidden = hidden[element.dataset.for ?? ""];
     }
     for (const input of this.#inputs()) showFault(input, "");
     if (!asked) return;
