@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Connection, Select, select
 
 from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.ledger.change_log import last_change_seq
@@ -44,6 +44,16 @@ class ResultsCursor:
     planned_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class ResultChanges:
+    """The end of the ledger's history, and the ids, ascending, of the attempts that may have
+    changed since a cursor; None if the cursor is not in the history of this ledger.
+    """
+
+    cursor: ResultsCursor
+    attempt_ids: list[int] | None
+
+
 class ResultRows:
     """Read-only queries. A row has the columns of an attempt, and its item's kind, source,
     location, ``gone`` and ``current_attempt``.
@@ -52,19 +62,26 @@ class ResultRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def cursor(self) -> ResultsCursor:
-        """The current end of the ledger's history."""
+    def changes(self, since: ResultsCursor | None) -> ResultChanges:
+        """All attempts of the items that have changed after ``since``: older attempts are
+        included, since another one may be current now.
+
+        A cursor of another ledger, or one that is newer than a restored backup, is not in the
+        history; None is not either.
+        """
         newest = select(attempts.c.id, attempts.c.created_at).order_by(attempts.c.id.desc())
+        changed = select(attempts.c.id).join(items, items.c.key == attempts.c.item_key)
         with self._database.read() as connection:
             change_seq = last_change_seq(connection)
             row = connection.execute(newest.limit(1)).one_or_none()
-        return ResultsCursor(change_seq, row.id if row else 0, row.created_at if row else None)
-
-    def planned_at(self, attempt_id: int) -> float | None:
-        """When an attempt was planned (seconds since the epoch); None if it does not exist."""
-        query = select(attempts.c.created_at).where(attempts.c.id == attempt_id)
-        with self._database.read() as connection:
-            return connection.scalar(query)
+            cursor = ResultsCursor(
+                change_seq, row.id if row else 0, row.created_at if row else None
+            )
+            if since is None or not _is_in_history(connection, since, change_seq):
+                return ResultChanges(cursor, None)
+            late = 0 if connection.dialect.name == "sqlite" else _LATE_COMMITS
+            changed = changed.where(items.c.change_seq > since.change_seq - late)
+            return ResultChanges(cursor, sorted(connection.scalars(changed)))
 
     def all(self) -> Iterator[Any]:
         """Every attempt, oldest first."""
@@ -80,15 +97,6 @@ class ResultRows:
         for start in range(0, len(attempt_ids), _IDS_PER_QUERY):
             in_chunk = attempts.c.id.in_(attempt_ids[start : start + _IDS_PER_QUERY])
             yield from self._stream(_ROWS.where(in_chunk).order_by(attempts.c.id))
-
-    def changed(self, after: int) -> list[int]:
-        """The ids, ascending, of all attempts of the items that have changed since the change
-        ``after``. Older attempts are included, since another one may be current now.
-        """
-        query = select(attempts.c.id).join(items, items.c.key == attempts.c.item_key)
-        with self._database.read() as connection:
-            late = 0 if connection.dialect.name == "sqlite" else _LATE_COMMITS
-            return sorted(connection.scalars(query.where(items.c.change_seq > after - late)))
 
     def approved(self) -> Iterator[Any]:
         """The current images that a person has approved, oldest first."""
@@ -116,3 +124,10 @@ class ResultRows:
     def _stream(self, query: Select[Any]) -> Iterator[Any]:
         with self._database.read() as connection:
             yield from connection.execute(query.execution_options(yield_per=_FETCH_ROWS))
+
+
+def _is_in_history(connection: Connection, cursor: ResultsCursor, change_seq: int) -> bool:
+    planned_at = select(attempts.c.created_at).where(attempts.c.id == cursor.last_attempt)
+    return cursor.change_seq <= change_seq and (
+        cursor.last_attempt == 0 or connection.scalar(planned_at) == cursor.planned_at
+    )

@@ -20,7 +20,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -80,16 +80,16 @@ class _Refresh:
         self._folder = folder.resolve()  # a symbolic link stays
         self._draft = self._folder.with_name(f".{self._folder.name}.draft")
         # Read before any row: what changes meanwhile is read again by the next refresh.
-        self._cursor = ledger.results.cursor()
+        changes = ledger.results.changes(_read_cursor(self._folder / _UNREADABLE))
+        self._cursor, self._changed = changes.cursor, changes.attempt_ids
         self._part_count = -(-self._cursor.last_attempt // PART_ROWS)
 
     def run(self) -> None:
         self._remove_leftovers()
-        previous = _read_cursor(self._folder / _UNREADABLE)
-        if previous is None or not self._continues(previous):
+        if self._changed is None:
             self._rebuild()
         else:
-            self._update(previous)
+            self._update(_by_part(self._changed))
 
     def _remove_leftovers(self) -> None:
         """Remove the temporary files of a process that was killed."""
@@ -97,16 +97,6 @@ class _Refresh:
         for pattern in (".part-*", f".{Path(_UNREADABLE).stem}.*"):
             for file in self._folder.glob(pattern):
                 file.unlink(missing_ok=True)
-
-    def _continues(self, previous: ResultsCursor) -> bool:
-        """Whether ``previous`` lies in this ledger's history: False for another ledger, and for
-        one that was restored from a backup.
-        """
-        if previous.change_seq > self._cursor.change_seq:
-            return False
-        if previous.last_attempt == 0:
-            return True
-        return self._ledger.results.planned_at(previous.last_attempt) == previous.planned_at
 
     def _rebuild(self) -> None:
         """Write every file beside the folder, then move them, so that readers have the old table
@@ -129,8 +119,7 @@ class _Refresh:
             file.replace(self._folder / file.name)
         self._draft.rmdir()
 
-    def _update(self, previous: ResultsCursor) -> None:
-        changed = _by_part(self._ledger.results.changed(previous.change_seq))
+    def _update(self, changed: Mapping[int, list[int]]) -> None:
         verified = random.sample(range(self._part_count), min(VERIFIED_PARTS, self._part_count))
         for number in range(self._part_count):
             file = self._folder / part_name(number)
