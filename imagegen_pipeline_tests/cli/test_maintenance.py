@@ -1,4 +1,4 @@
-"""``imagegen clean-up``, ``backup`` and ``restore``: what they say, ask and exit with."""
+"""``imagegen clean-up``, ``backup`` and ``restore``: output, confirmation and exit codes."""
 
 from __future__ import annotations
 
@@ -22,48 +22,50 @@ LOG = "duomi_generation_results_20250101_000000.json"
 
 @pytest.fixture
 def old_log(project: Project) -> Path:
-    """A log of half a year ago."""
+    """A log that is half a year old."""
     return write(project.results / "logs" / LOG, b"x" * 2048, days=180)
 
 
-def picture(project: Project, invoke: Invoke) -> None:
-    """One picture that is there."""
+def generate_image(project: Project, invoke: Invoke) -> None:
+    """Generate one image."""
     project.write_json("boat", "a red boat")
     assert invoke(*GENERATE, "json").exit_code == 0
 
 
-def test_a_dry_run_names_what_would_go_and_why(
+def test_a_dry_run_prints_the_plan_with_reasons(
     project: Project, old_log: Path, invoke: Invoke
 ) -> None:
-    """Parts, files, sizes, reasons, and what is not ours; nothing is touched and nobody asked."""
+    """Parts, files, sizes, reasons and files of others; nothing is touched or asked."""
     theirs = write(project.results / "generated_images" / "holiday.png")
     result = invoke("clean-up", "--dry-run")
     assert result.exit_code == 0
     assert "logs: delete 1 file, 2.0 KB" in result.stdout
     assert f"{old_log} (a log older than 90 days)" in result.stdout
-    assert "not ours, left alone: 1 file" in result.stdout
+    assert "not ours, kept: 1 file" in result.stdout
     assert str(theirs) in result.stdout
     assert old_log.exists()
 
 
-def test_it_asks_before_anything_goes(project: Project, old_log: Path, invoke: Invoke) -> None:
-    """No leaves everything, yes does it; --yes does not ask."""
+def test_the_clean_up_asks_for_confirmation(
+    project: Project, old_log: Path, invoke: Invoke
+) -> None:
+    """No keeps everything, yes carries out the plan, --yes does not ask."""
     result = invoke("clean-up", answer="n\n")
     assert result.exit_code == 1
-    assert "Go on?" in result.output
+    assert "Continue?" in result.output
     assert old_log.exists()
     result = invoke("clean-up", answer="y\n")
     assert result.exit_code == 0
-    assert "Done with 1 file, 2.0 KB; 0 left, 0 failed." in result.stdout
+    assert "Cleaned up 1 file, 2.0 KB; 0 skipped, 0 failed." in result.stdout
     assert not old_log.exists()
     result = invoke("clean-up", "--yes")
-    assert "Nothing of the pipeline's is to be cleaned up." in result.stdout
+    assert "The pipeline has nothing to clean up." in result.stdout
 
 
-def test_ages_can_be_given_and_never_switches_a_part_off(
+def test_ages_are_options_and_never_keeps_a_part(
     project: Project, old_log: Path, invoke: Invoke
 ) -> None:
-    """``--logs 200`` and ``--logs never`` leave what is 180 days old; a wrong age is exit 2."""
+    """``--logs 200`` and ``--logs never`` keep a log of 180 days; an invalid age is exit 2."""
     for days in ("200", "never"):
         assert "logs" not in invoke("clean-up", "--logs", days, "--yes").stdout
     assert old_log.exists()
@@ -73,15 +75,15 @@ def test_ages_can_be_given_and_never_switches_a_part_off(
     assert old_log.exists()
 
 
-def test_old_pictures_go_into_an_archive_and_generate_still_buys_nothing(
+def test_old_images_are_archived_and_the_next_run_buys_nothing(
     project: Project, invoke: Invoke
 ) -> None:
-    """The command moves them, --all names every file, and the next run reuses."""
-    picture(project, invoke)
+    """The command archives them, --all names every file, and the next run reuses."""
+    generate_image(project, invoke)
     invoke(*GENERATE, "json", "--regenerate")
-    work = project.pipeline()
-    age_pictures(work)
-    work.close()
+    pipeline = project.pipeline()
+    age_pictures(pipeline)
+    pipeline.close()
     result = invoke("clean-up", "--pictures", "100", "--all", "--yes")
     assert result.exit_code == 0
     assert "old pictures: archive 1 file" in result.stdout
@@ -90,10 +92,10 @@ def test_old_pictures_go_into_an_archive_and_generate_still_buys_nothing(
     assert "1 reused" in again.output
 
 
-def test_what_resists_is_exit_1_and_named(
+def test_a_failed_action_is_exit_1_and_named(
     project: Project, old_log: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that cannot be removed is said with its reason; the others go."""
+    """A file that cannot be removed is printed with the reason; the others are removed."""
     second = write(old_log.with_name("duomi_generation_results_20250102_000000.json"), days=180)
     unlink = Path.unlink
 
@@ -109,8 +111,8 @@ def test_what_resists_is_exit_1_and_named(
     assert not second.exists()
 
 
-def test_dagsters_records_are_cleaned_only_if_asked(project: Project, invoke: Invoke) -> None:
-    """The option says what would go; less than a week is refused with exit 2."""
+def test_dagsters_records_are_cleaned_up_on_request_only(project: Project, invoke: Invoke) -> None:
+    """The option prints the plan; less than a week is refused with exit 2."""
     project.run("imagegen", "sync")
     result = invoke("clean-up", "--dagster", "30", "--dry-run")
     assert result.exit_code == 0
@@ -118,35 +120,35 @@ def test_dagsters_records_are_cleaned_only_if_asked(project: Project, invoke: In
     assert project.run("imagegen", "clean-up", "--dagster", "1", check=False).returncode == 2
 
 
-def test_a_bar_on_a_terminal_and_plain_lines_when_piped(project: Project, invoke: Invoke) -> None:
-    """A person sees how far a backup is; a pipe gets the result alone."""
-    picture(project, invoke)
+def test_a_backup_shows_a_bar_on_a_terminal_only(project: Project, invoke: Invoke) -> None:
+    """A pipe gets the result without progress."""
+    generate_image(project, invoke)
     code, shown = on_a_terminal("imagegen", "backup", str(project.root / "disk"))
     assert code == 0
     assert "file" in shown
     assert "100%" in shown
     piped = project.run("imagegen", "backup", str(project.root / "disk"))
     assert piped.stderr == ""
-    assert piped.stdout.splitlines()[1].endswith("as in the backup before.")
+    assert piped.stdout.splitlines()[1].endswith("unchanged since the previous backup.")
 
 
-def test_a_backup_without_a_folder_says_what_to_set(live_project: Project) -> None:
-    """No place is guessed for live pictures; IMAGEGEN_BACKUP_DIR is one."""
+def test_a_backup_without_a_folder_names_the_setting(live_project: Project) -> None:
+    """There is no default folder for live images; IMAGEGEN_BACKUP_DIR sets one."""
     for command in ("backup", "restore"):
         done = live_project.run("imagegen", command, check=False)
         assert done.returncode == 2
         assert "IMAGEGEN_BACKUP_DIR" in done.stderr
     live_project.run("imagegen", "results")
-    place = {"IMAGEGEN_BACKUP_DIR": str(live_project.root / "disk")}
-    assert "is whole" in live_project.run("imagegen", "backup", **place).stdout
-    assert "live" in live_project.run("imagegen", "restore", "--list", **place).stdout
+    setting = {"IMAGEGEN_BACKUP_DIR": str(live_project.root / "disk")}
+    assert "is complete" in live_project.run("imagegen", "backup", **setting).stdout
+    assert "live" in live_project.run("imagegen", "restore", "--list", **setting).stdout
 
 
-def test_a_restore_of_a_damaged_backup_is_exit_1_and_says_what_it_costs(
+def test_a_restore_of_a_damaged_backup_is_exit_1_and_names_the_items(
     project: Project, invoke: Invoke
 ) -> None:
-    """The damaged picture is named, and the item that would be bought anew."""
-    picture(project, invoke)
+    """The damaged image is named, and the item whose image would be bought again."""
+    generate_image(project, invoke)
     disk = project.root / "disk"
     assert invoke("backup", str(disk)).exit_code == 0
     (backup,) = backups_in(disk)
@@ -159,15 +161,15 @@ def test_a_restore_of_a_damaged_backup_is_exit_1_and_says_what_it_costs(
     shutil.rmtree(project.data)
     result = invoke("restore", str(disk))
     assert result.exit_code == 1
-    assert "would buy these anew: json-boat-" in result.stderr
+    assert "would buy the images of these items again: json-boat-" in result.stderr
     assert (project.results / "imagegen.db").is_file()
 
 
-def test_a_killed_backup_leaves_the_one_before_and_is_gone_on_with(
+def test_a_killed_backup_keeps_the_previous_one_and_is_finished_by_the_next(
     project: Project, invoke: Invoke
 ) -> None:
-    """SIGKILL in the middle of a real backup: hidden until the next one finishes it."""
-    picture(project, invoke)
+    """After SIGKILL the partial backup is hidden until the next one finishes it."""
+    generate_image(project, invoke)
     disk = project.root / "disk"
     assert invoke("backup", str(disk)).exit_code == 0
     (first,) = backups_in(disk)
@@ -179,11 +181,11 @@ def test_a_killed_backup_leaves_the_one_before_and_is_gone_on_with(
         stdout=subprocess.PIPE,
     )
 
-    def is_under_way() -> bool:
+    def is_running() -> bool:
         parts = unfinished_in(disk)
         return bool(parts) and len(list(parts[0].rglob("*.txt"))) > 50
 
-    until(lambda: is_under_way() or process.poll() is not None)
+    until(lambda: is_running() or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
@@ -199,8 +201,8 @@ def test_a_killed_backup_leaves_the_one_before_and_is_gone_on_with(
     assert tree(project.results / "generated_images") == before
 
 
-def test_the_age_of_a_log_is_that_of_its_file(project: Project, invoke: Invoke) -> None:
-    """A young file with an old name stays: what counts is when it was last written."""
+def test_the_age_of_a_log_is_its_modification_time(project: Project, invoke: Invoke) -> None:
+    """A new file with an old name is kept."""
     young = write(project.results / "logs" / LOG, days=0)
     assert "logs" not in invoke("clean-up", "--dry-run").stdout
     age_file(young, 91)

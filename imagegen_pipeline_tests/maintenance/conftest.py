@@ -1,19 +1,24 @@
-"""A project whose pictures have grown old, and short ways to clean it up."""
+"""A pipeline, and helpers to age and clean up its images."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
-from imagegen_pipeline.maintenance.plan import DAY, ActionResult, CleanUpPlan, RetentionPolicy
+from imagegen_pipeline.maintenance.plan import (
+    DAY,
+    ActionResult,
+    CleanUpPlan,
+    PlannedAction,
+    RetentionPolicy,
+)
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import Project, Simulator
 from imagegen_pipeline_tests.engine.bench import Bench
@@ -29,13 +34,13 @@ def bench(project: Project, simulator: Simulator) -> Iterator[Bench]:
 
 
 def age_file(file: Path, days: float) -> None:
-    """As if a file had last been changed so many days ago."""
+    """Move a file's modification time back by some days."""
     about = file.stat()
     os.utime(file, (about.st_atime, about.st_mtime - days * DAY))
 
 
 def age_pictures(pipeline: Pipeline, days: float = 200) -> None:
-    """As if every picture had been stored so many days earlier."""
+    """Move the time at which every image was stored back by some days."""
     with sqlite3.connect(pipeline.settings.data_dir / "imagegen.db") as connection:
         connection.execute("UPDATE attempts SET finished_at = finished_at - ?", (days * DAY,))
     connection.close()
@@ -46,22 +51,22 @@ def age_pictures(pipeline: Pipeline, days: float = 200) -> None:
 
 
 def stored(pipeline: Pipeline) -> list[Attempt]:
-    """Every attempt that has a picture, oldest first."""
+    """Every attempt with an image, oldest first."""
     return [one for one, _ in pipeline.ledger.attempts.rows() if one.path is not None]
 
 
 def file_of(pipeline: Pipeline, attempt: Attempt) -> Path:
-    """Where an attempt's picture lies when it is at its place."""
+    """The path of an attempt's image."""
     return pipeline.store.absolute(attempt.path or "")
 
 
 def clean(
-    pipeline: Pipeline, rules: RetentionPolicy = OLD_PICTURES, plan: CleanUpPlan | None = None
+    pipeline: Pipeline, policy: RetentionPolicy = OLD_PICTURES, plan: CleanUpPlan | None = None
 ) -> list[ActionResult]:
-    """One clean-up, by a plan of its own unless one is given."""
-    return list(carry_out(pipeline, plan or plan_clean_up(pipeline, rules)))
+    """Carry out a plan, by default a new one."""
+    return list(carry_out(pipeline, plan or plan_clean_up(pipeline, policy)))
 
 
-def names(actions: Any) -> set[str]:
-    """The names of the files of a plan."""
+def names(actions: Iterable[PlannedAction]) -> set[str]:
+    """The names of the files of these actions."""
     return {action.file.name for action in actions}

@@ -32,7 +32,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def write(file: Path, data: bytes = b"x", *, days: float = 0) -> Path:
-    """A file as it was written so many days ago."""
+    """Write a file that is so many days old."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)
     age_file(file, days)
@@ -40,7 +40,7 @@ def write(file: Path, data: bytes = b"x", *, days: float = 0) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but the databases, and its bytes."""
+    """The bytes of every file below a folder except the ledger."""
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
@@ -48,8 +48,8 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_old_logs_and_quarantine_go_and_young_ones_stay(bench: Bench) -> None:
-    """The users' JSON logs and what was quarantined go when they are older than 90 days."""
+def test_old_logs_and_quarantined_files_are_deleted(bench: Bench) -> None:
+    """JSON logs and quarantined files older than 90 days are deleted, younger ones kept."""
     data, logs = bench.pipeline.settings.data_dir, bench.pipeline.settings.log_dir
     old = write(logs / "duomi_generation_results_20250101_000000.json", days=91)
     young = write(logs / "duomi_generation_results_20250301_000000.json", days=89)
@@ -62,7 +62,7 @@ def test_old_logs_and_quarantine_go_and_young_ones_stay(bench: Bench) -> None:
 
 
 def test_a_dry_run_writes_nothing(bench: Bench) -> None:
-    """A plan is only looked at: every byte of the data folder is as before."""
+    """Every byte of the data folder is as before."""
     bench.make_one(bench.prompt())
     bench.make_one(bench.prompt(), regenerate=True, intent="again")
     age_pictures(bench.pipeline)
@@ -75,10 +75,10 @@ def test_a_dry_run_writes_nothing(bench: Bench) -> None:
     assert tree(data) == before
 
 
-def test_a_running_log_that_grew_too_large_is_set_aside_then_compressed_then_goes(
+def test_a_large_running_log_is_rotated_then_compressed_then_deleted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that is written to it is lost: a process that has it open begins a new one."""
+    """No line is lost: a process that has the log open starts a new one."""
     monkeypatch.setattr(discovery, "MAX_RUNNING_LOG", 1000)
     logs = bench.pipeline.settings.log_dir
     running = open_log(logs)
@@ -89,20 +89,20 @@ def test_a_running_log_that_grew_too_large_is_set_aside_then_compressed_then_goe
     log.info("afterwards")
     assert "afterwards" in running.read_text()
     assert "before" not in running.read_text()
-    (piece,) = logs.glob("duomi_image_generation_*.log")
-    assert "before" in piece.read_text()
-    assert clean(bench.pipeline, DEFAULT) == [], "its last lines may still be on their way"
-    age_file(piece, 2)
+    (rotated,) = logs.glob("duomi_image_generation_*.log")
+    assert "before" in rotated.read_text()
+    assert clean(bench.pipeline, DEFAULT) == [], "a process may still write its last lines"
+    age_file(rotated, 2)
     assert [done.action.type for done in clean(bench.pipeline, DEFAULT)] == [ActionType.COMPRESS]
-    packed = piece.with_name(f"{piece.name}.gz")
+    packed = rotated.with_name(f"{rotated.name}.gz")
     assert b"before" in gzip.decompress(packed.read_bytes())
     assert sorted(one.name for one in logs.iterdir()) == sorted([LOG_NAME, packed.name])
     age_file(packed, 90)
     assert [done.action.type for done in clean(bench.pipeline, DEFAULT)] == [ActionType.DELETE]
 
 
-def test_a_note_goes_when_its_picture_is_stored_and_only_then(bench: Bench) -> None:
-    """What was kept aside for a paid picture stays until that picture is in its place."""
+def test_a_note_is_deleted_only_after_its_image_is_stored(bench: Bench) -> None:
+    """A job id or image that was saved separately may be the only copy of a paid image."""
     stored_one = bench.make_one(bench.prompt()).attempt
     assert stored_one is not None
     open_one = bench.plan(bench.prompt(stem="pier"))
@@ -124,8 +124,8 @@ def test_a_note_goes_when_its_picture_is_stored_and_only_then(bench: Bench) -> N
     assert len(list(aside.iterdir())) == 3
 
 
-def test_previews_and_sidecars_without_their_picture_go(bench: Bench) -> None:
-    """Those of pictures that are there, archived, current or still to come stay."""
+def test_previews_and_sidecars_without_their_image_are_deleted(bench: Bench) -> None:
+    """Those of images that exist, are archived, current or expected are kept."""
     prompt = bench.prompt()
     for number in range(3):
         bench.make_one(prompt, regenerate=number > 0, intent=f"run {number}")
@@ -149,8 +149,8 @@ def test_previews_and_sidecars_without_their_picture_go(bench: Bench) -> None:
     assert (folder / ".imagegen" / f"{file_of(bench.pipeline, archived).name}.json").exists()
 
 
-def test_half_written_files_of_dead_processes_go(bench: Bench) -> None:
-    """What a process that was killed left hidden goes after a day; a user's hidden file never."""
+def test_half_written_files_of_dead_processes_are_deleted(bench: Bench) -> None:
+    """After a day; hidden files of users are kept."""
     bench.make_one(bench.prompt())
     bench.make_base(bench.actor())
     data, out = bench.pipeline.settings.data_dir, bench.pipeline.settings.output_dir
@@ -188,8 +188,8 @@ def test_half_written_files_of_dead_processes_go(bench: Bench) -> None:
     assert all(file.exists() for file in (young, *theirs))
 
 
-def test_what_users_keep_beside_the_pictures_is_named_and_never_touched(bench: Bench) -> None:
-    """Files without a sidecar of ours, links and named copies stay, whatever the rules."""
+def test_files_of_users_beside_the_images_are_named_and_never_touched(bench: Bench) -> None:
+    """Files without a sidecar, links and named copies are kept, whatever the policy."""
     generator = DuomiImageGenerator(pipeline=bench.pipeline)
     generator.default_params["image_size"] = "64x64"
     copy = Path(str(generator.save_generated_image(generator.generate_image("a dragon"), "mine")))
@@ -208,23 +208,23 @@ def test_what_users_keep_beside_the_pictures_is_named_and_never_touched(bench: B
     age_pictures(bench.pipeline, 900)
     for file in (copy, out / Path(extra.path).name):
         age_file(file, 900)
-    rules = RetentionPolicy(pictures=1, untracked=True, orphans=1)
-    plan = plan_clean_up(bench.pipeline, rules)
+    policy = RetentionPolicy(pictures=1, untracked=True, orphans=1)
+    plan = plan_clean_up(bench.pipeline, policy)
     assert plan.not_ours == (theirs, text)
     assert clean(bench.pipeline, plan=plan) == []
     assert all(file.exists() for file in (copy, theirs, text, inside, out / "link.png"))
     assert (out / Path(extra.path).name).exists()
 
 
-def test_pictures_that_no_attempt_names_are_only_counted_unless_asked_for(bench: Bench) -> None:
-    """They are likely another ledger's: by default a note says so; --untracked archives them."""
+def test_untracked_images_are_archived_on_request_only(bench: Bench) -> None:
+    """They may belong to another ledger: by default a note counts them."""
     data = stored_bytes(bench)
-    bench.pipeline.store.keep(data, "generated_images", "stray", {"key": "db-7"})
-    file = bench.pipeline.settings.output_dir / "stray.png"
+    bench.pipeline.store.keep(data, "generated_images", "untracked", {"key": "db-7"})
+    file = bench.pipeline.settings.output_dir / "untracked.png"
     age_file(file, 30)
     plan = plan_clean_up(bench.pipeline, DEFAULT)
     assert plan.actions == ()
-    assert "1 pictures" in plan.notes[0]
+    assert "names 1 pictures" in plan.notes[0]
     assert "--untracked" in plan.notes[0]
     (done,) = clean(bench.pipeline, RetentionPolicy(untracked=True))
     assert (done.ok, done.action.file) == (True, file)
@@ -236,35 +236,35 @@ def test_pictures_that_no_attempt_names_are_only_counted_unless_asked_for(bench:
 
 
 def stored_bytes(bench: Bench) -> bytes:
-    """The bytes of a picture that was made."""
+    """Generate an image and return its bytes."""
     bench.make_one(bench.prompt())
     return file_of(bench.pipeline, stored(bench.pipeline)[0]).read_bytes()
 
 
-def test_a_picture_that_somebody_edited_is_no_stray(bench: Bench) -> None:
-    """Its sidecar has another digest: it is theirs now."""
-    bench.pipeline.store.keep(stored_bytes(bench), "generated_images", "stray", {"key": "db-7"})
-    file = bench.pipeline.settings.output_dir / "stray.png"
+def test_an_image_that_a_user_edited_is_kept(bench: Bench) -> None:
+    """Its sidecar has another digest, so it belongs to the user."""
+    bench.pipeline.store.keep(stored_bytes(bench), "generated_images", "untracked", {"key": "db-7"})
+    file = bench.pipeline.settings.output_dir / "untracked.png"
     file.write_bytes(PNG + b"painted over")
     age_file(file, 30)
     assert clean(bench.pipeline, RetentionPolicy(untracked=True)) == []
     assert file.exists()
 
 
-def test_what_changed_since_the_plan_is_left(bench: Bench) -> None:
-    """A file that was written anew, or is gone, between plan and deed is left alone."""
+def test_a_file_that_changed_since_the_plan_is_kept(bench: Bench) -> None:
+    """It was rewritten or removed between planning and clean-up."""
     logs = bench.pipeline.settings.log_dir
     first = write(logs / "duomi_generation_results_20250101_000000.json", days=91)
     second = write(logs / "duomi_generation_results_20250102_000000.json", days=91)
     plan = plan_clean_up(bench.pipeline, DEFAULT)
-    first.write_text("written anew")
+    first.write_text("rewritten")
     second.unlink()
     assert [bool(done.skipped) for done in clean(bench.pipeline, plan=plan)] == [True, True]
-    assert first.read_text() == "written anew"
+    assert first.read_text() == "rewritten"
 
 
 def test_a_linked_log_is_not_followed(bench: Bench, tmp_path: Path) -> None:
-    """A link in the place of an old log is left, and so is what it points at."""
+    """A link that replaces an old log is kept, and so is its target."""
     logs = bench.pipeline.settings.log_dir
     logs.mkdir(parents=True)
     target = write(tmp_path / "precious.json", days=900)
@@ -273,8 +273,8 @@ def test_a_linked_log_is_not_followed(bench: Bench, tmp_path: Path) -> None:
     assert target.exists()
 
 
-def test_two_at_once_are_refused(bench: Bench) -> None:
-    """While a clean-up or backup is at work another one says so, and does nothing."""
+def test_a_second_clean_up_is_refused_while_one_runs(bench: Bench) -> None:
+    """It reports the other one, and changes nothing."""
     logs = bench.pipeline.settings.log_dir
     old = write(logs / "duomi_generation_results_20250101_000000.json", days=91)
     plan = plan_clean_up(bench.pipeline, DEFAULT)
@@ -289,7 +289,7 @@ def test_two_at_once_are_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "rules",
+    "policy",
     [
         RetentionPolicy(temp_files=0.5),
         RetentionPolicy(orphans=0),
@@ -298,14 +298,16 @@ def test_two_at_once_are_refused(bench: Bench) -> None:
         RetentionPolicy(logs=4e4),
     ],
 )
-def test_an_age_that_could_hurt_is_refused(rules: RetentionPolicy, bench: Bench) -> None:
-    """What may be in the making is at least a day old before it can go."""
+def test_an_age_that_could_remove_files_in_use_is_refused(
+    policy: RetentionPolicy, bench: Bench
+) -> None:
+    """Files that may be in use must be at least a day old."""
     with pytest.raises(SetupError, match="is not a valid age"):
-        plan_clean_up(bench.pipeline, rules)
+        plan_clean_up(bench.pipeline, policy)
 
 
-def test_a_new_ledger_takes_nothing_for_an_orphan(bench: Bench) -> None:
-    """With an empty ledger over a full folder, previews, sidecars and pictures all stay."""
+def test_an_empty_ledger_makes_nothing_an_orphan(bench: Bench) -> None:
+    """With an empty ledger, previews, sidecars and images are all kept."""
     stored_bytes(bench)
     data = bench.pipeline.settings.data_dir
     bench.pipeline.close()
@@ -318,14 +320,14 @@ def test_a_new_ledger_takes_nothing_for_an_orphan(bench: Bench) -> None:
     pipeline = bench.project.pipeline()
     try:
         assert clean(pipeline, DEFAULT) == []
-        assert "1 pictures" in plan_clean_up(pipeline, DEFAULT).notes[0]
+        assert "names 1 pictures" in plan_clean_up(pipeline, DEFAULT).notes[0]
     finally:
         pipeline.close()
     assert {name: data for name, data in tree(data).items() if "lock" not in name} == before
 
 
-def test_sidecars_say_whose_a_picture_is(bench: Bench) -> None:
-    """What the clean-up goes by is what the store writes: key and digest."""
+def test_a_sidecar_has_the_key_and_digest_of_its_image(bench: Bench) -> None:
+    """The clean-up relies on what the store writes."""
     stored_bytes(bench)
     (attempt,) = stored(bench.pipeline)
     file = file_of(bench.pipeline, attempt)

@@ -1,4 +1,4 @@
-"""Old pictures: moved into an archive, never lost, never bought again, and back when asked for."""
+"""Archived images: never lost, never bought again, extracted when they are needed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from imagegen_pipeline.domain.errors import UnreadableError
 from imagegen_pipeline.domain.requests import Attempt, Status
 from imagegen_pipeline.ledger import Verdict
 from imagegen_pipeline.ledger.lease_owner import new_owner
-from imagegen_pipeline.maintenance import archive as archiving
+from imagegen_pipeline.maintenance import archive as archive_module
 from imagegen_pipeline.maintenance.clean_up import plan_clean_up
-from imagegen_pipeline.maintenance.plan import ActionResult, CleanUpPart
+from imagegen_pipeline.maintenance.plan import ActionResult, CleanUpPart, RetentionPolicy
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, Bench, picture
 from imagegen_pipeline_tests.maintenance.conftest import (
@@ -32,7 +32,7 @@ from imagegen_pipeline_tests.maintenance.conftest import (
 
 
 def two_pictures(bench: Bench, *, days: float = 200) -> tuple[Attempt, Attempt]:
-    """An item's older picture and its current one, both made so many days ago."""
+    """An item's older image and its current one, both stored some days ago."""
     prompt = bench.prompt()
     bench.make_one(prompt)
     bench.make_one(prompt, regenerate=True, intent="again")
@@ -42,8 +42,8 @@ def two_pictures(bench: Bench, *, days: float = 200) -> tuple[Attempt, Attempt]:
     return old, new
 
 
-def now(pipeline: Pipeline, attempt: Attempt) -> Attempt:
-    """The attempt as the ledger has it now."""
+def reread(pipeline: Pipeline, attempt: Attempt) -> Attempt:
+    """The present row of an attempt."""
     (found,) = pipeline.ledger.attempts.get([attempt.id])
     return found
 
@@ -53,38 +53,39 @@ def archives(pipeline: Pipeline) -> list[Path]:
     return sorted((pipeline.settings.data_dir / "archive").glob("*"))
 
 
-def test_an_old_picture_moves_into_an_archive_and_the_current_one_stays(bench: Bench) -> None:
-    """The older file is in a ZIP, whole, and the ledger says in which; the current is untouched."""
+def test_an_old_image_is_archived_and_the_current_one_is_kept(bench: Bench) -> None:
+    """The older file is whole in a ZIP, which the ledger names; the current one is untouched."""
     old, new = two_pictures(bench)
-    data, place = file_of(bench.pipeline, old).read_bytes(), file_of(bench.pipeline, old)
+    file = file_of(bench.pipeline, old)
+    data = file.read_bytes()
     (done,) = clean(bench.pipeline)
     assert done.ok
-    assert (done.action.part, done.action.file) == (CleanUpPart.PICTURES, place)
-    assert not place.exists()
+    assert (done.action.part, done.action.file) == (CleanUpPart.PICTURES, file)
+    assert not file.exists()
     (zipped,) = archives(bench.pipeline)
-    assert now(bench.pipeline, old).archive == f"archive/{zipped.name}"
+    assert reread(bench.pipeline, old).archive == f"archive/{zipped.name}"
     with zipfile.ZipFile(zipped) as opened:
         assert opened.read(str(old.path)) == data
     assert file_of(bench.pipeline, new).is_file()
-    assert now(bench.pipeline, new).archive is None
+    assert reread(bench.pipeline, new).archive is None
     assert clean(bench.pipeline) == []
 
 
-def test_by_default_no_picture_is_moved(bench: Bench) -> None:
-    """Without an age for pictures, a clean-up leaves all of them where they are."""
+def test_by_default_no_image_is_archived(bench: Bench) -> None:
+    """A policy without an age for images keeps all of them."""
     two_pictures(bench, days=5000)
-    plan = plan_clean_up(bench.pipeline, archiving.RetentionPolicy())
+    plan = plan_clean_up(bench.pipeline, RetentionPolicy())
     assert [action for action in plan.actions if action.part is CleanUpPart.PICTURES] == []
 
 
-def test_a_young_picture_stays(bench: Bench) -> None:
-    """What was stored less than the given days ago is left at its place."""
+def test_a_young_image_is_kept(bench: Bench) -> None:
+    """It was stored fewer days ago than the policy says."""
     two_pictures(bench, days=170)
     assert clean(bench.pipeline) == []
 
 
-def test_an_archived_picture_can_be_made_the_current_one_again(bench: Bench) -> None:
-    """It comes back to its place by itself, with the very bytes, and costs nothing."""
+def test_an_archived_image_can_become_the_current_one(bench: Bench) -> None:
+    """It is extracted with the same bytes, at no cost."""
     old, _ = two_pictures(bench)
     data = file_of(bench.pipeline, old).read_bytes()
     clean(bench.pipeline)
@@ -96,8 +97,8 @@ def test_an_archived_picture_can_be_made_the_current_one_again(bench: Bench) -> 
     assert file_of(bench.pipeline, old).read_bytes() == data
 
 
-def test_an_archived_base_image_is_published_again(bench: Bench) -> None:
-    """The fixed path of an actor shows it, once it is made the current one."""
+def test_an_archived_base_image_is_published_again_when_chosen(bench: Bench) -> None:
+    """The fixed path of the actor has its bytes."""
     actor = bench.actor()
     bench.make_base(actor)
     bench.make_base(actor, regenerate=True, intent="again")
@@ -111,24 +112,24 @@ def test_an_archived_base_image_is_published_again(bench: Bench) -> None:
     assert base.read_bytes() == data
 
 
-def test_an_identical_request_gets_the_archived_bytes_and_is_not_bought(bench: Bench) -> None:
-    """Another item that asks for the very same picture has it from the archive, at no cost."""
+def test_an_identical_request_shares_the_archived_image(bench: Bench) -> None:
+    """Another item with the same request gets the bytes from the archive, at no cost."""
     two_pictures(bench)
     old = stored(bench.pipeline)[0]
     data = file_of(bench.pipeline, old).read_bytes()
     clean(bench.pipeline)
     twin = bench.prompt(stem="twin")
-    forecast = bench.pipeline.dry_run_images([twin], PARAMETERS, regenerate=False)
-    assert forecast.fates == {twin.key: "share"}
-    assert not file_of(bench.pipeline, old).exists(), "a forecast writes nothing"
+    dry_run = bench.pipeline.dry_run_images([twin], PARAMETERS, regenerate=False)
+    assert dry_run.fates == {twin.key: "share"}
+    assert not file_of(bench.pipeline, old).exists(), "a dry run writes nothing"
     outcome = bench.make_one(twin)
     assert outcome.status is Status.SHARED
     assert picture(outcome) == data
     assert bench.simulator.billed() == 2
 
 
-def test_a_regenerate_of_long_ago_is_not_bought_again(bench: Bench) -> None:
-    """A re-execution of an old run finds its own picture in the archive."""
+def test_an_archived_regenerate_is_not_bought_again(bench: Bench) -> None:
+    """A re-execution of an old run finds its image in the archive."""
     prompt = bench.prompt()
     bench.make_one(prompt)
     bench.make_one(prompt, regenerate=True, intent="old run")
@@ -141,8 +142,10 @@ def test_a_regenerate_of_long_ago_is_not_bought_again(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("loss", ["missing", "damaged"])
-def test_a_lost_archive_is_said_and_nothing_is_bought_in_its_place(loss: str, bench: Bench) -> None:
-    """An item whose identical picture lies in an archive that is gone fails with the remedy."""
+def test_a_missing_or_damaged_archive_fails_the_item_without_a_new_bill(
+    loss: str, bench: Bench
+) -> None:
+    """The error names the archive that holds the identical image."""
     two_pictures(bench)
     clean(bench.pipeline)
     (zipped,) = archives(bench.pipeline)
@@ -160,8 +163,8 @@ def test_a_lost_archive_is_said_and_nothing_is_bought_in_its_place(loss: str, be
     assert cost.make == 1
 
 
-def test_what_becomes_wanted_after_the_plan_is_left(bench: Bench) -> None:
-    """A picture that is approved, or made current, between plan and deed stays at its place."""
+def test_an_image_that_is_needed_since_the_plan_is_kept(bench: Bench) -> None:
+    """It was approved or made current between planning and archiving."""
     for stem in ("boat", "pier"):
         prompt = bench.prompt(text=f"a {stem}", stem=stem)
         bench.make_one(prompt)
@@ -175,34 +178,33 @@ def test_what_becomes_wanted_after_the_plan_is_left(bench: Bench) -> None:
     assert [bool(done.skipped) for done in clean(bench.pipeline, plan=plan)] == [True, True]
     assert file_of(bench.pipeline, boat).is_file()
     assert file_of(bench.pipeline, pier).is_file()
-    assert now(bench.pipeline, boat).archive is None
+    assert reread(bench.pipeline, boat).archive is None
 
 
 @pytest.mark.parametrize("decision", ["approve", "choose"])
-def test_what_becomes_wanted_in_the_very_middle_is_left(
+def test_an_image_that_becomes_needed_during_archiving_is_kept(
     decision: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even when the archive has it already and the ledger says so, its file stays."""
+    """Its file is kept even if the ledger already names its archive."""
     old, _ = two_pictures(bench)
-    books = bench.pipeline.ledger
-    put = books.retention.set_archive
+    ledger = bench.pipeline.ledger
+    set_archive = ledger.retention.set_archive
 
-    def decided_now(pictures: Any, archive: str) -> list[int]:
-        ids = put(pictures, archive)
+    def decide_meanwhile(archives: Any, images: Any) -> None:
+        set_archive(archives, images)
         if decision == "approve":
-            books.reviews.decide([old.id], Verdict.APPROVED)
+            ledger.reviews.decide([old.id], Verdict.APPROVED)
         else:
-            books.reviews.make_current(old.id)
-        return ids
+            ledger.reviews.make_current(old.id)
 
-    monkeypatch.setattr(books.retention, "set_archive", decided_now)
+    monkeypatch.setattr(ledger.retention, "set_archive", decide_meanwhile)
     (done,) = clean(bench.pipeline)
     assert done.skipped
     assert file_of(bench.pipeline, old).is_file()
 
 
-def test_an_item_that_somebody_is_at_is_left(bench: Bench) -> None:
-    """While another process has the item's lease its pictures stay; the next clean-up goes on."""
+def test_an_image_of_a_leased_item_is_kept(bench: Bench) -> None:
+    """While another process holds the item's lease; the next clean-up archives it."""
     old, _ = two_pictures(bench)
     owner = new_owner()
     assert bench.pipeline.ledger.leases.acquire([f"item:{old.item_key}"], owner)
@@ -212,11 +214,11 @@ def test_an_item_that_somebody_is_at_is_left(bench: Bench) -> None:
     bench.pipeline.ledger.leases.release(owner)
     (done,) = clean(bench.pipeline)
     assert done.ok
-    assert len(archives(bench.pipeline)) == 1, "the archive that was begun is used"
+    assert len(archives(bench.pipeline)) == 1, "the existing archive is used"
 
 
-def test_one_busy_item_holds_no_other_up(bench: Bench) -> None:
-    """Of several old pictures only those of the item that is worked on are left."""
+def test_a_leased_item_does_not_block_the_others(bench: Bench) -> None:
+    """Only the images of the leased item are kept."""
     for stem in ("boat", "pier", "mole"):
         prompt = bench.prompt(text=f"a {stem}", stem=stem)
         bench.make_one(prompt)
@@ -230,21 +232,21 @@ def test_one_busy_item_holds_no_other_up(bench: Bench) -> None:
 
 
 class CrashError(BaseException):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 def crash_before_the_ledger(pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
-    """The archive is there, and the ledger has not heard of it."""
+    """The archive is complete, and the ledger does not name it."""
     patch.setattr(pipeline.ledger.retention, "set_archive", crash)
 
 
 def crash_before_removal(pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
-    """The ledger names the archive, and the file is still at its place."""
+    """The ledger names the archive, and the file still exists."""
     patch.setattr(pipeline.ledger.retention, "remove_archived", crash)
 
 
 def crash_while_writing(_pipeline: Pipeline, patch: pytest.MonkeyPatch) -> None:
-    """The archive is half written."""
+    """The archive is written, but not verified or renamed."""
     patch.setattr("imagegen_pipeline.storage.archives._verify", crash)
 
 
@@ -257,12 +259,12 @@ CRASHES = [crash_while_writing, crash_before_the_ledger, crash_before_removal]
 
 
 @pytest.mark.parametrize("crashing", CRASHES)
-def test_a_crash_at_any_point_loses_nothing_and_the_next_clean_up_goes_on(
+def test_a_crash_at_any_point_loses_nothing_and_the_next_clean_up_completes(
     crashing: Callable[[Pipeline, pytest.MonkeyPatch], None],
     bench: Bench,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After the crash the picture is still to be had; the next clean-up makes one archive of it."""
+    """After the crash the image exists; the next clean-up leaves one archive."""
     old, _ = two_pictures(bench)
     data = file_of(bench.pipeline, old).read_bytes()
     with monkeypatch.context() as patch:
@@ -278,13 +280,13 @@ def test_a_crash_at_any_point_loses_nothing_and_the_next_clean_up_goes_on(
     assert file_of(bench.pipeline, old).read_bytes() == data
 
 
-def test_a_picture_that_was_brought_back_goes_into_the_same_archive(bench: Bench) -> None:
-    """Looked at once and left for half a year, it needs no second archive."""
+def test_an_extracted_image_returns_to_the_same_archive(bench: Bench) -> None:
+    """After half a year without use it needs no second archive."""
     old, new = two_pictures(bench)
     clean(bench.pipeline)
     choose(bench.pipeline, old.id)
     choose(bench.pipeline, new.id)
-    assert clean(bench.pipeline) == [], "it was asked for just now"
+    assert clean(bench.pipeline) == [], "it was extracted just now"
     age_file(file_of(bench.pipeline, old), 200)
     (done,) = clean(bench.pipeline)
     assert done.ok
@@ -292,31 +294,31 @@ def test_a_picture_that_was_brought_back_goes_into_the_same_archive(bench: Bench
     assert not file_of(bench.pipeline, old).exists()
 
 
-def test_what_was_approved_in_its_archive_comes_back(bench: Bench) -> None:
-    """The next clean-up, whatever its rules, puts it to its place again."""
+def test_an_image_that_was_approved_in_its_archive_is_extracted(bench: Bench) -> None:
+    """The next clean-up extracts it, whatever its policy."""
     old, _ = two_pictures(bench)
     data = file_of(bench.pipeline, old).read_bytes()
     clean(bench.pipeline)
     bench.pipeline.ledger.reviews.decide([old.id], Verdict.APPROVED)
-    (done,) = clean(bench.pipeline, archiving.RetentionPolicy())
+    (done,) = clean(bench.pipeline, RetentionPolicy())
     assert (done.ok, done.action.part) == (True, CleanUpPart.NEEDED)
     assert file_of(bench.pipeline, old).read_bytes() == data
 
 
-def test_a_file_that_somebody_has_edited_is_left(bench: Bench) -> None:
-    """Bytes that are not those that were paid for are neither archived nor removed."""
+def test_a_file_that_a_user_edited_is_kept(bench: Bench) -> None:
+    """Bytes with another digest than the paid ones are neither archived nor removed."""
     old, _ = two_pictures(bench)
     file_of(bench.pipeline, old).write_bytes(b"edited by hand")
     age_file(file_of(bench.pipeline, old), 300)
     (done,) = clean(bench.pipeline)
     assert done.skipped
     assert file_of(bench.pipeline, old).read_bytes() == b"edited by hand"
-    assert now(bench.pipeline, old).archive is None
+    assert reread(bench.pipeline, old).archive is None
 
 
-def test_many_pictures_take_several_archives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive has a largest size, so that little is on the disk twice at any time."""
-    monkeypatch.setattr(archiving, "MAX_IMAGES", 2)
+def test_many_images_need_several_archives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of an archive is limited, so little is on disk twice at any time."""
+    monkeypatch.setattr(archive_module, "MAX_IMAGES", 2)
     prompt = bench.prompt()
     for number in range(6):
         bench.make_one(prompt, regenerate=number > 0, intent=f"run {number}")
@@ -328,10 +330,10 @@ def test_many_pictures_take_several_archives(bench: Bench, monkeypatch: pytest.M
         assert bench.pipeline.engine_context.extract_picture(attempt)
 
 
-def test_a_file_that_cannot_be_removed_is_named_and_costs_no_other(
+def test_a_file_that_cannot_be_removed_is_named_and_the_others_are_archived(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The picture is in its archive, its file is named as a failure, and the others went."""
+    """The image is in its archive, and its file is named as a failure."""
     for stem in ("boat", "pier"):
         prompt = bench.prompt(text=f"a {stem}", stem=stem)
         bench.make_one(prompt)
