@@ -153,7 +153,7 @@ def test_a_job_sets_its_longest_time_aside_and_settles_for_what_it_took(bench: B
     actor = bench.actor()
     shop = bench.pipeline.engine_context
     prices = Prices({"runpod": {"per_second": 0.001}})
-    bench.pipeline.__dict__["workshop"] = replace(shop, prices=prices, budget=Budget(day=1.0))
+    bench.pipeline.__dict__["engine_context"] = replace(shop, prices=prices, budget=Budget(day=1.0))
     made = bench.make_base(actor)
 
     assert made.ok, made.reason
