@@ -16,7 +16,6 @@ from imagegen_pipeline.results import Statistics
 from imagegen_pipeline.results import refresh_results as refresh_table
 from imagegen_pipeline.results.contact_sheet import MOST, contact_sheet
 from imagegen_pipeline.results.plots import plot_costs, plot_outcomes, plot_seconds
-from imagegen_pipeline.steady_memory import give_memory_back
 
 LISTED = 50
 """Keys and pictures that a table's metadata names."""
@@ -26,11 +25,7 @@ Metadata = dict[str, dg.MetadataValue]
 
 
 def refresh_results(pipeline: Pipeline) -> Metadata:
-    """Bring the table of results up to date; returns its metadata. Raises StoreError.
-
-    It takes more memory than what comes before it, whose share is given back first.
-    """
-    give_memory_back()
+    """Bring the table of results up to date; returns its metadata. Raises StoreError."""
     statistics = refresh_table(pipeline.ledger, pipeline.results_file)
     newest = pipeline.ledger.results.newest_pictures(MOST)
     return {
