@@ -263,7 +263,8 @@ class Batch(Iterator[Outcome]):
             yield lease
         finally:
             try:
-                leases.release(owner)
+                if not lease.is_released:
+                    leases.release(owner)
             except LedgerError as error:  # the image is stored; the lease ends by itself
                 _log.warning("imagegen: a lease could not be released: %s", error)
 

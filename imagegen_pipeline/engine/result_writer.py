@@ -23,6 +23,7 @@ from imagegen_pipeline.domain.errors import (
 from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.engine.context import EngineContext, ImageTask
 from imagegen_pipeline.engine.job_session import JobSession
+from imagegen_pipeline.ledger.leases import Lease
 from imagegen_pipeline.providers.base import JobReport, RemoteImage
 from imagegen_pipeline.storage.pictures import StoredPicture
 
@@ -83,8 +84,15 @@ class ResultWriter:
             return {"cost": self._ctx.prices.cost(attempt.sent_request, attempt.run_seconds)}
         return {}
 
-    def complete(self, attempt: Attempt, report: JobReport, session: JobSession) -> Attempt:
-        """Store the reported images.
+    def complete(
+        self,
+        attempt: Attempt,
+        report: JobReport,
+        session: JobSession,
+        *,
+        release: Lease | None = None,
+    ) -> Attempt:
+        """Store the reported images; ``release`` as in ``AttemptRepository.stored``.
 
         An image inside the answer is on disk, under the name that the attempt's row has, before
         anything else is written: no provider could deliver it again. One given by URL is recorded
@@ -97,11 +105,12 @@ class ResultWriter:
         if first.data is None:
             if attempt.state is not State.COMPLETED:
                 attempt = self._completed(attempt, report, first, session)
-            return self.download(attempt, report.images, session, warnings)
+            return self.download(attempt, report.images, session, warnings, release=release)
         costs = self.costs(attempt, report)
         with self._ctx.disk_writes:
             stored = self._keep_only_copy(attempt, first.data)
-            return self._store(attempt, stored, more, session, warnings, costs)
+            warnings += self._keep_extras(attempt, more, session)
+            return self.record(attempt, stored, warnings, costs, release=release)
 
     def _keep_only_copy(self, attempt: Attempt, data: bytes) -> StoredPicture:
         try:
@@ -139,6 +148,8 @@ class ResultWriter:
         images: tuple[RemoteImage, ...],
         session: JobSession,
         warnings: list[str],
+        *,
+        release: Lease | None = None,
     ) -> Attempt:
         """Download and store the images; the first one is the item's image."""
         first, *more = images
@@ -146,20 +157,8 @@ class ResultWriter:
             data = session.fetch(first, self._ctx.downloader)
             with self._ctx.disk_writes:
                 stored = self._keep_fetched(attempt, first, data, session)
-                return self._store(attempt, stored, more, session, warnings, {})
-
-    def _store(
-        self,
-        attempt: Attempt,
-        stored: StoredPicture,
-        more: list[RemoteImage],
-        session: JobSession,
-        warnings: list[str],
-        costs: Costs,
-    ) -> Attempt:
-        for number, image in enumerate(more, start=2):
-            warnings.append(self._keep_extra(attempt, image, number, session))
-        return self.record(attempt, stored, warnings, costs)
+                warnings += self._keep_extras(attempt, more, session)
+                return self.record(attempt, stored, warnings, {}, release=release)
 
     def _keep_fetched(
         self, attempt: Attempt, image: RemoteImage, data: bytes, session: JobSession
@@ -192,10 +191,18 @@ class ResultWriter:
             return f"What came could not be kept: {failed}"
         return f"What came is kept as {path}."
 
+    def _keep_extras(
+        self, attempt: Attempt, images: list[RemoteImage], session: JobSession
+    ) -> list[str]:
+        """Keep the images beyond the first; returns a warning for each."""
+        return [
+            self._keep_extra(attempt, image, number, session)
+            for number, image in enumerate(images, start=2)
+        ]
+
     def _keep_extra(
         self, attempt: Attempt, image: RemoteImage, number: int, session: JobSession
     ) -> str:
-        """Keep an image beyond the first; returns a warning, also when it cannot be kept."""
         try:
             data = session.fetch(image, self._ctx.downloader)
             extra = self._keep(attempt, data, f"{attempt.file_stem}.{number}")
@@ -226,7 +233,13 @@ class ResultWriter:
             raise
 
     def record(
-        self, attempt: Attempt, stored: StoredPicture, warnings: list[str], costs: Costs
+        self,
+        attempt: Attempt,
+        stored: StoredPicture,
+        warnings: list[str],
+        costs: Costs,
+        *,
+        release: Lease | None = None,
     ) -> Attempt:
         """Publish the image and record it as stored."""
         asked = attempt.sent_request
@@ -242,6 +255,7 @@ class ResultWriter:
         return self._attempts.stored(
             attempt,
             superseded_warning=_LATE,
+            release=release,
             path=stored.path,
             digest=stored.digest,
             width=stored.width,

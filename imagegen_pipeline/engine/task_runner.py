@@ -222,7 +222,7 @@ class TaskRunner:
             try:
                 with self._limiter.slot():
                     attempt, report = self._request(new, lease)
-                stored = self._writer.complete(attempt, report, self._session)
+                stored = self._writer.complete(attempt, report, self._session, release=lease)
                 return self._outcome(Status.MADE, stored)
             except OutcomeUnknownError as error:
                 held = self._held_after(error)

@@ -35,7 +35,7 @@ from imagegen_pipeline.ledger.admission import AdmissionRules, Deferred, admit
 from imagegen_pipeline.ledger.attempt_queries import COLUMNS, AttemptQueries, to_attempt
 from imagegen_pipeline.ledger.change_log import record_change
 from imagegen_pipeline.ledger.database import Database
-from imagegen_pipeline.ledger.leases import LeaseRepository
+from imagegen_pipeline.ledger.leases import Lease, LeaseRepository
 from imagegen_pipeline.ledger.schema import attempts, items
 
 _BEFORE: dict[State, tuple[State, ...]] = {
@@ -209,10 +209,12 @@ class AttemptRepository(AttemptQueries):
         attempt: Attempt,
         *,
         superseded_warning: str = "",
+        release: Lease | None = None,
         **facts: Any,  # noqa: ANN401
     ) -> Attempt:
         """The image is whole on disk: it becomes its item's current one, unless that is of a newer
-        attempt; then ``superseded_warning`` is added to ``warnings``.
+        attempt; then ``superseded_warning`` is added to ``warnings``. ``release`` is released in
+        the same transaction.
         """
         # A late answer's attempt has an error on record.
         facts |= {"finished_at": time.time(), "error_kind": None, "error": None, "remedy": None}
@@ -220,7 +222,12 @@ class AttemptRepository(AttemptQueries):
             values = {"the_key": attempt.item_key, "the_attempt": attempt.id}
             if not connection.execute(_MAKE_CURRENT, values).rowcount and superseded_warning:
                 facts["warnings"] = [*facts["warnings"], superseded_warning]
-            return self._update(connection, attempt, State.STORED, facts)
+            stored = self._update(connection, attempt, State.STORED, facts)
+            if release is not None:
+                self._leases.release_in(connection, release.owner)
+        if release is not None:
+            release.is_released = True
+        return stored
 
     def failed(self, attempt: Attempt, error: ImagegenError, **facts: Any) -> Attempt:  # noqa: ANN401
         """The attempt ended without an image."""
