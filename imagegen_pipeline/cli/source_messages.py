@@ -1,4 +1,4 @@
-"""What a look at the sources brought, said to a person."""
+"""Prints what a scan could not read."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from imagegen_pipeline.sources.scan_results import ScanResult, ScanSummary
 
 
-def say_problems(found: ScanResult | ScanSummary) -> tuple[SourceProblem, ...]:
-    """Name on stderr what cannot be read; returns what of it is a failure.
+def print_problems(scan: ScanResult | ScanSummary) -> tuple[SourceProblem, ...]:
+    """Print a scan's problems to stderr; returns those that are failures.
 
-    A note on a source that was read (a column that it lacks) is said, and fails nothing.
+    A note about a source that was read, such as a missing column, is printed and is no failure.
     """
-    for problem in found.problems:
-        mark = "note" if _is_note(problem, found) else "unreadable"
-        click.echo(f"{mark} {problem.line}", err=True)
-    return tuple(problem for problem in found.problems if not _is_note(problem, found))
+    for problem in scan.problems:
+        label = "note" if _is_note(problem, scan) else "unreadable"
+        click.echo(f"{label} {problem.line}", err=True)
+    return tuple(problem for problem in scan.problems if not _is_note(problem, scan))
 
 
-def _is_note(problem: SourceProblem, found: ScanResult | ScanSummary) -> bool:
-    return problem.location == problem.container and problem not in found.unreadable
+def _is_note(problem: SourceProblem, scan: ScanResult | ScanSummary) -> bool:
+    return problem.location == problem.container and problem not in scan.unreadable

@@ -42,7 +42,7 @@ def _scan(pipeline: Pipeline) -> bool:
     read.
     """
     from imagegen_pipeline.app.source_problems import is_unused
-    from imagegen_pipeline.cli.source_messages import say_problems
+    from imagegen_pipeline.cli.source_messages import print_problems
 
     all_read = True
     for kind, look in pipeline.sources.look(afresh=True).items():
@@ -50,7 +50,7 @@ def _scan(pipeline: Pipeline) -> bool:
             f"{kind}s: {look.new} new, {look.changed} changed, "
             f"{look.gone} gone, {look.unchanged} as before"
         )
-        all_read &= all(is_unused(pipeline, problem) for problem in say_problems(look))
+        all_read &= all(is_unused(pipeline, problem) for problem in print_problems(look))
     return all_read
 
 
