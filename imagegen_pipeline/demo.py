@@ -10,12 +10,14 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import requests
 
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.results import refresh_results
+from imagegen_pipeline.results.dataset import refresh_dataset
+from imagegen_pipeline.results.statistics import read_statistics
 from imagegen_pipeline.settings import load_settings
 
 BIN = Path(sys.executable).parent
@@ -69,7 +71,8 @@ def _run(title: str, *command: str) -> None:
 
 def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
     settings = pipeline.settings
-    counts = refresh_results(pipeline.ledger, pipeline.results_file).states
+    refresh_dataset(pipeline.ledger, pipeline.results_file)
+    counts = read_statistics(pipeline.ledger, time.time()).states
     bills = requests.get(f"{simulator}/_sim/stats", params={"prompts": "0"}, timeout=10).json()
     stored = counts.get("stored", 0)
     others = ", ".join(f"{n} {state}" for state, n in counts.items() if state != "stored")

@@ -20,7 +20,7 @@ from imagegen_pipeline.domain.comfy.workflow import Workflow
 from imagegen_pipeline.domain.errors import DecisionError, SetupError, StoreError
 from imagegen_pipeline.domain.parameters import PromptParameters, parse_size
 from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.domain.prompts import Prompt, PromptScan
+from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.domain.requests import (
     Attempt,
     GenerationRequest,
@@ -39,7 +39,7 @@ from imagegen_pipeline.engine import (
 )
 from imagegen_pipeline.engine.dry_run import DryRun, dry_run
 from imagegen_pipeline.engine.request_builder import RequestBuilder
-from imagegen_pipeline.ledger import Decision, Item, Ledger
+from imagegen_pipeline.ledger import Decision, Item, Ledger, SourceRecord
 from imagegen_pipeline.ledger.lease_owner import new_owner
 from imagegen_pipeline.providers.base import (
     ClientOptions,
@@ -51,8 +51,7 @@ from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline.providers.registry import price_models, registry
 from imagegen_pipeline.providers.simulator_process import ensure_simulator
 from imagegen_pipeline.settings import Settings, load_settings
-from imagegen_pipeline.sources.scan_results import ScanResult
-from imagegen_pipeline.sources.scanner import SourceScanner
+from imagegen_pipeline.sources.scanner import ScanResult, SourceScanner
 from imagegen_pipeline.sources.workflow_file import load_workflow
 from imagegen_pipeline.steady_memory import keep_memory_steady
 from imagegen_pipeline.storage.pictures import LocalStore
@@ -188,7 +187,7 @@ class Pipeline:
 
     @cached_property
     def sources(self) -> SourceScanner:
-        """The prompts' and actors' sources, which looks write down in the ledger."""
+        """The scanner of the prompts' and actors' sources, which records in the ledger."""
         return SourceScanner(self.settings, lambda: self.ledger)
 
     def scan_prompts(
@@ -199,44 +198,30 @@ class Pipeline:
         json_dir: Path | None = None,
         record: bool = True,
     ) -> ScanResult:
-        """Read all prompts of these sources; see ``SourceScanner.scan_prompts``."""
+        """All prompts of these sources; see ``SourceScanner.scan_prompts``."""
         return self.sources.scan_prompts(
             database=database, json_files=json_files, json_dir=json_dir, record=record
         )
 
     def scan_actors(self) -> ScanResult:
-        """Read all actors; see ``SourceScanner.scan_actors``."""
+        """All actors; see ``SourceScanner.scan_actors``."""
         return self.sources.scan_actors()
 
-    def scan_one_actor(self, name: str) -> Actor | None:
-        """The actor of that name as its ``actor.json`` has it now; None when there is none."""
-        self.sources.look_at_actors()
-        known = self.ledger.items.get([name]).get(name)
-        if known is None or known.gone or not isinstance(known.source_item, Actor):
-            return None
-        return known.source_item
-
-    def register(self, prompt: Prompt) -> None:
-        """Write down a typed prompt."""
-        scan = PromptScan(container=prompt.container, prompts=(prompt,), complete=False)
-        self.ledger.items.record(scan)
+    def register(self, source_item: Prompt | Actor) -> None:
+        """Record a prompt or actor that comes from no scan, such as a typed prompt."""
+        kind: ItemKind = "prompt" if isinstance(source_item, Prompt) else "actor"
+        record = SourceRecord(kind, source_item.container, [(source_item, None)])
+        self.ledger.items.record(record)
 
     def prompts(self, keys: Sequence[str]) -> dict[str, Prompt]:
-        """The prompts of these keys that their source had when it was last looked at."""
+        """The prompts of these keys that their source had at its last scan."""
         present = self.present(self.ledger.items.get(keys))
         return {
             k: source_item for k, source_item in present.items() if isinstance(source_item, Prompt)
         }
 
-    def actors(self, keys: Sequence[str]) -> dict[str, Actor]:
-        """The actors of these keys that their folder had when it was last looked at."""
-        present = self.present(self.ledger.items.get(keys))
-        return {
-            k: source_item for k, source_item in present.items() if isinstance(source_item, Actor)
-        }
-
     def present(self, items: Mapping[str, Item]) -> dict[str, Prompt | Actor]:
-        """Of these items, by key, what their source had when it was last looked at."""
+        """Of these items, by key, those that their source had at its last scan."""
         unreadable = {problem.location for problem in self.ledger.items.problems()}
         return {
             key: item.source_item

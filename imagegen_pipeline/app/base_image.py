@@ -15,7 +15,6 @@ from imagegen_pipeline.domain.actors import (
     DEFAULT_WIDTH,
     RANDOM_SEED,
     Actor,
-    ActorScan,
     description_in,
     description_warnings,
     size_warnings,
@@ -29,7 +28,7 @@ from imagegen_pipeline.domain.requests import Attempt, Outcome
 from imagegen_pipeline.engine import Batch, BatchOptions
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.providers.registry import registry
-from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
+from imagegen_pipeline.sources.actors import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.storage.atomic_files import temporary_file
 
 MISSING_FIELDS = "Missing required fields: actorName and description are required"
@@ -163,10 +162,9 @@ def _enrol(pipeline: Pipeline, params: BaseImageParams) -> tuple[Actor, str | No
     )
     if not (folder / "actor.json").exists() and not pipeline.settings.simulator:
         _write_actor(folder / "actor.json", actor)
-    known = pipeline.scan_one_actor(params.actor_name)
+    known = pipeline.sources.scan_actor(params.actor_name)
     if known is None:
-        scan = ActorScan(container=actor.container, actors=(actor,), complete=False)
-        pipeline.ledger.items.record(scan)
+        pipeline.register(actor)
         return actor, None
     own = pipeline.base_image_request(known).fingerprint
     return actor, None if known == actor else own

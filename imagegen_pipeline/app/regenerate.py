@@ -29,7 +29,7 @@ from imagegen_pipeline.domain.requests import (
 from imagegen_pipeline.engine import BatchOptions, ImageTask
 from imagegen_pipeline.ledger.lease_owner import new_owner
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
+from imagegen_pipeline.sources.actors import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.storage.pictures import StoredPicture
 
 _AT_ONCE = 500

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagegen_pipeline.domain.prompts import Prompt
     from imagegen_pipeline.domain.requests import Outcome
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.sources.scan_results import ScanResult
+    from imagegen_pipeline.sources.scanner import ScanResult
 
 
 @click.command(short_help="Generate pictures from prompts, many at once.")
@@ -153,9 +153,9 @@ def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
 def _find(
     pipeline: Pipeline, source: str, text: str | None, input_dir: Path | None, *, record: bool
 ) -> ScanResult:
-    from imagegen_pipeline.cli.source_messages import say_problems
+    from imagegen_pipeline.cli.source_messages import print_problems
     from imagegen_pipeline.domain.errors import SetupError, SourceError
-    from imagegen_pipeline.sources.scan_results import ScanResult
+    from imagegen_pipeline.sources.scanner import ScanResult
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
     if source == "prompt":
@@ -165,14 +165,14 @@ def _find(
             raise SetupError(str(error), remedy=error.remedy) from None
         if record:
             pipeline.register(prompt)
-        return ScanResult(prompts=(prompt,))
+        return ScanResult((prompt,))
     found = pipeline.scan_prompts(
         database=source == "sqlite",
         json_files=source == "json",
         json_dir=input_dir.expanduser().absolute() if input_dir else None,
         record=record,
     )
-    found = replace(found, problems=say_problems(found))
+    found = replace(found, problems=print_problems(found))
     if not found.prompts:
         raise click.exceptions.Exit(_say_nothing_found(found, source))
     return found

@@ -136,7 +136,7 @@ def generate_one_prompt_op(
         add_missing(context.instance, PROMPT_PARTITIONS, [prompt.key])
         asked = config.model_copy(update={"keys": [prompt.key]})
         log = materialize_images(context, asked, work)
-        log.refresh_results()
+        log.refresh_table()
         log.raise_failures()
         context.add_output_metadata(
             {"partition": prompt.key, "gallery": _gallery(work, prompt.key)}
@@ -150,7 +150,7 @@ def _gallery(work: "Pipeline", key: str) -> dg.MetadataValue:
 def _looked(pipeline: PipelineResource) -> "Pipeline":
     """The pipeline, with its sources as they are now."""
     work = pipeline.get()
-    work.sources.look()
+    work.sources.scan()
     return work
 
 

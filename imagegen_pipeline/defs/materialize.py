@@ -56,11 +56,11 @@ def materialize_images(context: StepContext, config: ImagesConfig, work: Pipelin
     """
     work.provider(work.settings.prompt_provider)
     keys = covered_keys(context, config)
-    look = work.sources.look_for(keys)
-    log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys)
+    scan = work.sources.scan_keys(keys)
+    log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys, scan=scan)
     meant = _meant(log, config)
     known = log.present(meant, Prompt)
-    _report_absent(log, meant, known, look.problems)
+    _report_absent(log, meant, known, scan.problems)
     parameters = work.prompt_parameters(**config.parameters())
     if not config.regenerate and parameters == work.prompt_parameters():
         known = _without_typed_ones(log, known)
@@ -79,11 +79,11 @@ def materialize_base_images(
     """Make the base images of the actors that a step is about, as ``materialize_images``."""
     work.provider(work.settings.actor_provider)
     keys = covered_keys(context, config)
-    look = work.sources.look_for(keys)
-    log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys)
+    scan = work.sources.scan_keys(keys)
+    log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys, scan=scan)
     meant = _meant(log, config)
     known = {key: config.apply(actor) for key, actor in log.present(meant, Actor).items()}
-    _report_absent(log, meant, known, look.problems)
+    _report_absent(log, meant, known, scan.problems)
     order = _order(context, work, config)
     wanted = (work.request_builder.base_image(actor) for actor in known.values())
     asked = list(known.values())
@@ -183,5 +183,5 @@ def materialize_requests(
     if left:
         context.log.warning(f"{len(left)} are left for another day: {left[0].reason}")
     tally.failed = [one for one in tally.failed if one not in left]
-    log.refresh_results()
+    log.refresh_table()
     log.raise_failures()

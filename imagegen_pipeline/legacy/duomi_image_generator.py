@@ -28,7 +28,7 @@ from imagegen_pipeline.legacy.logs import (
 )
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.providers.duomi import provider as duomi
-from imagegen_pipeline.sources.scan_results import ScanResult
+from imagegen_pipeline.sources.scanner import ScanResult
 from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
 _log = logging.getLogger(__name__)

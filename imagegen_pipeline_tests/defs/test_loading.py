@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 HEAVY = (
-    *("PIL", "alembic", "fastapi", "imagehash", "matplotlib", "numpy", "pandas", "pyarrow"),
+    *("PIL", "alembic", "fastapi", "matplotlib", "numpy", "pandas", "pyarrow"),
     *("requests", "sqlalchemy", "starlette", "tenacity", "tqdm", "uvicorn"),
     *(
         f"imagegen_pipeline.{part}"
