@@ -1,4 +1,4 @@
-"""What a look at the sources brought, said to a person."""
+"""Prints what a scan could not read."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ import click
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.prompts import SourceProblem
-    from imagegen_pipeline.sources.scan_results import ScanResult, ScanSummary
+    from imagegen_pipeline.sources.scanner import ScanResult
 
 
-def say_problems(found: ScanResult | ScanSummary) -> tuple[SourceProblem, ...]:
-    """Name on stderr what cannot be read; returns what of it is a failure.
+def print_problems(result: ScanResult) -> tuple[SourceProblem, ...]:
+    """Print every problem on stderr; returns the problems that are failures.
 
-    A note on a source that was read (a column that it lacks) is said, and fails nothing.
+    A note on a source that was read (a column that it lacks) is no failure.
     """
-    for problem in found.problems:
-        mark = "note" if _is_note(problem, found) else "unreadable"
+    for problem in result.problems:
+        mark = "note" if result.is_note(problem) else "unreadable"
         click.echo(f"{mark} {problem.line}", err=True)
-    return tuple(problem for problem in found.problems if not _is_note(problem, found))
-
-
-def _is_note(problem: SourceProblem, found: ScanResult | ScanSummary) -> bool:
-    return problem.location == problem.container and problem not in found.unreadable
+    return tuple(problem for problem in result.problems if not result.is_note(problem))

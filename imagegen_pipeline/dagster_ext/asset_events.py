@@ -15,7 +15,7 @@ from imagegen_pipeline.dagster_ext.names import (
 )
 from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 from imagegen_pipeline.dagster_ext.previews import drawing, preview_of
-from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
+from imagegen_pipeline.dagster_ext.results_metadata import refresh_table
 from imagegen_pipeline.domain.requests import Attempt, Outcome, Status
 from imagegen_pipeline.engine.quality_checker import PictureSighting
 from imagegen_pipeline.pipeline import Pipeline
@@ -142,8 +142,8 @@ class RunlessReporter:
         )
 
     def report_results(self) -> None:
-        """Refresh the results table and report it; raises StoreError."""
-        metadata = refresh_results(self._pipeline)
+        """Bring the results table up to date, without plots, and report it; raises StoreError."""
+        metadata = refresh_table(self._pipeline)
         tags = table_tags(self._instance)
         event = dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags)
         write_events(self._instance, [event])

@@ -63,7 +63,6 @@ class CheckReporter:
             self._log.warning(f"The images cannot be looked up together: {error!r}")
         evaluations = []
         for attempt, seen in images:
-            self._pipeline.engine_context.traffic.let_pass()
             target = targets.get(attempt.item_key)
             try:
                 evaluations += check_evaluations(

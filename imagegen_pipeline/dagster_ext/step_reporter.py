@@ -21,7 +21,7 @@ from imagegen_pipeline.dagster_ext.event_writer import (
     write_events,
 )
 from imagegen_pipeline.dagster_ext.names import RESULTS
-from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
+from imagegen_pipeline.dagster_ext.results_metadata import refresh_table
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import ImagegenError, SourceError, StoreError
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
@@ -31,6 +31,7 @@ from imagegen_pipeline.engine.quality_checker import PictureSighting
 from imagegen_pipeline.legacy.logs import user_result, write_results_log
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.signals import StopRequest
+from imagegen_pipeline.sources.scanner import KeyScanResult
 
 StepResult = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
@@ -102,6 +103,13 @@ class StepCounts:
         return {} if file is None else {"results log": dg.MetadataValue.path(str(file))}
 
 
+def _ledger_items(pipeline: Pipeline, keys: Sequence[str]) -> KeyScanResult:
+    items = pipeline.ledger.items.get(keys)
+    gone = frozenset(key for key, item in items.items() if item.gone)
+    problems = tuple(pipeline.ledger.items.problems())
+    return KeyScanResult({key: item.source_item for key, item in items.items()}, gone, problems)
+
+
 def _interrupt() -> None:
     raise dg.DagsterExecutionInterruptedError
 
@@ -117,13 +125,14 @@ class StepReporter:
         source: dg.AssetKey,
         keys: Sequence[str],
         *,
+        scan: KeyScanResult | None = None,
         counts: StepCounts | None = None,
     ) -> None:
         """Partitions ``keys`` of ``asset``, which are made from those of the asset ``source``.
 
-        The items are read from the ledger, so the sources must be scanned before. Partitions that
-        the run was not launched for are announced here. ``counts`` are shared by the reporters of
-        one step.
+        ``scan`` are the items of the keys; without it they are read from the ledger. Partitions
+        that the run was not launched for are announced here. ``counts`` are shared by the reporters
+        of one step.
         """
         self.context = context
         self._pipeline = pipeline
@@ -131,12 +140,11 @@ class StepReporter:
         self.keys = list(keys)
         self._origin = EventOrigin.of_step(context)
         self._announce(set(own_partitions(context)))
-        items = pipeline.ledger.items.get(self.keys)
-        self._source_items = {key: item.source_item for key, item in items.items()}
-        self._present = pipeline.present(items)
-        self._versions = SourceVersions(context.instance, source, list(items))
-        present = [item.source_item for item in items.values() if not item.gone]
-        new_versions = self._versions.unreported(present)
+        scan = scan or _ledger_items(pipeline, self.keys)
+        self._source_items, self._present = scan.items, scan.present
+        self._versions = SourceVersions(context.instance, source, list(scan.items))
+        in_source = [one for key, one in scan.items.items() if key not in scan.gone]
+        new_versions = self._versions.unreported(in_source)
         if new_versions:
             log_materializations(context, new_versions)
             self._versions.read()
@@ -176,7 +184,7 @@ class StepReporter:
             if interrupts.happened:
                 self.context.log.warning("Stopped: nothing new is submitted; sent jobs are kept.")
                 self._checks.write_own()
-                self.refresh_results()
+                self.refresh_table()
         if interrupts.happened:
             _interrupt()
 
@@ -201,15 +209,14 @@ class StepReporter:
 
         ``unreadable`` are the problems of the last scan by location.
         """
-        items = self._pipeline.ledger.items.get(keys)
         for key in keys:
-            item = items.get(key)
+            item = self._source_items.get(key)
             message = f"The ledger has no item {key}."
             remedy = "Materialize source_scan, or run `imagegen sync`, then try again."
             if item is not None:
-                message = f"Its source no longer has it: {item.source_item.location}."
+                message = f"Its source no longer has it: {item.location}."
                 remedy = "Restore it in its source, or skip its partition: its images are kept."
-            problem = unreadable.get(item.source_item.location) if item is not None else None
+            problem = unreadable.get(item.location) if item is not None else None
             if problem is not None:
                 message, remedy = problem.message, problem.remedy
             yield Outcome(
@@ -262,10 +269,10 @@ class StepReporter:
 
     def finish(self) -> Iterator[StepResult]:
         """End an asset's step: its check results, then its output, or the failure that names the
-        failed items. Refreshes the results table if no later step of the run does.
+        failed items. Refreshes the results table, without plots, if no later step of the run does.
         """
         if self.counts.failed or not self._results_selected():
-            self.refresh_results()
+            self.refresh_table()
         yield from self._checks.results()
         self.raise_failures()
         yield output_without_event({**self.counts.by_status, **self.counts.log_metadata()})
@@ -301,11 +308,11 @@ class StepReporter:
         selection = self.context.run.asset_selection
         return selection is None or RESULTS in selection
 
-    def refresh_results(self) -> None:
-        """Refresh the results table and report it. It must be the step's last report."""
+    def refresh_table(self) -> None:
+        """Refresh the results table, without plots, and report it. It must be the last report."""
         self._write_user_log()
         self._release_memory()
-        metadata = refresh_results(self._pipeline)
+        metadata = refresh_table(self._pipeline)
         tags = table_tags(self.context.instance)
         self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags))
 

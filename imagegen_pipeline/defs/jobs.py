@@ -12,12 +12,14 @@ from pydantic import Field
 from imagegen_pipeline.dagster_ext.names import PROMPT_PARTITIONS
 from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 from imagegen_pipeline.defs.configs import ImagesConfig
-from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
+from imagegen_pipeline.defs.resources import PipelineResource
+from imagegen_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from imagegen_pipeline.app.retry_eligibility import RetryEligibility
     from imagegen_pipeline.pipeline import Pipeline
 
+SETTINGS = load_settings()
 PAID, FREE = {"cost": "paid"}, {"cost": "free"}
 
 
@@ -50,13 +52,15 @@ class PromptConfig(ImagesConfig):
     prompt: str = Field(description="The text of the prompt. Required.")
 
 
-@dg.op(tags=PAID, pool="duomi", description="Tries what failed once more, as it was asked for.")
+@dg.op(
+    tags=PAID,
+    pool=SETTINGS.prompt_provider,
+    description="Tries what failed once more, as it was asked for.",
+)
 def retry_failed_op(
     context: dg.OpExecutionContext,
     config: RetryConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
-    runpod: RunPodResource,
 ) -> None:
     """Retry failed items with their former parameters. Images become events of their partitions."""
     from imagegen_pipeline.app.retry_eligibility import failed_items, retry_requests
@@ -69,20 +73,18 @@ def retry_failed_op(
         chosen = eligible.now[: config.limit]
         _log_eligible(context, eligible, chosen)
         orders = retry_requests(work, chosen, intent=intent_of(context))
-        materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
+        materialize_requests(context, work, orders)
 
 
 @dg.op(
     tags=PAID,
-    pool="duomi",
+    pool=SETTINGS.prompt_provider,
     description="Makes the pictures anew whose prompt or actor has changed.",
 )
 def refresh_stale_op(
     context: dg.OpExecutionContext,
     config: RefreshConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
-    runpod: RunPodResource,
 ) -> None:
     """Generate stale images until all are generated or the day's budget is exhausted."""
     from imagegen_pipeline.app.retry_eligibility import refresh_requests, stale_items
@@ -95,7 +97,7 @@ def refresh_stale_op(
         chosen = eligible.now[: config.limit]
         _log_eligible(context, eligible, chosen)
         orders = refresh_requests(work, chosen, intent=intent_of(context))
-        materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
+        materialize_requests(context, work, orders)
 
 
 @dg.op(tags=FREE, description="Collects finished jobs. Submits nothing.")
@@ -123,7 +125,6 @@ def generate_one_prompt_op(
     context: dg.OpExecutionContext,
     config: PromptConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
 ) -> None:
     """Register a typed prompt as a partition and generate its image; the same text is reused."""
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
@@ -136,8 +137,8 @@ def generate_one_prompt_op(
         work.register(prompt)
         add_missing(context.instance, PROMPT_PARTITIONS, [prompt.key])
         asked = config.model_copy(update={"keys": [prompt.key]})
-        log = materialize_images(context, asked, work, duomi)
-        log.refresh_results()
+        log = materialize_images(context, asked, work)
+        log.refresh_table()
         log.raise_failures()
         context.add_output_metadata(
             {"partition": prompt.key, "gallery": _gallery(work, prompt.key)}
@@ -151,7 +152,7 @@ def _gallery(work: "Pipeline", key: str) -> dg.MetadataValue:
 def _scanned(pipeline: PipelineResource) -> "Pipeline":
     """The pipeline, after a scan of its sources."""
     work = pipeline.get()
-    work.sources.look()
+    work.sources.scan()
     return work
 
 
@@ -165,7 +166,7 @@ def _log_eligible(
     for key in eligible.final:
         context.log.warning(
             f"{key} has failed too often in a row and is not retried automatically. When the cause "
-            f"is fixed: imagegen resolve {key} --allow-retry."
+            f"is fixed: imagegen resolve {key} --lift."
         )
 
 

@@ -1,10 +1,10 @@
-"""What a real provider would have on its books."""
+"""Counters of what a real provider would bill."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-Provider = Literal["duomi", "runpod"]
+Provider = Literal["duomi", "runpod", "comfyui"]
 Ending = Literal["completed", "failed", "cancelled"]
 
 
@@ -37,7 +37,7 @@ class Billing:
     """Counts since the start or the last reset. Billed counts pictures, the rest jobs."""
 
     providers: dict[Provider, ProviderCounts] = field(
-        default_factory=lambda: {"duomi": ProviderCounts(), "runpod": ProviderCounts()}
+        default_factory=lambda: {name: ProviderCounts() for name in get_args(Provider)}
     )
     prompts: dict[tuple[Provider, str], PromptCounts] = field(default_factory=dict)
     requests: Counter[str] = field(default_factory=Counter)
@@ -45,7 +45,7 @@ class Billing:
     downloads: int = 0
 
     def accept(self, provider: Provider, prompt: str) -> None:
-        """A job was taken on."""
+        """Count a job that was accepted."""
         counts = self.providers[provider]
         counts.accepted += 1
         counts.in_flight += 1
@@ -53,17 +53,17 @@ class Billing:
         self._prompt(provider, prompt).accepted += 1
 
     def start(self, provider: Provider) -> None:
-        """A worker began a job."""
+        """Count a job that a worker has started."""
         counts = self.providers[provider]
         counts.running += 1
         counts.max_running = max(counts.max_running, counts.running)
 
     def leave(self, provider: Provider) -> None:
-        """A worker put a job down, whatever came of it."""
+        """Count a job that a worker no longer runs, whatever its result."""
         self.providers[provider].running -= 1
 
     def end(self, provider: Provider, prompt: str, ending: Ending, *, pictures: int = 0) -> None:
-        """A job ended; ``pictures`` were made and are billed, whether or not anybody gets them."""
+        """Count a job that ended; ``pictures`` were made and are billed, collected or not."""
         counts = self.providers[provider]
         counts.in_flight -= 1
         counts.billed += pictures

@@ -1,4 +1,4 @@
-"""``/_sim``: the tester's side of the simulator."""
+"""``/_sim``: counters and faults, for tests."""
 
 import json
 
@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from imagegen_pipeline.simulator.billing import Billing
+from imagegen_pipeline.simulator.comfyui import ComfyUI
 from imagegen_pipeline.simulator.duomi import Duomi
 from imagegen_pipeline.simulator.posted_faults import read_fault
 from imagegen_pipeline.simulator.result_urls import Files
@@ -14,12 +15,12 @@ from imagegen_pipeline.simulator.simulation import Simulation
 
 
 class Control:
-    """Reads the books, scripts the faults, starts afresh."""
+    """Shows the counters, scripts faults, resets everything."""
 
-    def __init__(self, sim: Simulation, files: Files, duomi: Duomi, runpod: RunPod) -> None:
-        """Hold what there is to control."""
+    def __init__(self, sim: Simulation, *parts: Files | Duomi | RunPod | ComfyUI) -> None:
+        """``parts`` are cleared by a reset."""
         self._sim = sim
-        self._parts: tuple[Files | Duomi | RunPod, ...] = (files, duomi, runpod)
+        self._parts = parts
 
     async def stats(self, request: Request) -> Response:
         """``GET /_sim/stats``, with ``?prompts=0`` without the list by prompt."""
@@ -27,11 +28,11 @@ class Control:
         return JSONResponse(self._sim.billing.as_json(prompts=prompts))
 
     async def list_faults(self, _request: Request) -> Response:
-        """``GET /_sim/faults``: those that still wait."""
+        """``GET /_sim/faults``: those that are pending."""
         return JSONResponse(self._sim.faults.as_json())
 
     async def add_faults(self, request: Request) -> Response:
-        """``POST /_sim/faults``: one fault or a list; all are read before any is taken."""
+        """``POST /_sim/faults``: one fault or a list; all are read before any is added."""
         try:
             posted = json.loads(await request.body())
             faults = [read_fault(one) for one in (posted if isinstance(posted, list) else [posted])]
@@ -48,7 +49,7 @@ class Control:
         return JSONResponse([])
 
     async def reset(self, _request: Request) -> Response:
-        """``POST /_sim/reset``: no jobs, no files, no faults, clean books."""
+        """``POST /_sim/reset``: no jobs, no files, no faults, counters at 0."""
         self._sim.faults.clear()
         for part in self._parts:
             part.clear()

@@ -9,9 +9,12 @@ import sys
 from imagegen_pipeline_tests.conftest import ROOT
 
 HEAVY = (
-    *("PIL", "alembic", "fastapi", "imagehash", "matplotlib", "numpy", "pandas", "pyarrow"),
+    *("PIL", "alembic", "fastapi", "matplotlib", "numpy", "pandas", "pyarrow"),
     *("requests", "sqlalchemy", "starlette", "tenacity", "tqdm", "uvicorn"),
-    *(f"imagegen_pipeline.{part}" for part in ("engine", "ledger", "pipeline", "providers", "web")),
+    *(
+        f"imagegen_pipeline.{part}"
+        for part in ("engine", "ledger", "pipeline", "providers.http", "web")
+    ),
 )
 PRIVATE = ("dagster._", "dagster_shared")
 

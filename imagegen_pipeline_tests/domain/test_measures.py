@@ -187,9 +187,9 @@ def test_a_picture_that_cannot_be_measured_is_kept_all_the_same(
     """A fault in measuring costs no paid picture."""
 
     def broken(*_: object, **__: object) -> str:
-        raise ImportError("no scipy here")
+        raise ImportError("no numpy here")
 
-    monkeypatch.setattr("imagehash.phash", broken)
+    monkeypatch.setattr("imagegen_pipeline.domain.image.metrics._hash", broken)
     picture = decode_picture(render_png(Recipe(prompt="a pier", seed=1, size=(64, 64))))
     assert (picture.width, picture.measures) == (64, None)
 

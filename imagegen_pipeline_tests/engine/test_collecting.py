@@ -204,15 +204,16 @@ def test_a_job_that_cannot_be_cancelled_is_left_to_be_collected(bench: Bench) ->
 
 
 SCRIPT = """
-from imagegen_pipeline.engine import Order
+from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.pipeline import Pipeline
 pipeline = Pipeline()
 if {base}:
-    batch = pipeline.generate_base_images(pipeline.scan_actors().actors, Order())
+    batch = pipeline.generate_base_images(pipeline.scan_actors().actors, BatchOptions())
 else:
     prompts = pipeline.scan_prompts(database=False).prompts
-    batch = pipeline.generate_images(prompts, PromptParameters(image_size="64x64"), Order())
+    parameters = PromptParameters(image_size="64x64")
+    batch = pipeline.generate_images(prompts, parameters, BatchOptions())
 list(batch)
 """
 
@@ -283,7 +284,7 @@ def test_a_job_is_collected_from_where_it_was_sent(bench: Bench) -> None:
     actor = bench.actor()
     attempt = submitted(bench, actor)
     assert str(attempt.endpoint).endswith("/simulated-endpoint")
-    bench.pipeline.use(bench.pipeline.runpod_client("simulated-runpod-key", endpoint_id="other"))
+    bench.pipeline.use(bench.pipeline.open_client("runpod", endpoint_id="other"))
     outcome = bench.make_base(actor)
 
     assert outcome.status is Status.MADE
@@ -324,7 +325,7 @@ def test_a_picture_that_comes_home_late_replaces_nothing_newer(bench: Bench) -> 
     assert outcome.attempt is not None
     assert outcome.attempt.id == late.id
     assert outcome.attempt.state is State.STORED
-    assert any("came home late" in warning for warning in outcome.attempt.warnings)
+    assert any("collected late" in warning for warning in outcome.attempt.warnings)
     current = bench.pipeline.ledger.attempts.current(actor.key)
     assert current is not None
     assert newer.attempt is not None

@@ -1,8 +1,7 @@
-"""What a picture is like, in numbers: measured once, when it is decoded to be stored.
+"""Image metrics (contrast, sharpness, perceptual hash, …), computed once, when an image is stored.
 
-The numbers are of the picture made small (``reduced``): what is checked is seen at that size
-too, and it costs a tenth of decoding it. They stand in the ledger, so that a check needs no
-second look at the file.
+They are computed from a reduced copy, which costs a tenth of decoding the image. The ledger keeps
+them, so that a quality check does not read the file again.
 """
 
 from __future__ import annotations
@@ -15,32 +14,36 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MEASURED_BY = 1
-"""To be raised when a measure changes its meaning: older ones are then measured anew."""
+"""Version of the metrics. Raise it when a metric changes its meaning: images with an older
+version are measured again.
+"""
 SIDE = 512
-"""Pixels of the longer side at which sharpness is measured, so that sizes can be compared."""
+"""Pixels of the longer side at which sharpness is measured, so that all sizes compare."""
 GRID = 32
-"""Cells in each direction by which contrast and border are measured: a cell evens out noise."""
+"""Cells in each direction for contrast and border: the mean of a cell removes noise."""
 HASH_BITS = 256
-"""Of the perceptual hash. 64, as is common, are too few where pictures are alike on purpose:
-of 200 portraits of different people before a grey wall, pairs had the very same 64 bits, while
-the nearest two differed in 10 of 256.
+"""Bits of the perceptual hash. The usual 64 are too few for similar motifs: of 200 portraits of
+different people in front of a grey wall, some pairs had the same 64 bits, while the closest pair
+differed in 10 of 256.
 """
 TONES = 4
-"""Cells in each direction whose mean colour is kept beside the hash, which knows no colours."""
+"""Cells in each direction whose mean colour is stored: the hash ignores colours."""
 BLANK_CONTRAST = 3.0
 """Grey levels (of 255). A single colour has 0, black with a camera's noise (standard deviation
-20) 0.5, grey with twice that 1; a night scene at a twelfth of its light has 5, photographs have
-40 to 80.
+20) 0.5, grey with twice that 1, a night scene at a twelfth of its light 5, photographs 40 to 80.
 """
 _TILE = 16
-_SHARPEST = 90
-"""Sharpness is that of the sharpest tenth of the tiles: a soft background is no fault."""
+_SHARPEST_PERCENTILE = 90
+"""Sharpness is measured in the sharpest tenth of the tiles: a soft background is no fault."""
+_HASH_SIDE = 16
+_HASH_PIXELS = 64
+"""The hash is of the 16x16 lowest frequencies of the image at 64x64 pixels."""
 
 
 def reduced(image: Image) -> Image:
-    """The picture in RGB with a longer side of 512 to 1,023 pixels, or as it is if smaller.
+    """A copy in RGB whose longer side has 512 to 1,023 pixels; smaller images keep their size.
 
-    What can be seen through is shown on white. Takes a loaded picture and leaves it as it is.
+    Transparency is blended with white. ``image`` must be loaded and is not changed.
     """
     import PIL.Image
 
@@ -58,7 +61,7 @@ def reduced(image: Image) -> Image:
 
 
 def _eight_bits(image: Image) -> Image:
-    """Sixteen bits of grey as eight; Pillow's own conversion makes all but the darkest white."""
+    """16-bit grey as 8-bit grey. Pillow's own conversion clips at 255 instead of scaling."""
     import numpy as np
     import PIL.Image
 
@@ -66,17 +69,17 @@ def _eight_bits(image: Image) -> Image:
 
 
 def measure(image: Image) -> dict[str, Any]:
-    """The measures of a picture, plain numbers and texts:
+    """The metrics of an image as numbers and strings:
 
     - ``contrast``: the standard deviation of the most varied colour channel over a grid of
       32x32 cells, in grey levels (0 to 127);
     - ``brightness``: the mean grey level, 0 (black) to 255 (white);
-    - ``sharpness``: how much a grey value differs from its neighbours' (the root mean square of
-      the Laplacian) in the sharpest tenth of the picture at 512 pixels; grey levels;
-    - ``border_chroma``: how colourful the border is, the mean difference between the strongest
-      and the weakest channel; grey levels, 0 for grey;
-    - ``border_spread``: the standard deviation of the border's grey; grey levels;
-    - ``phash``: the perceptual hash, 64 hexadecimal digits; None for a blank picture, of which it
+    - ``sharpness``: the root mean square of the Laplacian in the sharpest tenth of the image at
+      512 pixels, in grey levels;
+    - ``border_chroma``: the mean difference between the strongest and the weakest channel of the
+      border, in grey levels; 0 for grey;
+    - ``border_spread``: the standard deviation of the border's luminance, in grey levels;
+    - ``phash``: the perceptual hash, 64 hexadecimal digits; None for a blank image, whose hash
       would be noise;
     - ``tones``: the mean colours of 4x4 cells, 96 hexadecimal digits.
     """
@@ -121,11 +124,13 @@ def _sharpness(grey: Image) -> float:
     rows, columns = (max(1, length // _TILE) for length in edges.shape)
     tall, wide = edges.shape[0] // rows, edges.shape[1] // columns
     tiles = edges[: rows * tall, : columns * wide].reshape(rows, tall, columns, wide)
-    return float(np.percentile(np.sqrt((tiles**2).mean(axis=(1, 3))), _SHARPEST))
+    return float(np.percentile(np.sqrt((tiles**2).mean(axis=(1, 3))), _SHARPEST_PERCENTILE))
 
 
 def _border(grid: NDArray[np.float64]) -> tuple[float, float]:
-    """Chroma and spread of the top edge and of both sides down to where a floor may begin."""
+    """Chroma and spread of the top edge and of the upper three quarters of both sides: below
+    that, the ground may be in the image.
+    """
     import numpy as np
 
     end = GRID * 3 // 4
@@ -135,6 +140,19 @@ def _border(grid: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _hash(grey: Image) -> str:
-    from imagehash import phash
+    """The perceptual hash as ``imagehash.phash`` defines it: which of the lowest frequencies of
+    the discrete cosine transform are above their median.
 
-    return str(phash(grey, hash_size=int(HASH_BITS**0.5)))
+    Computed here, since imagehash imports SciPy, which takes a quarter of a second.
+    """
+    import numpy as np
+    from PIL.Image import Resampling
+
+    small = grey.resize((_HASH_PIXELS, _HASH_PIXELS), Resampling.LANCZOS)
+    pixels = np.asarray(small, dtype=np.float64)
+    frequencies = np.arange(_HASH_SIDE)[:, None]
+    samples = 2 * np.arange(_HASH_PIXELS)[None, :] + 1
+    basis = np.cos(np.pi * frequencies * samples / (2 * _HASH_PIXELS))
+    # Rounded, since the zeros of a symmetric image would be noise otherwise.
+    lowest = (basis @ pixels @ basis.T).round(6)
+    return np.packbits(lowest > np.median(lowest)).tobytes().hex()

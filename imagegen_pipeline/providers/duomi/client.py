@@ -1,7 +1,7 @@
-"""Duomi: text to image, synchronous (SDXL and friends) and asynchronous (gpt-image).
+"""The client of Duomi: text to image, synchronous (SDXL) and asynchronous (gpt-image).
 
-Facts from Duomi's documentation, and, where it is silent, from public client code: the
-bodies, the codes and their meanings, the sizes and models listed below.
+Facts from Duomi's documentation, and from public client code where it has none: the bodies, the
+error codes and their meanings, the known sizes and models.
 """
 
 from __future__ import annotations
@@ -23,14 +23,21 @@ from imagegen_pipeline.domain.errors import (
     RedirectedError,
     RequestRefusedError,
 )
-from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
-from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
-from imagegen_pipeline.providers.http.client import (
-    HttpClient,
-    HttpResponse,
+from imagegen_pipeline.domain.requests import GenerationRequest
+from imagegen_pipeline.providers.base import (
+    JobReport,
+    JobState,
+    RemoteImage,
+    Submission,
     Timeouts,
-    require_object,
 )
+from imagegen_pipeline.providers.duomi.provider import (
+    KNOWN_MODELS,
+    KNOWN_SIZES,
+    NAME,
+    check_request,
+)
+from imagegen_pipeline.providers.http.client import HttpClient, HttpResponse, require_object
 from imagegen_pipeline.providers.http.response_parsing import (
     error_text,
     read_images,
@@ -40,17 +47,6 @@ from imagegen_pipeline.providers.http.response_parsing import (
     without_pictures,
 )
 
-KNOWN_SIZES = ("1024x1024", "512x1024", "768x512", "768x1024", "1024x576", "576x1024")
-KNOWN_MODELS = (
-    "stabilityai/stable-diffusion-2-1",
-    "stabilityai/stable-diffusion-xl-base-1.0",
-    "stabilityai/stable-diffusion-3-medium",
-    "stabilityai/stable-diffusion-3-5-large",
-    "black-forest-labs/FLUX.1-schnell",
-    "black-forest-labs/FLUX.1-dev",
-)
-_LARGEST_SEED = 9_999_999_999
-_GPT_PIXELS = (655_360, 8_294_400)
 _WAITING = {"pending": JobState.QUEUED, "running": JobState.RUNNING}
 _FAILED = ("error", "failed", "cancelled")
 _CODES: dict[int, type[ProviderError]] = {
@@ -64,9 +60,9 @@ _CODES: dict[int, type[ProviderError]] = {
 
 
 class DuomiClient:
-    """Duomi's API at ``base_url``; see ``ImageService`` for the calls."""
+    """Duomi's API at ``base_url``; see ``ProviderClient`` for the calls."""
 
-    name: ProviderName = "duomi"
+    name = NAME
 
     def __init__(
         self,
@@ -88,7 +84,7 @@ class DuomiClient:
         self._http.close()
 
     def submit(self, request: GenerationRequest) -> Submission:
-        """See ``ImageService.submit``. The synchronous mode answers with the picture."""
+        """See ``ProviderClient.submit``. The synchronous mode answers with the image."""
         check_request(request)
         if self.is_async(request.model):
             answer = self._post(_async_body(request), {"async": "true"})
@@ -98,11 +94,11 @@ class DuomiClient:
         return Submission(report=_report(body))
 
     def is_async(self, model: str) -> bool:
-        """Whether requests for ``model`` go by task."""
+        """Whether requests for ``model`` use the asynchronous mode."""
         return self._mode == "async" or (self._mode == "auto" and model.startswith("gpt-image"))
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
-        """See ``ImageService.poll``."""
+        """See ``ProviderClient.poll``."""
         answer = self._http.send(
             "GET", f"{endpoint}/v1/tasks/{quote(job_id, safe='')}", creates=False
         )
@@ -110,11 +106,11 @@ class DuomiClient:
             answer.status == 404 and isinstance(answer.body, dict)
         ):
             raise JobExpiredError(f"Duomi no longer has task {job_id}.", job_id=job_id)
-        if answer.status >= 500 or answer.status == 404:  # one without JSON is a gateway's
+        if answer.status >= 500 or answer.status == 404:  # a 404 without JSON is a gateway's
             raise ProviderBusyError(_status_sentence(answer), retry_after=answer.retry_after)
         try:
             _raise_refusal(answer, creates=False)
-        except RequestRefusedError as error:  # the task was accepted: asking went wrong
+        except RequestRefusedError as error:  # the task was accepted: the poll failed
             raise BadAnswerError(str(error)) from None
         body = require_object(answer, provider="Duomi")
         state = body.get("state")
@@ -128,10 +124,10 @@ class DuomiClient:
         return _report(body)
 
     def cancel(self, job_id: str, endpoint: str) -> None:
-        """Duomi documents no way to cancel a task: it runs on and can be collected later."""
+        """Duomi documents no way to cancel a task: it continues and can be collected later."""
 
     def health(self) -> dict[str, Any]:
-        """See ``ImageService.health``: Duomi does not tell."""
+        """See ``ProviderClient.health``: Duomi has none."""
         return {}
 
     def _post(self, body: dict[str, Any], params: dict[str, str] | None) -> HttpResponse:
@@ -139,24 +135,6 @@ class DuomiClient:
         answer = self._http.send("POST", url, creates=True, payload=body, params=params)
         _raise_refusal(answer, creates=True)
         return answer
-
-
-def check_request(request: GenerationRequest) -> None:
-    """Refuse what the service is known to refuse, before anything is sent."""
-    if not 1 <= request.steps <= 100:
-        raise RequestRefusedError(f"Steps are 1 to 100 at Duomi, not {request.steps}.")
-    if not 0 <= request.guidance <= 20:
-        raise RequestRefusedError(f"Guidance is 0 to 20 at Duomi, not {request.guidance:g}.")
-    if not 0 <= request.seed <= _LARGEST_SEED:
-        raise RequestRefusedError(f"Seeds are 0 to {_LARGEST_SEED} at Duomi, not {request.seed}.")
-    if request.model.startswith("gpt-image"):
-        least, most = _GPT_PIXELS
-        pixels = request.width * request.height
-        if request.width % 16 or request.height % 16 or not least <= pixels <= most:
-            raise RequestRefusedError(
-                f"{request.model} makes pictures whose sides are divisible by 16, of {least:,} "
-                f"to {most:,} pixels; {request.size} is not one, 1024x1536 is."
-            )
 
 
 def _sync_body(request: GenerationRequest) -> dict[str, Any]:
@@ -183,15 +161,15 @@ def _task_id(answer: HttpResponse) -> str:
     body = answer.body
     task = read_job_id(body.get("id")) if isinstance(body, dict) else None
     if task is None:
-        # The request was accepted with 200: a task may run that has no name for us.
+        # The request was accepted with 200: a task may run whose id is unknown.
         raise BadAnswerError(f"Duomi accepted the task but named none: {answer.excerpt!r}.")
     return task
 
 
 def _images(body: dict[str, Any]) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:
-    """The pictures of any answer, and a warning when there are too many.
+    """The images of any answer, and a warning if there are too many.
 
-    They stand in ``images`` or ``data``, as a list or in a task's ``data``.
+    They are in ``images`` or ``data``, as a list or in a task's ``data``.
     """
     inner = body.get("data")
     entries = body.get("images") or (inner.get("images") if isinstance(inner, dict) else inner)
@@ -216,7 +194,7 @@ def _report(body: dict[str, Any]) -> JobReport:
 
 
 def _raise_refusal(answer: HttpResponse, *, creates: bool) -> None:
-    """Raise what an answer that is not a plain success means (the table of errors)."""
+    """Raises the typed error of an answer that is no success (Duomi's table of errors)."""
     code, message = _code_and_message(answer)
     if answer.status == 200 and code is None:
         return
@@ -248,9 +226,9 @@ def _by_status(status: int, *, creates: bool) -> type[ProviderError]:
 
 
 def _code_and_message(answer: HttpResponse) -> tuple[int | str | None, str]:
-    """The code in a body that says *error*; (None, …) for one that does not.
+    """The code and message of an error in a body; (None, …) without one.
 
-    A task that has a state was answered, whatever it says of its own error.
+    A task with a state was answered, whatever error it reports of itself.
     """
     body = answer.body
     if not isinstance(body, dict) or (answer.status == 200 and "state" in body):
@@ -267,7 +245,7 @@ def _code_and_message(answer: HttpResponse) -> tuple[int | str | None, str]:
 
 
 def _number(code: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """The same code, as a number where it is one in quotes."""
+    """The same code, as a number if it is one in quotes."""
     return int(code) if isinstance(code, str) and code.isdecimal() and len(code) < 10 else code
 
 

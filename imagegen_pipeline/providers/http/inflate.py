@@ -1,4 +1,4 @@
-"""Encoded bodies, inflated in bounded parts, so that whoever reads can stop at any of them.
+"""Decompression of bodies in bounded parts, so that the reader can stop after any of them.
 
 The libraries below read on by themselves while a body inflates to nothing, which it can do
 for ever; and the older of them inflate a piece of it whole, whatever comes of that.
@@ -15,7 +15,7 @@ _GZIP, _RAW = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
 def inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """What ``parts`` of a body stand for under its Content-Encoding; some parts are empty.
+    """``parts`` of a body, decoded after its Content-Encoding; some parts are empty.
 
     Raises ValueError for an encoding that was not asked for, for several in a row (each blows
     a little up to a lot), and for a body that is damaged or breaks off.
