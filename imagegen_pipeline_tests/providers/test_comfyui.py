@@ -134,7 +134,7 @@ def test_a_waiting_job_is_queued_and_a_started_one_runs(opened: Opened) -> None:
 def test_a_refused_graph_is_one_sentence_for_each_node(
     comfyui: ComfyUIClient, simulator: Simulator, opened: Opened
 ) -> None:
-    """node_errors name the node by id, class and title, the input, and what the server has."""
+    """The sentence names the node by id, class and title, the input, and the server's choices."""
     client = opened(
         comfyui_at(simulator.url, workflow=edited_workflow("12", unet_name="mine.safetensors"))
     )
@@ -272,7 +272,7 @@ def test_a_running_prompt_is_interrupted(opened: Opened) -> None:
 
 
 def test_an_ended_job_is_not_interrupted(comfyui: ComfyUIClient, simulator: Simulator) -> None:
-    """Cancelling what has ended stops nobody else's prompt."""
+    """Cancelling an ended prompt does not interrupt another one."""
     job_id = submitted(comfyui)
     completed(comfyui, job_id)
     comfyui.cancel(job_id, comfyui.endpoint)
