@@ -1,10 +1,9 @@
-"""``imagegen base-image``: one actor's base image, with the HTTP answer on stdout."""
+"""``imagegen base-image``: one actor's base image, with the HTTP response on stdout."""
 
 from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 _NEGATIVE = re.compile(r"-\d+")
 
 
-class _NegativesAreValues(click.Command):
-    """``-1`` is a seed here, not an option; anything else that begins with ``-`` still is one."""
+class _NegativeNumbersCommand(click.Command):
+    """Takes ``-1`` as a value. Everything else that begins with ``-`` is an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = next((at for at, arg in enumerate(args) if _NEGATIVE.fullmatch(arg)), None)
@@ -26,7 +25,7 @@ class _NegativesAreValues(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_NegativesAreValues, short_help="Make the base image of one actor.")
+@click.command(cls=_NegativeNumbersCommand, short_help="Generate the base image of one actor.")
 @click.argument("actor")
 @click.argument("description")
 @click.argument("width", type=int, default=1024)
@@ -36,39 +35,49 @@ class _NegativesAreValues(click.Command):
 def base_image(
     actor: str, description: str, width: int, height: int, steps: int, seed: int
 ) -> None:
-    """Make the base image of ACTOR (a folder name) from a DESCRIPTION.
+    """Generate the base image of ACTOR (a folder name) from a DESCRIPTION.
 
-    WIDTH and HEIGHT are pixels in steps of 16 (1024 1536), STEPS are 25, and SEED is -1 for
-    a random one. The picture lands at {actors}/ACTOR/base_image/ACTOR_base.png; the one it
-    replaces is kept in history/. The same wish again reuses the picture at no cost.
+    WIDTH and HEIGHT are pixels, multiples of 16; the defaults are 1024 and 1536. STEPS is 25 by
+    default. SEED is -1 by default, which draws a random one.
 
-    Prints the JSON that the HTTP endpoint answers, the picture in base64 with it. What went
-    wrong stands in its "error", and on stderr.
+    The image is stored at {actors}/ACTOR/base_image/ACTOR_base.png; the image that it replaces
+    moves to history/. The same request again reuses the image at no cost.
+
+    Prints the JSON that the HTTP endpoint returns, with the image in base64. An error is in its
+    "error" field, and on stderr.
 
     \b
     imagegen base-image 0100_european_25_male \\
         "european 25 year old male with short brown hair" 1024 1536 25 -1
     """
     from imagegen_pipeline.app.base_image import BaseImageParams
+    from imagegen_pipeline.cli.background_reporter import BackgroundReporter
     from imagegen_pipeline.cli.interruptible_pipeline import InterruptiblePipeline
 
     params = BaseImageParams(actor, description, width, height, steps, seed)
     pipeline = InterruptiblePipeline()
     try:
-        answer = _answer(pipeline, params)
+        with BackgroundReporter(pipeline) as dagster:
+            answer = _answer(pipeline, params)
+            _print_answer(answer)
+            if answer.outcome is not None:
+                dagster.report(answer.outcome)
     finally:
         pipeline.close()
+    if answer.status_code != 200:
+        raise click.exceptions.Exit(2 if answer.status_code == 400 else 1)
+
+
+def _print_answer(answer: BaseImageAnswer) -> None:
     text = json.dumps(answer.body, ensure_ascii=False, indent=2) + "\n"
     click.echo(text.encode("utf-8", "backslashreplace"), nl=False)
     if answer.status_code != 200:
         click.echo(f"imagegen: {answer.body['error']}", err=True)
-        raise click.exceptions.Exit(2 if answer.status_code == 400 else 1)
 
 
 def _answer(pipeline: InterruptiblePipeline, params: BaseImageParams) -> BaseImageAnswer:
     from imagegen_pipeline.app.base_image import failed, generate_base_image
     from imagegen_pipeline.cli.signal_messages import interruptible
-    from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
     from imagegen_pipeline.domain.errors import RequestRefusedError
     from imagegen_pipeline.legacy.logs import open_log
 
@@ -79,10 +88,6 @@ def _answer(pipeline: InterruptiblePipeline, params: BaseImageParams) -> BaseIma
         except RequestRefusedError as error:
             return failed(400, params, error.sentence)
     outcome = answer.outcome
-    if outcome is None:
-        return answer
-    if pipeline.stopped and not outcome.ok:
-        return failed(502, params, outcome.reason, outcome)
-    with DagsterReporter(pipeline, partial(click.echo, err=True)) as dagster:
-        dagster.tell(outcome)
+    if outcome is not None and pipeline.stopped and not outcome.ok:
+        return failed(502, params, outcome.reason)
     return answer

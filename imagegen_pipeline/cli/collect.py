@@ -1,4 +1,4 @@
-"""``imagegen collect``: bring home what was sent; nothing new is sent."""
+"""``imagegen collect``: collect finished jobs that were sent earlier; nothing new is sent."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import partial
 import click
 
 
-@click.command(short_help="Bring home jobs that were sent and are done; sends nothing new.")
+@click.command(short_help="Collect finished jobs that were sent earlier; sends nothing new.")
 def collect() -> None:
-    """Bring home what was sent and is done: after Ctrl-C, a crash, or a download that failed.
+    """Collect jobs that were sent earlier and are done: after Ctrl-C, a crash or a failed download.
 
-    Nothing new is sent and no job is waited for: one that still runs is named and left. Every
-    run does this for its own items first, and Dagster's `collect_sensor` does it each minute.
-    Exit code 1 means that something is left or came to nothing.
+    Nothing new is sent, and no job is waited for: one that still runs is named and left. Every
+    batch collects for its own items first, and Dagster's `collect_sensor` does so each minute.
+    Exit code 1 means that a job is still running or has failed.
     """
+    from imagegen_pipeline.cli.background_reporter import BackgroundReporter
     from imagegen_pipeline.cli.progress import count_line, describe
     from imagegen_pipeline.cli.signal_messages import interruptible
-    from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
     from imagegen_pipeline.legacy.logs import open_log
     from imagegen_pipeline.pipeline import Pipeline
 
@@ -27,15 +27,12 @@ def collect() -> None:
     try:
         open_log(pipeline.settings.log_dir)
         batch = pipeline.collect()
-        with (
-            batch,
-            DagsterReporter(pipeline, partial(click.echo, err=True)) as dagster,
-            interruptible(partial(batch.stop, leave_jobs=True)),
-        ):
+        stop = partial(batch.stop, leave_jobs=True)
+        with batch, BackgroundReporter(pipeline) as dagster, interruptible(stop):
             for outcome in batch:
                 counts[str(outcome.status)] += 1
-                dagster.tell(outcome)
                 click.echo(describe(outcome), err=True)
+                dagster.report(outcome)
     finally:
         pipeline.close()
     click.echo(f"{count_line(counts)}." if counts else "Nothing is outstanding.")

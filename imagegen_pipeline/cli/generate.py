@@ -1,11 +1,10 @@
-"""``imagegen generate``: pictures from prompts."""
+"""``imagegen generate``: images from prompts."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +20,18 @@ if TYPE_CHECKING:
     from imagegen_pipeline.sources.scanner import ScanResult
 
 
-@click.command(short_help="Generate pictures from prompts, many at once.")
+@click.command(short_help="Generate images from prompts, many at once.")
 @click.option(
     "--source",
     type=click.Choice(["sqlite", "json", "prompt"]),
     required=True,
-    help="Where the prompts are: the database, the folder of JSON files, or --prompt.",
+    help="Where to read prompts: the SQLite database, the folder of JSON files, or --prompt.",
 )
 @click.option(
-    "--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N, in source order."
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Only the first N items, in source order.",
 )
 @click.option(
     "--delay",
@@ -38,15 +40,15 @@ if TYPE_CHECKING:
     callback=param_types.finite,
     default=0.0,
     show_default=True,
-    help="At least S seconds between two submits; reused pictures do not wait.",
+    help="Least number of seconds between two submits. Reused images do not wait.",
 )
 @click.option(
     "--input-dir",
     metavar="D",
     type=click.Path(path_type=Path),
-    help="The folder of JSON files, instead of IMAGEGEN_PROMPT_JSON_DIR.",
+    help="Folder of JSON files, instead of IMAGEGEN_PROMPT_JSON_DIR.",
 )
-@click.option("--prompt", "text", help="The text of a single picture, with --source prompt.")
+@click.option("--prompt", "text", help="Text of a single prompt; needs --source prompt.")
 @click.option(
     "--api-key",
     metavar="KEY",
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
     "--image-size",
     metavar="WxH",
     callback=param_types.size,
-    help="Pixels, such as the default 1080x1920.",
+    help="Width and height in pixels; the default is 1080x1920.",
 )
 @click.option(
     "--steps",
@@ -85,41 +87,42 @@ if TYPE_CHECKING:
     metavar="N",
     type=int,
     callback=param_types.seed,
-    help="Duomi's default is 51515151; -1 draws one for each picture.",
+    help="Random seed; Duomi's default is 51515151. -1 draws a new one for each image.",
 )
 @click.option(
     "--negative-prompt",
     metavar="T",
     callback=param_types.text_or_blank,
-    help="What the pictures should not show.",
+    help="What the images should not show.",
 )
 @click.option(
     "--concurrency",
     metavar="N",
     type=click.IntRange(1, 512),
-    help="Pictures in flight at once, instead of IMAGEGEN_CONCURRENCY (8).",
+    help="Requests in flight at once, instead of IMAGEGEN_CONCURRENCY (8).",
 )
 @click.option(
     "--regenerate",
     is_flag=True,
-    help="Make pictures anew that are there already. Costs money; draws new seeds unless --seed.",
+    help="Generate a new image for each item. Costs money; draws new seeds unless --seed is given.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Say what would be made, reused and spent; send nothing."
+    "--dry-run", is_flag=True, help="Show what would be generated, reused and spent; send nothing."
 )
 def generate(source: str, text: str | None, input_dir: Path | None, **options: Any) -> None:  # noqa: ANN401
-    """Generate pictures from prompts, many at once.
+    """Generate images from prompts, many at once.
 
-    What is made already, with the same parameters, is reused at no cost. A run that was
-    stopped or failed in part is repeated as it was: it goes on where it stood. (Not so with
-    --regenerate: each call buys its pictures anew.)
+    An image that exists already, with the same parameters, is reused at no cost. If a batch was
+    stopped or failed in part, run the same command again: it continues with the missing images.
+    (Except with --regenerate: each command buys new images.)
 
     \b
     imagegen generate --source sqlite --limit 5 --dry-run
     imagegen generate --source json --input-dir prompts --steps 30 --guidance 10
     imagegen generate --source prompt --prompt "a lighthouse at dusk" --seed -1
 
-    Progress goes to stderr; the counts, and where pictures and results lie, to stdout.
+    Progress goes to stderr. The counts, the cost, and the folders of images and results go to
+    stdout.
     """
     _check_usage(source, text, input_dir)
     from imagegen_pipeline.pipeline import Pipeline
@@ -127,61 +130,65 @@ def generate(source: str, text: str | None, input_dir: Path | None, **options: A
     pipeline = Pipeline()
     try:
         if not options["dry_run"]:
-            _open_service(pipeline, options["api_key"])
-        found = _find(pipeline, source, text, input_dir, record=not options["dry_run"])
-        _run(pipeline, found, source, options)
+            _open_client(pipeline, options["api_key"])
+        scan = _scan(pipeline, source, text, input_dir, record=not options["dry_run"])
+        failed = (_dry_run if options["dry_run"] else _generate)(pipeline, scan, source, options)
     finally:
         pipeline.close()
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _check_usage(source: str, text: str | None, input_dir: Path | None) -> None:
     if source == "prompt" and text is None:
-        raise click.UsageError("--source prompt wants the text too: add --prompt TEXT.")
+        raise click.UsageError("--source prompt needs the text: add --prompt TEXT.")
     if source != "prompt" and text is not None:
-        raise click.UsageError(f"--prompt goes with --source prompt, not with {source}.")
+        raise click.UsageError(f"--prompt works with --source prompt, not with {source}.")
     if source != "json" and input_dir is not None:
-        raise click.UsageError(f"--input-dir goes with --source json, not with {source}.")
+        raise click.UsageError(f"--input-dir works with --source json, not with {source}.")
 
 
-def _open_service(pipeline: Pipeline, api_key: str | None) -> None:
-    """A missing key is found before the sources are read, however long they are."""
+def _open_client(pipeline: Pipeline, api_key: str | None) -> None:
+    """Open the client first, so that a missing key is reported before the sources are read."""
     if api_key is not None:
         pipeline.use_key(pipeline.settings.prompt_provider, api_key)
     pipeline.provider(pipeline.settings.prompt_provider)
 
 
-def _find(
+def _scan(
     pipeline: Pipeline, source: str, text: str | None, input_dir: Path | None, *, record: bool
 ) -> ScanResult:
+    """Read the prompts. Exits when there are none."""
     from imagegen_pipeline.cli.source_messages import print_problems
-    from imagegen_pipeline.domain.errors import SetupError, SourceError
-    from imagegen_pipeline.sources.scanner import ScanResult
-    from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
     if source == "prompt":
-        try:
-            prompt = typed_prompt(text or "")
-        except SourceError as error:
-            raise SetupError(str(error), remedy=error.remedy) from None
-        if record:
-            pipeline.register(prompt)
-        return ScanResult((prompt,))
-    found = pipeline.scan_prompts(
+        return _typed(pipeline, text or "", record=record)
+    scan = pipeline.scan_prompts(
         database=source == "sqlite",
         json_files=source == "json",
         json_dir=input_dir.expanduser().absolute() if input_dir else None,
         record=record,
     )
-    found = replace(found, problems=print_problems(found))
-    if not found.prompts:
-        raise click.exceptions.Exit(_say_nothing_found(found, source))
-    return found
+    scan = replace(scan, problems=print_problems(scan))
+    if not scan.prompts:
+        if not scan.problems:
+            click.echo(f"imagegen: there are no prompts to read (--source {source}).", err=True)
+        raise click.exceptions.Exit(2 if scan.unreadable else (1 if scan.problems else 0))
+    return scan
 
 
-def _say_nothing_found(found: ScanResult, source: str) -> int:
-    if not found.problems:
-        click.echo(f"imagegen: there are no prompts to read (--source {source}).", err=True)
-    return 2 if found.unreadable else (1 if found.problems else 0)
+def _typed(pipeline: Pipeline, text: str, *, record: bool) -> ScanResult:
+    from imagegen_pipeline.domain.errors import SetupError, SourceError
+    from imagegen_pipeline.sources.scanner import ScanResult
+    from imagegen_pipeline.sources.typed_prompts import typed_prompt
+
+    try:
+        prompt = typed_prompt(text)
+    except SourceError as error:
+        raise SetupError(str(error), remedy=error.remedy) from None
+    if record:
+        pipeline.register(prompt)
+    return ScanResult((prompt,))
 
 
 def _parameters(pipeline: Pipeline, options: dict[str, Any]) -> PromptParameters:
@@ -190,19 +197,14 @@ def _parameters(pipeline: Pipeline, options: dict[str, Any]) -> PromptParameters
     return pipeline.prompt_parameters(**given)
 
 
-def _run(pipeline: Pipeline, found: ScanResult, source: str, options: dict[str, Any]) -> None:
+def _generate(pipeline: Pipeline, scan: ScanResult, source: str, options: dict[str, Any]) -> bool:
+    """Run the batch and print its summary; returns whether anything failed."""
+    from imagegen_pipeline.cli.background_reporter import BackgroundReporter
     from imagegen_pipeline.cli.progress import run_batch
-    from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
     from imagegen_pipeline.legacy.logs import open_log
 
-    prompts = found.prompts[: options["limit"]]
-    problems = found.problems if options["limit"] is None else ()
-    parameters = _parameters(pipeline, options)
-    if options["dry_run"]:
-        _dry_run(pipeline, prompts, parameters, regenerate=options["regenerate"])
-        if problems:
-            raise click.exceptions.Exit(1)
-        return
+    prompts = scan.prompts[: options["limit"]]
+    problems = scan.problems if options["limit"] is None else ()
     order = pipeline.order(
         concurrency=options["concurrency"],
         delay=options["delay"],
@@ -211,15 +213,16 @@ def _run(pipeline: Pipeline, found: ScanResult, source: str, options: dict[str, 
     )
     open_log(pipeline.settings.log_dir)
     outcomes: dict[str, Outcome] = {}
-    batch = pipeline.generate_images(prompts, parameters, order)
-    with DagsterReporter(pipeline, partial(click.echo, err=True)) as dagster:
+    batch = pipeline.generate_images(prompts, _parameters(pipeline, options), order)
+    with BackgroundReporter(pipeline) as dagster:
 
-        def each(outcome: Outcome) -> None:
+        def finished(outcome: Outcome) -> None:
             outcomes[outcome.item_key] = outcome
-            dagster.tell(outcome)
+            dagster.report(outcome)
 
-        interrupted = run_batch(batch, len(prompts), each)
-    _finish(pipeline, prompts, outcomes, [_problem(p, source) for p in problems], interrupted)
+        interrupted = run_batch(batch, len(prompts), finished)
+        unreadable = [_problem(one, source) for one in problems]
+        return _print_summary(pipeline, prompts, outcomes, unreadable) or interrupted
 
 
 def _problem(problem: Any, source: str) -> dict[str, Any]:  # noqa: ANN401 - a SourceProblem
@@ -228,13 +231,13 @@ def _problem(problem: Any, source: str) -> dict[str, Any]:  # noqa: ANN401 - a S
     return problem_result(problem, "database" if source == "sqlite" else source)
 
 
-def _finish(
+def _print_summary(
     pipeline: Pipeline,
     prompts: tuple[Prompt, ...],
     outcomes: dict[str, Outcome],
     unreadable: list[dict[str, Any]],
-    interrupted: bool,
-) -> None:
+) -> bool:
+    """Write the results log and print the summary; returns whether anything failed."""
     from imagegen_pipeline.cli.progress import count_line
     from imagegen_pipeline.legacy.logs import user_result, write_results_log
 
@@ -247,8 +250,7 @@ def _finish(
     click.echo(f"results:  {log}")
     if pipeline.settings.simulator:
         click.echo("On the local simulator: nothing was bought.")
-    if interrupted or not all(result["success"] for result in results):
-        raise click.exceptions.Exit(1)
+    return not all(result["success"] for result in results)
 
 
 def _cost_line(outcomes: list[Outcome]) -> str:
@@ -265,26 +267,25 @@ def _cost_line(outcomes: list[Outcome]) -> str:
     return ", ".join(parts) + "."
 
 
-def _dry_run(
-    pipeline: Pipeline,
-    prompts: tuple[Prompt, ...],
-    parameters: PromptParameters,
-    *,
-    regenerate: bool,
-) -> None:
-    forecast = pipeline.dry_run_images(prompts, parameters, regenerate=regenerate)
+def _dry_run(pipeline: Pipeline, scan: ScanResult, _source: str, options: dict[str, Any]) -> bool:
+    """Print what the batch would do and cost; returns whether a prompt cannot be read."""
+    prompts = scan.prompts[: options["limit"]]
+    forecast = pipeline.dry_run_images(
+        prompts, _parameters(pipeline, options), regenerate=options["regenerate"]
+    )
     for key, fate in forecast.fates.items():
         click.echo(f"{fate} {key}")
     counts = Counter(forecast.fates.values())
     click.echo(", ".join(f"{n} to {fate}" for fate, n in counts.items()) + ".")
     if forecast.cost is None:
-        click.echo("The price is not known: set IMAGEGEN_PRICES to have it said here.")
+        click.echo("The price is unknown: set IMAGEGEN_PRICES to see the cost here.")
     else:
         click.echo(f"Cost: {forecast.cost:g}.")
-    _say_budget(pipeline, forecast.reserve)
+    _print_budget(pipeline, forecast.reserve)
+    return bool(scan.problems) and options["limit"] is None
 
 
-def _say_budget(pipeline: Pipeline, reserve: float | None) -> None:
+def _print_budget(pipeline: Pipeline, reserve: float | None) -> None:
     budget = pipeline.settings.budget
     left = {}
     if budget.run is not None:
@@ -296,4 +297,4 @@ def _say_budget(pipeline: Pipeline, reserve: float | None) -> None:
         ending = "; the batch stops there." if stops else "."
         click.echo(f"The {scope}'s budget has {money:g} left{ending}")
     if left and reserve is None:
-        click.echo("With a budget, what has no price is not sent.")
+        click.echo("With a budget, a request without a known price is not sent.")

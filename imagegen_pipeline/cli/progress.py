@@ -1,4 +1,4 @@
-"""A batch on the terminal: a bar for people, plain lines when piped; Ctrl-C stops cleanly."""
+"""Runs a batch on the terminal: a progress bar, or plain lines when piped; Ctrl-C stops it."""
 
 from __future__ import annotations
 
@@ -20,53 +20,54 @@ if TYPE_CHECKING:
     from imagegen_pipeline.engine import Batch
 
 
-def run_batch(batch: Batch, total: int, each: Callable[[Outcome], None]) -> bool:
+def run_batch(batch: Batch, total: int, finished: Callable[[Outcome], None]) -> bool:
     """Run a batch to its end, showing progress; returns whether it was interrupted.
 
-    Ctrl-C and SIGTERM stop taking new items and wait for what is in flight; a second one
-    leaves at once, and what was sent is collected by the next run.
+    ``finished`` is called with each outcome, once it is shown. Ctrl-C and SIGTERM stop the batch:
+    requests in flight are waited for. A second signal ends the process at once; the next run
+    collects what was sent.
     """
-    show = _Progress(total)
+    progress = _Progress(total)
     stop = partial(batch.stop, leave_jobs=True)
-    with batch, _why_it_waits(show), interruptible(stop) as interrupts:
+    with batch, _limiter_messages(progress), interruptible(stop) as interrupts:
         try:
             for outcome in batch:
-                each(outcome)
-                show.outcome(outcome)
+                progress.show(outcome)
+                finished(outcome)
         finally:
-            show.close()
+            progress.close()
     return interrupts.happened
 
 
 @contextmanager
-def _why_it_waits(show: _Progress) -> Iterator[None]:
-    """Say on the terminal, too, which limit a batch waits for."""
-    gate = logging.getLogger("imagegen_pipeline.engine.submit_limiter")
-    handler = _Notices(show)
-    gate.addHandler(handler)
+def _limiter_messages(progress: _Progress) -> Iterator[None]:
+    """Show on the terminal, too, which limit the batch waits for."""
+    limiter = logging.getLogger("imagegen_pipeline.engine.submit_limiter")
+    handler = _ProgressHandler(progress)
+    limiter.addHandler(handler)
     try:
         yield
     finally:
-        gate.removeHandler(handler)
+        limiter.removeHandler(handler)
 
 
-class _Notices(logging.Handler):
-    def __init__(self, show: _Progress) -> None:
+class _ProgressHandler(logging.Handler):
+    def __init__(self, progress: _Progress) -> None:
         super().__init__(logging.WARNING)
-        self._show = show
+        self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._show.notice(record.getMessage())
+        self._progress.message(record.getMessage())
 
 
 class _Progress:
-    """Progress on stderr. When nobody can read it any more, the batch goes on without."""
+    """Progress on stderr. If stderr is closed, the batch continues without progress."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = 0
-        self._skipped = False
-        self._unseen = False
+        self._has_shown_skipped = False
+        self._is_closed = False
         self._counts: Counter[str] = Counter()
         self._bar = None
         if is_screen():
@@ -74,57 +75,58 @@ class _Progress:
 
             self._bar = tqdm(total=total, unit="picture", file=sys.stderr, dynamic_ncols=True)
 
-    def outcome(self, outcome: Outcome) -> None:
+    def show(self, outcome: Outcome) -> None:
+        """Count an outcome and show it."""
         self._done += 1
         self._counts[str(outcome.status)] += 1
-        if self._unseen:
+        if self._is_closed:
             return
         try:
-            self._show(outcome)
+            self._print_outcome(outcome)
         except OSError:
-            self._unseen = True
+            self._is_closed = True
 
-    def notice(self, text: str) -> None:
-        """A line of what the batch is about; from any thread."""
-        if self._unseen:
+    def message(self, text: str) -> None:
+        """Show a line about the batch; from any thread."""
+        if self._is_closed:
             return
         try:
-            self._line(plain(text))
+            self._print(plain(text))
         except OSError:
-            self._unseen = True
+            self._is_closed = True
 
-    def _show(self, outcome: Outcome) -> None:
+    def _print_outcome(self, outcome: Outcome) -> None:
         if self._bar is not None:
             self._bar.set_postfix(dict(self._counts), refresh=False)
             self._bar.update()
-        if outcome.status == "skipped" and outcome.cost == 0:  # a job left at its service is named
-            if not self._skipped:
-                self._line(f"{describe(outcome)} (What else is skipped is only counted.)")
-            self._skipped = True
+        if outcome.status == "skipped" and outcome.cost == 0:  # with a cost, a job was sent
+            if not self._has_shown_skipped:
+                self._print(f"{describe(outcome)} (Further skipped items are only counted.)")
+            self._has_shown_skipped = True
         elif self._bar is None or not outcome.ok:
-            self._line(f"[{self._done}/{self._total}] {describe(outcome)}")
+            self._print(f"[{self._done}/{self._total}] {describe(outcome)}")
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         else:
             click.echo(text, err=True)
 
     def close(self) -> None:
-        if self._bar is not None and not self._unseen:
+        if self._bar is not None and not self._is_closed:
             self._bar.close()
 
 
 def is_screen() -> bool:
-    """Whether stderr is a terminal with room for a bar; some have no width."""
+    """Whether stderr is a terminal with room for a bar; some terminals report no width."""
     try:
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    except (AttributeError, OSError):  # closed, or none at all
+    except (AttributeError, OSError):  # closed, or no stderr
         return False
 
 
 def describe(outcome: Outcome) -> str:
-    """An outcome as one line, without what would steer a terminal."""
+    """An outcome as one line, without control characters."""
     if not outcome.ok or outcome.attempt is None:
         return plain(f"{outcome.status} {outcome.item_key}: {outcome.reason}")
     cost = "unknown" if outcome.cost is None else f"{outcome.cost:g}"
@@ -133,7 +135,7 @@ def describe(outcome: Outcome) -> str:
 
 
 def plain(text: str) -> str:
-    """``text`` with everything that is not printable, such as a terminal's codes, as ``?``."""
+    """``text`` with ``?`` for each unprintable character, such as a terminal's escape codes."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
@@ -143,6 +145,6 @@ def count_line(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "nothing"
 
 
-def count(number: int, source_item: str) -> str:
+def count(number: int, noun: str) -> str:
     """``1 picture``, ``2 pictures``."""
-    return f"{number} {source_item}" if number == 1 else f"{number} {source_item}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

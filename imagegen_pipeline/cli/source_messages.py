@@ -1,4 +1,4 @@
-"""Prints the problems of a scan."""
+"""Prints what a scan could not read."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_every_parameter_arrives(project: Project, invoke: Invoke) -> None:
         (["--model", " "], "--model"),
         (["--negative-prompt", "half \udcff"], "--negative-prompt"),
         (["--api-key", ""], "--api-key"),
-        (["--input-dir", "."], "--input-dir goes with --source json"),
+        (["--input-dir", "."], "--input-dir works with --source json"),
         (["--prompt", "  "], "The prompt is blank."),
     ],
 )
