@@ -394,3 +394,19 @@ def test_a_dry_run_says_where_the_budget_ends(
     assert "2 made, 2 skipped" in result.stdout
     assert simulator.billed() == 2
     assert "The day's budget has 0.5 left." in invoke(*command, "--dry-run").stdout
+
+
+def test_the_chosen_providers_limits_count(
+    project: Project, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps that Duomi refuses are ComfyUI's to take; its image costs nothing."""
+    monkeypatch.setenv("IMAGEGEN_PROMPT_PROVIDER", "comfyui")
+    made = invoke(*ONE, "--steps", "101")
+    assert made.exit_code == 0, made.stderr
+    assert "1 made. Cost 0." in made.stdout
+    refused = invoke(*ONE, "--steps", "10001")
+    assert refused.exit_code == 2
+    assert "'--steps'" in refused.stderr
+    other = invoke(*ONE, "--model", "sdxl")
+    assert other.exit_code == 1
+    assert "The workflow decides the model, so 'sdxl' cannot be asked for." in other.stderr

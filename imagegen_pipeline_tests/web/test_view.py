@@ -131,6 +131,26 @@ def test_a_command_is_no_advice_beside_the_button_that_does_it() -> None:
     assert view.coded(view.CardView(failed).advice) == "Run <code>imagegen &lt;sync&gt;</code>."
 
 
+@pytest.mark.parametrize(
+    ("provider", "limits"),
+    [
+        ("duomi", {"steps": (1, 100), "side_step": 1, "seed": ("0", "9999999999"), "model": True}),
+        ("comfyui", {"steps": (1, 10_000), "side_step": 16, "model": False}),
+        ("uninstalled", None),
+    ],
+)
+def test_the_dialog_has_the_limits_of_the_images_provider(
+    provider: str, limits: dict[str, Any] | None
+) -> None:
+    """They come from the provider's description; one that is not installed has none."""
+    request = {"prompt": "a boat", "provider": provider, "steps": 20}
+    attempt = view.AttemptView(an_attempt(provider=provider, request=request), DAGSTER)
+    shown = view.PictureView(view.CardView(a_card(attempt=1)), (attempt,), DAGSTER).asked
+    assert shown["kind"] == "prompt"
+    assert (shown["limits"] and shown["limits"] | limits) == shown["limits"]
+    assert (shown["limits"] is None) == (limits is None)
+
+
 def test_an_actors_description_is_what_is_edited() -> None:
     """The dialog begins with the description that made the picture, not with the nine lines."""
     from imagegen_pipeline.domain.actors import base_image_prompt
