@@ -32,16 +32,16 @@ from imagegen_pipeline.web.security.middleware import BodyLimit, CrossOriginGuar
 
 def create_app(pipeline: Pipeline, options: ServeOptions) -> FastAPI:
     """The server's application. Nothing runs by itself until ``app.state.gallery.start()``."""
-    keys = access.Access(options.token)
+    policy = access.AccessPolicy(options.token)
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        middleware=_middleware(options, keys),
+        middleware=_middleware(options, policy),
         redirect_slashes=False,
     )
     app.state.gallery = AppState(pipeline, options)
-    app.state.access = keys
+    app.state.access = policy
     responses.install(app)
     for part in (
         base_image_routes,
@@ -66,15 +66,15 @@ def create_app(pipeline: Pipeline, options: ServeOptions) -> FastAPI:
     return app
 
 
-def _middleware(options: ServeOptions, keys: access.Access) -> list[Middleware]:
-    """From outside in."""
-    found = [
+def _middleware(options: ServeOptions, policy: access.AccessPolicy) -> list[Middleware]:
+    """Outermost first."""
+    middleware = [
         Middleware(SecurityHeaders, cors=options.cors),
         Middleware(responses.Faults),
         Middleware(CrossOriginGuard, AllowedHosts(options), cors=options.cors),
     ]
     if options.cors:
-        found.append(
+        middleware.append(
             Middleware(
                 CORSMiddleware,
                 allow_origins=options.cors,
@@ -83,8 +83,10 @@ def _middleware(options: ServeOptions, keys: access.Access) -> list[Middleware]:
                 expose_headers=["location", "retry-after"],
             )
         )
+    if not policy.is_open:
+        middleware.append(Middleware(access.LoginSessions, policy))
     return [
-        *found,
-        Middleware(access.AuthMiddleware, keys),
+        *middleware,
+        Middleware(access.AuthMiddleware, policy),
         Middleware(BodyLimit, seconds=options.body_seconds),
     ]

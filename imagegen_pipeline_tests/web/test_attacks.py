@@ -6,17 +6,26 @@ import json
 import os
 import socket
 import time
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from itsdangerous import TimestampSigner
 from pydantic import SecretStr
 
 from imagegen_pipeline.domain.errors import SetupError
 from imagegen_pipeline.web.options import ServeOptions
-from imagegen_pipeline.web.security.access import GUESS_SECONDS, MOST_GUESSES, Access, client_of
+from imagegen_pipeline.web.security.access import (
+    COOKIE,
+    FAILURE_WINDOW_SECONDS,
+    MAX_FAILURES,
+    SESSION_SECONDS,
+    AccessPolicy,
+    client_of,
+)
 from imagegen_pipeline.web.security.allowed_hosts import AllowedHosts, host_of
 from imagegen_pipeline_tests.web.conftest import WISH, Serve, Served
 
@@ -213,9 +222,9 @@ def test_the_token_or_a_session_lets_in(serve: Serve) -> None:
     assert answer.headers["location"] == "/?state=done"
     cookie = answer.headers["set-cookie"]
     assert TOKEN not in cookie
-    for flag in ("HttpOnly", "SameSite=strict", "Path=/"):
-        assert flag in cookie
-    assert "Secure" not in cookie
+    for flag in ("httponly", "samesite=strict", "path=/", f"max-age={SESSION_SECONDS}"):
+        assert flag in cookie.lower()
+    assert "secure" not in cookie.lower()
     assert server.get("/api/totals").status_code == 200  # the session's cookie
     over_tls = requests.post(
         f"{server.url}/login",
@@ -224,26 +233,65 @@ def test_the_token_or_a_session_lets_in(serve: Serve) -> None:
         allow_redirects=False,
         timeout=30,
     )
-    assert "Secure" in over_tls.headers["set-cookie"]
+    assert "secure" in over_tls.headers["set-cookie"].lower()
 
 
-@pytest.mark.parametrize("end", ["0", "99999999999", "x", "", "9" * 400, "-1", "٣"])
-def test_a_forged_session(serve: Serve, end: str) -> None:
-    """Session forgery: a cookie without the seal of the token's holder opens nothing."""
+def log_in(server: Served, token: str = TOKEN) -> str:
+    """Log in with the form; returns the session cookie's value."""
+    answer = requests.post(
+        f"{server.url}/login", data={"token": token}, allow_redirects=False, timeout=30
+    )
+    return answer.cookies[COOKIE]
+
+
+def status_with_cookie(server: Served, cookie: str) -> int:
+    """The status of an API request with these Cookie header bytes and no token."""
+    headers = {"cookie": cookie.encode("latin-1")}
+    return requests.get(f"{server.url}/api/totals", headers=headers, timeout=30).status_code
+
+
+def test_a_forged_session(serve: Serve) -> None:
+    """Session forgery: a cookie that the server has not signed opens nothing."""
     server = serve(token=SecretStr(TOKEN))
-    for seal in ("", "0" * 64, "é"):
-        cookie = f"imagegen_session={end}.{seal}"
-        answer = server.get("/api/totals", headers={"cookie": cookie.encode()})
-        assert answer.status_code == 401
+    for payload in ("0", b64encode(b'{"logged_in": true}').decode(), "", "9" * 400, "null", "é"):
+        for signature in ("", ".x", ".ZZZZZZ.x", ".ZZZZZZ." + "0" * 27, ".é.é"):
+            assert status_with_cookie(server, f"{COOKIE}={payload}{signature}") == 401
 
 
-@pytest.mark.parametrize("other", ['a={"b": 1}', "a b=1", 'a="b', "a=é", "imagegen_session=1.2"])
+def test_a_session_of_another_token(serve: Serve) -> None:
+    """Session reuse: a session ends when IMAGEGEN_TOKEN changes, and survives a restart."""
+    cookie = f"{COOKIE}={log_in(serve(token=SecretStr(TOKEN)))}"
+    assert status_with_cookie(serve(token=SecretStr(TOKEN)), cookie) == 200
+    assert status_with_cookie(serve(token=SecretStr(f"{TOKEN}-2")), cookie) == 401
+
+
+@pytest.mark.parametrize(("age", "status"), [(-60, 200), (60, 401)])
+def test_a_session_expires(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, age: int, status: int
+) -> None:
+    """Session theft: a stolen cookie is refused after a week."""
+    server = serve(token=SecretStr(TOKEN))
+    then = int(time.time()) - SESSION_SECONDS - age
+    with monkeypatch.context() as patch:
+        patch.setattr(TimestampSigner, "get_timestamp", lambda _signer: then)
+        cookie = log_in(server)
+    assert status_with_cookie(server, f"{COOKIE}={cookie}") == status
+
+
+def test_logout_ends_the_session(serve: Serve) -> None:
+    """The browser's cookie is deleted."""
+    server = serve(token=SecretStr(TOKEN))
+    server.session.post(f"{server.url}/login", data={"token": TOKEN}, timeout=30)
+    assert server.get("/api/totals").status_code == 200
+    server.session.post(f"{server.url}/logout", timeout=30)
+    assert server.get("/api/totals").status_code == 401
+
+
+@pytest.mark.parametrize("other", ['a={"b": 1}', "a b=1", 'a="b', "a=é", f"{COOKIE}=1.2"])
 def test_cookies_of_other_servers(serve: Serve, other: str) -> None:
-    """A session counts beside whatever else the machine's servers have given the browser."""
+    """A session counts beside the cookies that other servers of this host have set."""
     server = serve(token=SecretStr(TOKEN))
-    cookie = f"{other}; imagegen_session={Access(SecretStr(TOKEN)).session()}"
-    answer = server.get("/api/totals", headers={"cookie": cookie.encode("latin-1")})
-    assert answer.status_code == 200
+    assert status_with_cookie(server, f"{other}; {COOKIE}={log_in(server)}") == 200
 
 
 class StillClock:
@@ -270,15 +318,15 @@ def test_guessing_the_token() -> None:
     do not, and a session stays one.
     """
     clock = StillClock()
-    access = Access(SecretStr(TOKEN), clock)
-    for number in range(MOST_GUESSES):
-        assert not access.by_token(f"guess-{number}", "192.0.2.1").ok
-    locked = access.by_token(TOKEN, "192.0.2.1")
-    assert not locked.ok
-    assert 0 < locked.wait <= GUESS_SECONDS
-    assert access.by_token(TOKEN, "192.0.2.2").ok
-    clock.moment += GUESS_SECONDS + 1
-    assert access.by_token(TOKEN, "192.0.2.1").ok
+    policy = AccessPolicy(SecretStr(TOKEN), clock)
+    for number in range(MAX_FAILURES):
+        assert not policy.check_token(f"guess-{number}", "192.0.2.1").allowed
+    locked = policy.check_token(TOKEN, "192.0.2.1")
+    assert not locked.allowed
+    assert 0 < locked.wait_seconds <= FAILURE_WINDOW_SECONDS
+    assert policy.check_token(TOKEN, "192.0.2.2").allowed
+    clock.moment += FAILURE_WINDOW_SECONDS + 1
+    assert policy.check_token(TOKEN, "192.0.2.1").allowed
 
 
 def test_guessing_from_many_addresses_of_one_network() -> None:
@@ -292,7 +340,7 @@ def test_a_wrong_token_over_http(serve: Serve) -> None:
     """Token guessing: 429 with Retry-After once there were too many, by header and by form."""
     server = serve(token=SecretStr(TOKEN))
     wrong = {"authorization": "Bearer wrong-token-wrong-token"}
-    codes = [server.get("/api/totals", headers=wrong).status_code for _ in range(MOST_GUESSES)]
+    codes = [server.get("/api/totals", headers=wrong).status_code for _ in range(MAX_FAILURES)]
     assert set(codes) == {401}
     refused = server.get("/api/totals", headers={"authorization": f"Bearer {TOKEN}"})
     assert refused.status_code == 429
