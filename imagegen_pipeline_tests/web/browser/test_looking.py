@@ -202,7 +202,7 @@ def test_a_picture_whose_file_is_gone_says_so(visit: Visit) -> None:
     pipeline.store.absolute(attempt.path or "").unlink()
     visit.expect_trouble("404")
     page = visit.open(f"/picture/{key}")
-    expect(page.locator(".stage")).to_contain_text("is not where it was kept")
+    expect(page.locator(".stage")).to_contain_text("is missing")
 
 
 def test_the_first_arrow_comes_to_the_first_card(visit: Visit) -> None:
