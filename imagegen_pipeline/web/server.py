@@ -20,7 +20,7 @@ from imagegen_pipeline.web.app import create_app
 from imagegen_pipeline.web.app_state import AppState
 from imagegen_pipeline.web.options import LOOPBACK, ServeOptions
 from imagegen_pipeline.web.security.allowed_hosts import is_unspecified
-from imagegen_pipeline.web.security.slow_clients import patient_protocol
+from imagegen_pipeline.web.security.slow_clients import timeout_protocol
 
 _THREADS = 12
 _BACKLOG = 512
@@ -47,7 +47,7 @@ class GalleryServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=patient_protocol(options.head_seconds),
+                http=timeout_protocol(options.head_seconds),
                 loop="asyncio",
                 lifespan="off",
                 ws="none",
