@@ -1,4 +1,4 @@
-"""Which sources nobody uses: that they cannot be read is no trouble."""
+"""Filters out problems of default source locations that the project does not use."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from imagegen_pipeline.sources.source_paths import absolute, shown
 
 
 def is_unused(pipeline: Pipeline, problem: SourceProblem) -> bool:
-    """Whether this is a source that nobody named, and that never was there."""
+    """Whether the source is at its default location and has never existed there."""
     settings = pipeline.settings
-    at_default = {
-        shown(absolute(place))
-        for place, named in (
+    unused_defaults = {
+        shown(absolute(location))
+        for location, configured in (
             (settings.prompt_db, settings.prompt_db_path),
             (settings.prompt_json_dir, settings.prompt_json_path),
             (settings.actors_dir, settings.actors_path),
         )
-        if named is None and not place.exists()
+        if configured is None and not location.exists()
     }
-    if problem.location not in at_default:
+    if problem.location not in unused_defaults:
         return False
     return not pipeline.ledger.items.has_any(problem.container)
 
 
 def problems_in_use(pipeline: Pipeline) -> list[SourceProblem]:
-    """What the last looks at the sources could not read, without those that nobody uses."""
-    found = pipeline.ledger.items.problems()
-    return [problem for problem in found if not is_unused(pipeline, problem)]
+    """What the last scan could not read, without unused default locations."""
+    problems = pipeline.ledger.items.problems()
+    return [problem for problem in problems if not is_unused(pipeline, problem)]

@@ -177,9 +177,9 @@ def materialize_requests(
     for part in orders:
         work.use(providers[part.provider].client(work))
         asset, source = ASSETS_OF[part.provider]
-        keys = [one.key for one in part.wanted]
+        keys = [one.key for one in part.tasks]
         log = StepReporter(context, work, asset, source, keys, tally=tally)
-        log.run(work.make(part.provider, part.wanted, part.order))
+        log.run(work.make(part.provider, part.tasks, part.options))
     if log is None:
         context.log.info("There is nothing to make.")
         return

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.app.cost_estimate import estimate_cost
-from imagegen_pipeline.app.regenerate import Mode, Overrides, choose
+from imagegen_pipeline.app.regenerate import Mode, Overrides, make_current
 from imagegen_pipeline.domain.errors import UnreadableError
 from imagegen_pipeline.domain.requests import Attempt, Status
 from imagegen_pipeline.ledger import Verdict
@@ -88,7 +88,7 @@ def test_an_archived_picture_can_be_made_the_current_one_again(bench: Bench) -> 
     old, _ = two_pictures(bench)
     data = file_of(bench.pipeline, old).read_bytes()
     clean(bench.pipeline)
-    choose(bench.pipeline, old.id)
+    make_current(bench.pipeline, old.id)
     assert file_of(bench.pipeline, old).read_bytes() == data
     assert picture(bench.make_one(bench.prompt())) == data
     assert bench.simulator.billed() == 2
@@ -107,7 +107,7 @@ def test_an_archived_base_image_is_published_again(bench: Bench) -> None:
     assert base.read_bytes() != data
     (done,) = clean(bench.pipeline)
     assert done.ok
-    choose(bench.pipeline, old.id)
+    make_current(bench.pipeline, old.id)
     assert base.read_bytes() == data
 
 
@@ -155,7 +155,7 @@ def test_a_lost_archive_is_said_and_nothing_is_bought_in_its_place(loss: str, be
     assert str(zipped) in str(outcome.error)
     assert bench.simulator.billed() == 2
     cost = estimate_cost(
-        bench.pipeline, [bench.prompt().key], how=Mode.REGENERATE, change=Overrides()
+        bench.pipeline, [bench.prompt().key], mode=Mode.REGENERATE, overrides=Overrides()
     )
     assert cost.make == 1
 
@@ -171,7 +171,7 @@ def test_what_becomes_wanted_after_the_plan_is_left(bench: Bench) -> None:
     plan = plan_clean_up(bench.pipeline, OLD_PICTURES)
     assert len(plan.goings) == 2
     bench.pipeline.ledger.reviews.decide([boat.id], Verdict.APPROVED)
-    choose(bench.pipeline, pier.id)
+    make_current(bench.pipeline, pier.id)
     assert [bool(done.kept) for done in clean(bench.pipeline, plan=plan)] == [True, True]
     assert file_of(bench.pipeline, boat).is_file()
     assert file_of(bench.pipeline, pier).is_file()
@@ -274,7 +274,7 @@ def test_a_crash_at_any_point_loses_nothing_and_the_next_clean_up_goes_on(
     assert done.ok
     assert not file_of(bench.pipeline, old).exists()
     assert len(archives(bench.pipeline)) == 1
-    choose(bench.pipeline, old.id)
+    make_current(bench.pipeline, old.id)
     assert file_of(bench.pipeline, old).read_bytes() == data
 
 
@@ -282,8 +282,8 @@ def test_a_picture_that_was_brought_back_goes_into_the_same_archive(bench: Bench
     """Looked at once and left for half a year, it needs no second archive."""
     old, new = two_pictures(bench)
     clean(bench.pipeline)
-    choose(bench.pipeline, old.id)
-    choose(bench.pipeline, new.id)
+    make_current(bench.pipeline, old.id)
+    make_current(bench.pipeline, new.id)
     assert clean(bench.pipeline) == [], "it was asked for just now"
     age_file(file_of(bench.pipeline, old), 200)
     (done,) = clean(bench.pipeline)

@@ -15,7 +15,7 @@ from PIL import Image
 from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.web.gallery.zip_downloads import (
     KEPT_SECONDS,
-    MOST_KEPT,
+    MAX_KEPT,
     Downloads,
     Entry,
     entries_of,
@@ -256,7 +256,7 @@ def test_what_is_kept_for_downloads_is_bounded(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest go when too many pictures are kept, and whatever is over its time."""
-    monkeypatch.setattr("imagegen_pipeline.web.gallery.zip_downloads.MOST_PICTURES_KEPT", 3)
+    monkeypatch.setattr("imagegen_pipeline.web.gallery.zip_downloads.MAX_KEPT_PICTURES", 3)
     clock = StillClock()
     downloads = Downloads(clock)
     two = [Entry(attempt, "x.png", None)] * 2
@@ -276,7 +276,7 @@ def test_downloads_are_few_and_short_lived(server: Served) -> None:
     downloads = Downloads(clock)
     first = downloads.add([])
     assert downloads.get(first) == ()
-    for _ in range(MOST_KEPT):
+    for _ in range(MAX_KEPT):
         last = downloads.add([])
     assert downloads.get(first) is None
     clock.moment += KEPT_SECONDS + 1

@@ -12,14 +12,14 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from imagegen_pipeline.domain.errors import PictureError
 from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.web.api import schemas
-from imagegen_pipeline.web.api.job_routes import LARGEST
+from imagegen_pipeline.web.api.job_routes import MAX_ID
 from imagegen_pipeline.web.api.responses import failure
 from imagegen_pipeline.web.app_state import AppState, app_state_of
 from imagegen_pipeline.web.gallery.picture_files import media_type, picture_file
 from imagegen_pipeline.web.gallery.zip_downloads import pack
 
 router = APIRouter(tags=["files"])
-AttemptId = Annotated[int, Path(ge=1, le=LARGEST)]
+AttemptId = Annotated[int, Path(ge=1, le=MAX_ID)]
 _CACHE_FOREVER = "private, max-age=31536000, immutable"
 _ZIP = "application/zip"
 _PLAIN_TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
