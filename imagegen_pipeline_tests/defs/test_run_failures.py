@@ -277,7 +277,7 @@ def test_no_secret_is_in_the_notice(dagster: Dagster, webhook: WebhookServer) ->
     """Keys, tokens and the webhook's address are struck out of every text; short words stay."""
     token = "tok-0123456789abcdef"
     settings = load_settings(
-        duomi_api_key=SecretStr(f" {KEY} "), runpod_api_key=SecretStr("short"), token=token
+        providers={"duomi": {"api_key": f" {KEY} "}, "runpod": {"api_key": "short"}}, token=token
     )
     message = f"refused {KEY} with {token} at {webhook.url}; short words stay"
     run = failed_run(dagster, fail_with_description)
