@@ -146,6 +146,11 @@ class Attempt:
         return None if self.finished_at is None else self.finished_at - self.created_at
 
     @property
+    def reference(self) -> str:
+        """A text that identifies this attempt to a provider; no other ledger has the same."""
+        return f"{self.intent}:{self.id}"
+
+    @property
     def sent_request(self) -> GenerationRequest:
         """What was, or will be, sent: the seed resolved."""
         return GenerationRequest(**{**self.request, "seed": self.seed})
