@@ -212,7 +212,7 @@ def test_a_dry_run_sends_nothing_and_says_the_price(
     project.write_json("b", "picture b")
     unknown = invoke(*GENERATE, "json", "--dry-run")
     assert unknown.exit_code == 0
-    assert "1 to reuse, 1 to make.\nThe price is not known" in unknown.stdout
+    assert "1 to reuse, 1 to make.\nThe price is unknown" in unknown.stdout
     assert unknown.stdout.splitlines()[1].startswith("make json-b-")
     monkeypatch.setenv("IMAGEGEN_PRICES", json.dumps({"duomi": {MODEL: 0.04}}))
     assert "Cost: 0.04." in invoke(*GENERATE, "json", "--dry-run").stdout
