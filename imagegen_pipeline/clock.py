@@ -34,3 +34,16 @@ class SystemClock:
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """See ``Clock.wait``."""
         return stop.wait(seconds)
+
+
+class TimeBudget:
+    """Seconds that a piece of work may take, from now on."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._end = clock.monotonic() + seconds
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the seconds have passed."""
+        return self._clock.monotonic() >= self._end

@@ -10,12 +10,14 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import requests
 
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.results import refresh_results
+from imagegen_pipeline.results.dataset import refresh_dataset
+from imagegen_pipeline.results.statistics import read_statistics
 from imagegen_pipeline.settings import load_settings
 
 BIN = Path(sys.executable).parent
@@ -29,7 +31,7 @@ def main() -> int:
     os.chdir(settings.root)
     pipeline = Pipeline(settings)
     simulator = pipeline.simulator_address
-    print(f"The local simulator plays both services at {simulator}: nothing is bought.\n")
+    print(f"The local simulator plays all providers at {simulator}: nothing is bought.\n")
     _run("1. Look at the sources and register what is there", "imagegen", "sync")
     prompts, actors = pipeline.ledger.items.keys("prompt"), pipeline.ledger.items.keys("actor")
     _run(
@@ -69,12 +71,13 @@ def _run(title: str, *command: str) -> None:
 
 def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
     settings = pipeline.settings
-    counts = refresh_results(pipeline.ledger, pipeline.results_file).states
+    refresh_dataset(pipeline.ledger, pipeline.results_file)
+    counts = read_statistics(pipeline.ledger, time.time()).states
     bills = requests.get(f"{simulator}/_sim/stats", params={"prompts": "0"}, timeout=10).json()
     stored = counts.get("stored", 0)
     others = ", ".join(f"{n} {state}" for state, n in counts.items() if state != "stored")
     print(f"Made: {stored} pictures in all{f' (besides: {others})' if others else ''}.")
-    for provider in ("duomi", "runpod"):
+    for provider in (settings.prompt_provider, settings.actor_provider):
         print(f"      {provider} would have billed {bills[provider]['billed']} since it started.")
     print(f"Pictures:    {settings.output_dir.relative_to(settings.root)}")
     print(f"Base images: {settings.base_images_dir.relative_to(settings.root)}/*/base_image")

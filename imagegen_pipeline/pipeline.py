@@ -11,18 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.comfy.workflow import Workflow
-from imagegen_pipeline.domain.errors import DecisionError, StoreError
+from imagegen_pipeline.domain.errors import DecisionError, SetupError, StoreError
 from imagegen_pipeline.domain.parameters import PromptParameters, parse_size
 from imagegen_pipeline.domain.prices import Prices
-from imagegen_pipeline.domain.prompts import Prompt, PromptScan
+from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.domain.requests import (
     Attempt,
     GenerationRequest,
+    ItemKind,
     Outcome,
     ProviderName,
     Status,
@@ -37,17 +39,19 @@ from imagegen_pipeline.engine import (
 )
 from imagegen_pipeline.engine.dry_run import DryRun, dry_run
 from imagegen_pipeline.engine.request_builder import RequestBuilder
-from imagegen_pipeline.ledger import Decision, Item, Ledger
+from imagegen_pipeline.ledger import Decision, Item, Ledger, SourceRecord
 from imagegen_pipeline.ledger.lease_owner import new_owner
-from imagegen_pipeline.providers.base import ProviderClient
-from imagegen_pipeline.providers.duomi.client import DuomiClient
-from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.base import (
+    ClientOptions,
+    ProviderClient,
+    ProviderSettings,
+    Timeouts,
+)
 from imagegen_pipeline.providers.http.download import Downloader
-from imagegen_pipeline.providers.runpod.client import RunPodClient
+from imagegen_pipeline.providers.registry import price_models, registry
 from imagegen_pipeline.providers.simulator_process import ensure_simulator
 from imagegen_pipeline.settings import Settings, load_settings
-from imagegen_pipeline.sources.scan_results import ScanResult
-from imagegen_pipeline.sources.scanner import SourceScanner
+from imagegen_pipeline.sources.scanner import ScanResult, SourceScanner
 from imagegen_pipeline.sources.workflow_file import load_workflow
 from imagegen_pipeline.steady_memory import keep_memory_steady
 from imagegen_pipeline.storage.pictures import LocalStore
@@ -99,56 +103,61 @@ class Pipeline:
         return Timeouts(given.timeout_connect, given.timeout_read, given.timeout_download)
 
     def use(self, client: ProviderClient) -> None:
-        """Work with this client for its service, as Dagster's resources ask."""
+        """Work with this client for its provider."""
         self._clients[client.name] = client
 
     def provider(self, name: ProviderName) -> ProviderClient:
-        """The client of a service; raises MissingKeyError."""
+        """The client of a provider; raises MissingKeyError and SetupError."""
         with self._opening:
             if name not in self._clients:
-                self._clients[name] = self._open(name)
+                self._clients[name] = self.open_client(name)
             return self._clients[name]
 
-    def _open(self, name: ProviderName) -> ProviderClient:
-        key = self.settings.key_for(name)
-        return self.duomi_client(key) if name == "duomi" else self.runpod_client(key)
-
-    def duomi_client(self, api_key: str | SecretStr, *, base_url: str | None = None) -> DuomiClient:
-        """A client for Duomi, or for the simulator when it is on."""
+    def open_client(self, name: ProviderName, **changes: Any) -> ProviderClient:  # noqa: ANN401
+        """A new client, with ``changes`` of its provider's settings; raises as ``provider``."""
         given = self.settings
-        if given.simulator:
-            # The simulator knows its own keys only; a live one has no business there.
-            api_key = given.key_for("duomi")
-            base_url = f"{self.simulator_address}/duomi"
-        return DuomiClient(
-            api_key=api_key,
-            base_url=base_url or given.duomi_base_url,
-            mode=given.duomi_mode,
+        options = ClientOptions(
             timeouts=self.timeouts,
-        )
-
-    def runpod_client(
-        self,
-        api_key: str | SecretStr,
-        *,
-        endpoint_id: str | None = None,
-        base_url: str | None = None,
-    ) -> RunPodClient:
-        """A client for RunPod, or for the simulator when it is on."""
-        given = self.settings
-        if given.simulator:
-            api_key = given.key_for("runpod")
-            endpoint_id = given.endpoint()
-            base_url = f"{self.simulator_address}/runpod/v2"
-        return RunPodClient(
-            api_key=api_key,
-            endpoint_id=endpoint_id or given.endpoint(),
-            workflow=self.workflow,
-            base_url=base_url or given.runpod_base_url,
-            timeouts=self.timeouts,
+            workflow=lambda: self.workflow,
             queue_seconds=given.timeout_queue,
             run_seconds=given.timeout_run,
         )
+        settings = self._provider_settings(name).model_copy(update=changes)
+        return registry().get(name).open_client(settings, options)
+
+    def use_key(self, name: ProviderName, key: str) -> None:
+        """Work with this key for a provider; raises SetupError for one that takes none.
+
+        The simulator knows its own keys only, so with it on the key is not used.
+        """
+        field = registry().get(name).key_field
+        if field is None:
+            raise SetupError(f"{registry().get(name).title} takes no key.")
+        if not self.settings.simulator:
+            self.use(self.open_client(name, **{field: SecretStr(key)}))
+
+    def check_provider(self, kind: ItemKind) -> None:
+        """Raises MissingKeyError when images of this kind cannot be made, and SetupError."""
+        name = self.settings.provider_of(kind)
+        if not self.settings.simulator:
+            registry().get(name).check_settings(self.settings.provider_settings(name))
+
+    def _provider_settings(self, name: ProviderName) -> ProviderSettings:
+        if self.settings.simulator:
+            settings: ProviderSettings = (
+                registry().get(name).simulated_settings(self.simulator_address)
+            )
+            return settings
+        return self.settings.provider_settings(name)
+
+    def check_request(self, request: GenerationRequest) -> None:
+        """Raises RequestRefusedError for what the request's provider is known to refuse."""
+        registry().get(request.provider).check_request(request, lambda: self.workflow)
+
+    def prompt_parameters(self, **changes: Any) -> PromptParameters:  # noqa: ANN401
+        """The chosen provider's defaults for images of prompts, with ``changes``."""
+        chosen = registry().get(self.settings.prompt_provider)
+        return replace(chosen.prompt_parameters, **changes)
 
     @cached_property
     def engine_context(self) -> EngineContext:
@@ -162,7 +171,7 @@ class Pipeline:
             store=self.store,
             provider=self.provider,
             downloader=Downloader(timeouts=self.timeouts, allow_private_hosts=allowed),
-            prices=Prices(given.prices),
+            prices=Prices(given.prices, price_models()),
             deadlines=Deadlines(
                 queue=given.timeout_queue,
                 run=given.timeout_run,
@@ -178,7 +187,7 @@ class Pipeline:
 
     @cached_property
     def sources(self) -> SourceScanner:
-        """The prompts' and actors' sources, which looks write down in the ledger."""
+        """The scanner of the prompts' and actors' sources, which records in the ledger."""
         return SourceScanner(self.settings, lambda: self.ledger)
 
     def scan_prompts(
@@ -189,44 +198,30 @@ class Pipeline:
         json_dir: Path | None = None,
         record: bool = True,
     ) -> ScanResult:
-        """Read all prompts of these sources; see ``SourceScanner.scan_prompts``."""
+        """All prompts of these sources; see ``SourceScanner.scan_prompts``."""
         return self.sources.scan_prompts(
             database=database, json_files=json_files, json_dir=json_dir, record=record
         )
 
     def scan_actors(self) -> ScanResult:
-        """Read all actors; see ``SourceScanner.scan_actors``."""
+        """All actors; see ``SourceScanner.scan_actors``."""
         return self.sources.scan_actors()
 
-    def scan_one_actor(self, name: str) -> Actor | None:
-        """The actor of that name as its ``actor.json`` has it now; None when there is none."""
-        self.sources.look_at_actors()
-        known = self.ledger.items.get([name]).get(name)
-        if known is None or known.gone or not isinstance(known.source_item, Actor):
-            return None
-        return known.source_item
-
-    def register(self, prompt: Prompt) -> None:
-        """Write down a typed prompt."""
-        scan = PromptScan(container=prompt.container, prompts=(prompt,), complete=False)
-        self.ledger.items.record(scan)
+    def register(self, source_item: Prompt | Actor) -> None:
+        """Record a prompt or actor that comes from no scan, such as a typed prompt."""
+        kind: ItemKind = "prompt" if isinstance(source_item, Prompt) else "actor"
+        record = SourceRecord(kind, source_item.container, [(source_item, None)])
+        self.ledger.items.record(record)
 
     def prompts(self, keys: Sequence[str]) -> dict[str, Prompt]:
-        """The prompts of these keys that their source had when it was last looked at."""
+        """The prompts of these keys that their source had at its last scan."""
         present = self.present(self.ledger.items.get(keys))
         return {
             k: source_item for k, source_item in present.items() if isinstance(source_item, Prompt)
         }
 
-    def actors(self, keys: Sequence[str]) -> dict[str, Actor]:
-        """The actors of these keys that their folder had when it was last looked at."""
-        present = self.present(self.ledger.items.get(keys))
-        return {
-            k: source_item for k, source_item in present.items() if isinstance(source_item, Actor)
-        }
-
     def present(self, items: Mapping[str, Item]) -> dict[str, Prompt | Actor]:
-        """Of these items, by key, what their source had when it was last looked at."""
+        """Of these items, by key, those that their source had at its last scan."""
         unreadable = {problem.location for problem in self.ledger.items.problems()}
         return {
             key: item.source_item
@@ -246,9 +241,8 @@ class Pipeline:
         for a size that is none.
         """
         parse_size(parameters.image_size)
-        return self.make(
-            "duomi", (self.request_builder.image(one, parameters) for one in prompts), order
-        )
+        tasks = (self.request_builder.image(one, parameters) for one in prompts)
+        return self.make("prompt", parameters.provider, tasks, order)
 
     def generate_base_images(
         self, actors: Iterable[Actor], order: BatchOptions, *, own: str | None = None
@@ -256,24 +250,29 @@ class Pipeline:
         """A batch of base images; ``own`` as in ``ImageTask``. Raises as ``make``, and
         WorkflowError, at once, for a graph that cannot be bound.
         """
-        _ = self.workflow
-        return self.make(
-            "runpod", (self.request_builder.base_image(one, own) for one in actors), order
-        )
+        provider = self.settings.actor_provider
+        if registry().get(provider).uses_workflow:
+            _ = self.workflow
+        tasks = (self.request_builder.base_image(one, own) for one in actors)
+        return self.make("actor", provider, tasks, order)
 
     def make(
-        self, provider: ProviderName, wanted: Iterable[ImageTask], order: BatchOptions
+        self,
+        kind: ItemKind,
+        provider: ProviderName,
+        tasks: Iterable[ImageTask],
+        order: BatchOptions,
     ) -> Batch:
-        """A batch of pictures that one service makes.
+        """A batch of images for items of one kind, all by one provider.
 
         Raises, at once, MissingKeyError in a live run without a key, and StoreError for a
-        folder that takes no pictures.
+        folder that takes no images.
         """
         self.provider(provider)
         given = self.settings
-        folder = given.output_dir if provider == "duomi" else given.base_images_dir
+        folder = given.output_dir if kind == "prompt" else given.base_images_dir
         self._check_folder(self.store.relative(folder))
-        return generate(self.engine_context, wanted, order)
+        return generate(self.engine_context, tasks, order)
 
     def dry_run(self, wanted: Iterable[ImageTask], *, regenerate: bool) -> DryRun:
         """What ``make`` would do and cost; needs no key."""

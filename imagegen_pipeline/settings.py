@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 from pydantic import (
+    AfterValidator,
+    BaseModel,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -27,25 +28,23 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
+from imagegen_pipeline.domain.errors import SetupError
 from imagegen_pipeline.domain.limits import Budget, Limits, parse_budget, parse_limit
 from imagegen_pipeline.domain.prices import Prices, parse_prices
-from imagegen_pipeline.domain.requests import ProviderName
+from imagegen_pipeline.domain.requests import DEFAULT_PROVIDERS, ItemKind, ProviderName
 from imagegen_pipeline.domain.validators import (
+    AccessToken,
+    Address,
     SecretAddress,
+    check_origins,
     is_address,
-    is_one_word,
     price_file_text,
     split_commas,
 )
+from imagegen_pipeline.providers.base import Provider, ProviderSettings
+from imagegen_pipeline.providers.registry import price_models, registry
 
-SIMULATED_DUOMI_KEY = "simulated-duomi-key"
-SIMULATED_RUNPOD_KEY = "simulated-runpod-key"
-SIMULATED_ENDPOINT = "simulated-endpoint"
-KEY_VARIABLES: dict[ProviderName, str] = {"duomi": "DUOMI_API_KEY", "runpod": "RUNPOD_API_KEY"}
 OURS = "IMAGEGEN_"
-SHORTEST_TOKEN = 16
-"""Characters: fewer could be guessed."""
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 _LONGEST_TIMEOUT = 7 * 24 * 3600
 
@@ -71,14 +70,14 @@ def project_root() -> Path:
 def _read_prices(value: object) -> object:
     """The price table, from JSON or a file of it; a ValueError says what of it is wrong."""
     if isinstance(value, Mapping):
-        Prices(value)
+        Prices(value, price_models())
         return value
     text = str(value).strip()
     if text.startswith("{"):
-        return parse_prices(text)
+        return parse_prices(text, price_models())
     path = _below(project_root(), Path(text))
     try:
-        return parse_prices(price_file_text(path))
+        return parse_prices(price_file_text(path), price_models())
     except ValueError as error:
         raise ValueError(f"{str(path)[:300]}: {error}") from None
 
@@ -96,7 +95,12 @@ def _below(root: Path, path: Path) -> Path:
 Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT, allow_inf_nan=False)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 PriceTable = Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_prices)]
-CountByService = Annotated[dict[ProviderName, int], NoDecode, BeforeValidator(parse_limit)]
+CountByProvider = Annotated[
+    dict[ProviderName, int],
+    NoDecode,
+    BeforeValidator(lambda value: parse_limit(value, registry().names)),
+]
+Origins = Annotated[CommaList, AfterValidator(check_origins)]
 Money = Annotated[float, BeforeValidator(parse_budget)]
 
 
@@ -107,14 +111,12 @@ class Settings(BaseSettings):
         extra="ignore", frozen=True, populate_by_name=True, case_sensitive=True
     )
 
-    duomi_api_key: SecretStr | None = Field(None, validation_alias="DUOMI_API_KEY")
-    duomi_base_url: str = Field("https://duomiapi.com", validation_alias="DUOMI_BASE_URL")
-    duomi_mode: Literal["auto", "sync", "async"] = Field(
-        "auto", validation_alias="IMAGEGEN_DUOMI_MODE"
+    prompt_provider: ProviderName = Field(
+        DEFAULT_PROVIDERS["prompt"], validation_alias="IMAGEGEN_PROMPT_PROVIDER"
     )
-    runpod_api_key: SecretStr | None = Field(None, validation_alias="RUNPOD_API_KEY")
-    runpod_endpoint: str | None = Field(None, validation_alias="RUNPOD_SERVER_100_ID")
-    runpod_base_url: str = Field("https://api.runpod.ai/v2", validation_alias="RUNPOD_BASE_URL")
+    actor_provider: ProviderName = Field(
+        DEFAULT_PROVIDERS["actor"], validation_alias="IMAGEGEN_ACTOR_PROVIDER"
+    )
 
     base_data_dir: Path = Field(Path("data"), validation_alias="IMAGEGEN_DATA_DIR")
     prompt_db_path: Path | None = Field(None, validation_alias="IMAGEGEN_PROMPT_DB")
@@ -128,9 +130,9 @@ class Settings(BaseSettings):
     )
 
     concurrency: int = Field(8, ge=1, le=512, validation_alias="IMAGEGEN_CONCURRENCY")
-    in_flight: CountByService = Field({}, validation_alias="IMAGEGEN_IN_FLIGHT")
-    rate_per_minute: CountByService = Field({}, validation_alias="IMAGEGEN_RATE_PER_MINUTE")
-    rate_per_day: CountByService = Field({}, validation_alias="IMAGEGEN_RATE_PER_DAY")
+    in_flight: CountByProvider = Field({}, validation_alias="IMAGEGEN_IN_FLIGHT")
+    rate_per_minute: CountByProvider = Field({}, validation_alias="IMAGEGEN_RATE_PER_MINUTE")
+    rate_per_day: CountByProvider = Field({}, validation_alias="IMAGEGEN_RATE_PER_DAY")
     budget_run: Money | None = Field(None, validation_alias="IMAGEGEN_BUDGET_RUN")
     budget_day: Money | None = Field(None, validation_alias="IMAGEGEN_BUDGET_DAY")
     timeout_connect: Seconds = Field(10, validation_alias="IMAGEGEN_TIMEOUT_CONNECT")
@@ -146,14 +148,16 @@ class Settings(BaseSettings):
         "register", validation_alias="IMAGEGEN_SENSOR_BACKLOG"
     )
     allow_private_hosts: CommaList = Field((), validation_alias="IMAGEGEN_ALLOW_PRIVATE_HOSTS")
-    token: SecretStr | None = Field(None, validation_alias="IMAGEGEN_TOKEN")
-    cors: CommaList = Field((), validation_alias="IMAGEGEN_CORS")
-    dagster_url: str = Field("http://127.0.0.1:3000", validation_alias="IMAGEGEN_DAGSTER_URL")
-    gallery_url: str = Field("http://127.0.0.1:8000", validation_alias="IMAGEGEN_GALLERY_URL")
+    token: AccessToken | None = Field(None, validation_alias="IMAGEGEN_TOKEN")
+    cors: Origins = Field((), validation_alias="IMAGEGEN_CORS")
+    dagster_url: Address = Field("http://127.0.0.1:3000", validation_alias="IMAGEGEN_DAGSTER_URL")
+    gallery_url: Address = Field("http://127.0.0.1:8000", validation_alias="IMAGEGEN_GALLERY_URL")
     backup_path: Path | None = Field(None, validation_alias="IMAGEGEN_BACKUP_DIR")
     failure_webhook: SecretAddress | None = Field(None, validation_alias="IMAGEGEN_FAILURE_WEBHOOK")
     dagster_home: str = Field("", validation_alias="DAGSTER_HOME")
     simulator_setting: str = Field("", validation_alias="IMAGEGEN_SIMULATOR")
+
+    _provider_settings: dict[ProviderName, ProviderSettings] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -164,35 +168,15 @@ class Settings(BaseSettings):
             if not (isinstance(value, str) and not value.strip())
         }
 
-    @field_validator("duomi_base_url", "runpod_base_url", "dagster_url", "gallery_url")
+    @field_validator("prompt_provider", "actor_provider")
     @classmethod
-    def _is_an_address(cls, value: str) -> str:
-        if not is_address(value.strip(), ("http", "https")):
-            raise ValueError("an address that begins with http:// or https:// is wanted")
-        return value.strip().rstrip("/")
-
-    @field_validator("cors")
-    @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if not is_address(origin, ("http", "https")) or urlsplit(origin).path not in ("", "/"):
-                raise ValueError(
-                    f"{origin[:100]!r} is not an origin such as https://pictures.example; any "
-                    "page of a named origin can spend money, so * is none"
-                )
-        return tuple(origin.rstrip("/").lower() for origin in value)
-
-    @field_validator("token")
-    @classmethod
-    def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        if not is_one_word(value) or len(value.get_secret_value().strip()) < SHORTEST_TOKEN:
+    def _is_registered(cls, value: str) -> str:
+        name = value.strip()
+        if name not in registry().names:
             raise ValueError(
-                f"a token is one word of at least {SHORTEST_TOKEN} letters, digits and signs, "
-                "such as `openssl rand -hex 24` prints"
+                f"{name[:60]!r} is no provider; there are {', '.join(registry().names)}"
             )
-        return SecretStr(value.get_secret_value().strip())
+        return name
 
     @field_validator("ledger_address")
     @classmethod
@@ -214,12 +198,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def simulator(self) -> bool:
-        """Whether both services are the local simulator."""
+        """Whether every provider is the local simulator."""
         return self.simulator_setting.lower() not in _OFF
 
     @cached_property
     def simulator_url(self) -> str | None:
-        """A simulator that runs already, when the setting is its address instead of ``1``."""
+        """The address of a running simulator, if the setting is that instead of ``1``."""
         address = self.simulator_setting.rstrip("/")
         return address if address.startswith("http://") else None
 
@@ -232,7 +216,7 @@ class Settings(BaseSettings):
         return _below(self.root, path)
 
     def limits(self, provider: ProviderName) -> Limits:
-        """What may be sent to a service, by all processes on the ledger."""
+        """What may be sent to a provider, by all processes on the ledger."""
         return Limits(
             in_flight=self.in_flight.get(provider),
             per_minute=self.rate_per_minute.get(provider),
@@ -310,58 +294,64 @@ class Settings(BaseSettings):
         """The ComfyUI graph for base images."""
         return self._resolve(self.workflow_path)
 
-    def key_for(self, provider: ProviderName) -> SecretStr:
-        """The service's key; raises MissingKeyError when a live run has none, and SetupError."""
-        if self.simulator:
-            simulated = {"duomi": SIMULATED_DUOMI_KEY, "runpod": SIMULATED_RUNPOD_KEY}
-            return SecretStr(simulated[provider])
-        key = {"duomi": self.duomi_api_key, "runpod": self.runpod_api_key}[provider]
-        if key is None:
-            raise MissingKeyError(KEY_VARIABLES[provider])
-        return SecretStr(checked_key(key, KEY_VARIABLES[provider]))
+    def provider_of(self, kind: ItemKind) -> ProviderName:
+        """The provider chosen for items of this kind."""
+        return self.prompt_provider if kind == "prompt" else self.actor_provider
 
-    def endpoint(self) -> str:
-        """The RunPod endpoint for base images; raises MissingKeyError when there is none."""
-        if self.simulator:
-            return SIMULATED_ENDPOINT
-        if self.runpod_endpoint is None:
-            raise MissingKeyError("RUNPOD_SERVER_100_ID")
-        endpoint = self.runpod_endpoint.strip()
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", endpoint):
-            raise SetupError(
-                f"RUNPOD_SERVER_100_ID is {endpoint!r}, which is no endpoint's id.",
-                remedy="The id is the last part of the endpoint's address in RunPod's console.",
-            )
-        return endpoint
+    def provider_settings(self, name: ProviderName) -> ProviderSettings:
+        """The settings of a provider, as they were read; raises SetupError for a broken one."""
+        if name not in self._provider_settings:
+            self._provider_settings[name] = _read_provider(registry().get(name), {})
+        return self._provider_settings[name]
+
+    @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """Every secret of the settings and of the providers', to be removed from texts."""
+        own = (secret for secret in (self.token, self.failure_webhook) if secret is not None)
+        return (*own, *(one for read in self._provider_settings.values() for one in read.secrets))
 
 
-def checked_key(key: SecretStr, name: str) -> str:
-    """``key`` without the blanks around it; raises SetupError, without it, for what is no key."""
-    if not is_one_word(key):
-        raise SetupError(
-            f"{name} is not a key: a key is one word of plain letters, digits and signs.",
-            remedy="Copy it anew, without blanks, line breaks or quotation marks.",
-        )
-    return key.get_secret_value().strip()
-
-
-def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any setting, by field name
+def load_settings(
+    *,
+    providers: Mapping[ProviderName, Mapping[str, Any]] | None = None,
+    **overrides: Any,  # noqa: ANN401 - any setting, by field name
+) -> Settings:
     """Read the environment (and the root's ``.env``) now; raises SetupError for a bad value.
 
-    ``.env`` is put into the process's environment, never over what is there, so that
-    Dagster's own ``EnvVar`` sees the same keys.
+    ``overrides`` are settings by field name, ``providers`` those of providers.
+    ``.env`` is put into the process's environment, never over what is there.
     """
     _load_env_file(project_root() / ".env")
     _refuse_unknown_variables()
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        fault = first["msg"].removeprefix("Value error, ")
-        raise SetupError(
-            f"{name} has a bad value: {fault}.", remedy="See the table in the README."
-        ) from None
+        raise _bad_value(error) from None
+    for provider in registry().loadable():
+        given = (providers or {}).get(provider.name, {})
+        settings._provider_settings[provider.name] = _read_provider(provider, given)
+    return settings
+
+
+def _read_provider(provider: Provider[Any], overrides: Mapping[str, Any]) -> ProviderSettings:
+    """A provider's settings from the environment; raises SetupError for a bad value."""
+    model = provider.settings_model
+    try:
+        return model(**_environment_of(model), **overrides)  # in no local variable: keys are in it
+    except ValidationError as error:
+        raise _bad_value(error) from None
+
+
+def _environment_of(model: type[ProviderSettings]) -> dict[str, str]:
+    variables = [model.variable(field) for field in model.model_fields]
+    return {name: os.environ[name] for name in variables if variable_is_set(name)}
+
+
+def _bad_value(error: ValidationError) -> SetupError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    fault = first["msg"].removeprefix("Value error, ")
+    return SetupError(f"{name} has a bad value: {fault}.", remedy="See the table in the README.")
 
 
 def _load_env_file(path: Path) -> None:
@@ -375,8 +365,14 @@ def _load_env_file(path: Path) -> None:
 
 
 def _refuse_unknown_variables() -> None:
-    """What is set and would be silently ignored is refused: a typo in a limit costs money."""
-    fields = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    """Raises SetupError for a variable that would be silently ignored: a typo costs money."""
+    models: list[type[BaseModel]] = [
+        Settings,
+        *(provider.settings_model for provider in registry().loadable()),
+    ]
+    fields = {
+        str(field.validation_alias) for model in models for field in model.model_fields.values()
+    }
     known = sorted(name for name in fields if name.startswith(OURS))
     for name in sorted(os.environ):
         if not name.upper().startswith(OURS) or name in known or not variable_is_set(name):
@@ -389,5 +385,5 @@ def _refuse_unknown_variables() -> None:
 
 
 def variable_is_set(name: str) -> bool:
-    """Whether an environment variable has a value: resources name keys without reading them."""
+    """Whether an environment variable has a value that is not blank."""
     return bool(os.environ.get(name, "").strip())

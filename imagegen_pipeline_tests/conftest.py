@@ -21,7 +21,7 @@ from imagegen_pipeline.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-OURS = ("IMAGEGEN_", "DUOMI_", "RUNPOD_", "DAGSTER_")
+OURS = ("IMAGEGEN_", "DUOMI_", "RUNPOD_", "COMFYUI_", "DAGSTER_")
 SMALL = "64x64"
 """Small pictures: the tests are about the pipeline, not about pixels."""
 

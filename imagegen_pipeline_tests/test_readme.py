@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from imagegen_pipeline.providers.registry import registry
 from imagegen_pipeline.settings import Settings
 from imagegen_pipeline_tests.conftest import ROOT, Project, Simulator
 
@@ -59,7 +60,8 @@ def test_every_setting_is_in_the_readmes_table() -> None:
     """A setting that the program reads stands in the README, and the other way round."""
     read = {
         field.validation_alias
-        for name, field in Settings.model_fields.items()
+        for model in (Settings, *(one.settings_model for one in registry().loadable()))
+        for name, field in model.model_fields.items()
         if isinstance(field.validation_alias, str) and name != "dagster_home"
     }
     shown = set(re.findall(r"^\| `([A-Z_0-9]+)`", README, re.MULTILINE))

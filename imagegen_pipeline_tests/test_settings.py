@@ -9,10 +9,14 @@ import pytest
 
 from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
 from imagegen_pipeline.domain.limits import Budget, Limits
+from imagegen_pipeline.providers.registry import registry
 from imagegen_pipeline.settings import Settings, load_settings, project_root
 from imagegen_pipeline_tests.conftest import make_project
 
-VARIABLES = sorted(str(field.validation_alias) for field in Settings.model_fields.values())
+MODELS = (Settings, *(provider.settings_model for provider in registry().loadable()))
+VARIABLES = sorted(
+    str(field.validation_alias) for model in MODELS for field in model.model_fields.values()
+)
 
 
 @pytest.fixture(autouse=True)
@@ -109,16 +113,16 @@ def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
         ("DUOMI_BASE_URL", "duomiapi.com", "http:// or https://"),
         ("RUNPOD_BASE_URL", "https://", "http:// or https://"),
         ("IMAGEGEN_PRICES", "{'duomi': 1}", "it is not JSON"),
-        ("IMAGEGEN_PRICES", '{"doumi": {}}', "'doumi' is no service"),
+        ("IMAGEGEN_PRICES", '{"doumi": {}}', "'doumi' is no provider"),
         ("IMAGEGEN_PRICES", '{"duomi": {"m": -0.01}}', "-0.01, not a number from 0 up"),
         ("IMAGEGEN_PRICES", "[]", "no such file: write its path, or JSON such as {"),
         ("IMAGEGEN_PRICES", "[" * 100_000, "cannot be read (File name too long)"),
         ("IMAGEGEN_IN_FLIGHT", "0", "'0' is not a whole number from 1"),
-        ("IMAGEGEN_IN_FLIGHT", "2.5", "write N for each service, or duomi=N,runpod=M"),
+        ("IMAGEGEN_IN_FLIGHT", "2.5", "write N for each provider, or NAME=N,OTHER=M"),
         ("IMAGEGEN_IN_FLIGHT", "9999999999", "'9999999999' is not a whole number from 1 to"),
         ("IMAGEGEN_RATE_PER_MINUTE", "duomi=-1", "'-1' is not a whole number from 1"),
-        ("IMAGEGEN_RATE_PER_MINUTE", "doumi=3", "'doumi' is no service: write N"),
-        ("IMAGEGEN_RATE_PER_MINUTE", "5,duomi=3", "'5' is no service: write N"),
+        ("IMAGEGEN_RATE_PER_MINUTE", "doumi=3", "'doumi' is no provider of duomi, runpod"),
+        ("IMAGEGEN_RATE_PER_MINUTE", "5,duomi=3", "'5' is no provider of duomi"),
         ("IMAGEGEN_RATE_PER_DAY", "duomi=1,duomi=2", "duomi stands in it twice: write N"),
         ("IMAGEGEN_RATE_PER_DAY", "duomi=", "'' is not a whole number from 1"),
         ("IMAGEGEN_BUDGET_RUN", "-0.01", "'-0.01' is not an amount of money: write a number"),
@@ -269,7 +273,7 @@ def test_the_env_file_is_read_and_never_overrides(
     monkeypatch.setenv("IMAGEGEN_SIMULATOR", "")
     settings = load_settings()
     assert settings.concurrency == 3
-    assert settings.key_for("duomi").get_secret_value() == "from-the-file"
+    assert _key(settings, "duomi") == "from-the-file"
     assert settings.simulator is False
     monkeypatch.setenv("IMAGEGEN_CONCURRENCY", "5")
     assert load_settings().concurrency == 5
@@ -309,7 +313,7 @@ def test_the_simulator_keeps_everything_apart(
     for place in (settings.output_dir, settings.log_dir, settings.base_images_dir):
         assert place.is_relative_to(apart)
     assert settings.ledger_url == f"sqlite:///{apart}/imagegen.db"
-    assert settings.key_for("duomi").get_secret_value() == "simulated-duomi-key"
+    assert _simulated_key("duomi") == "simulated-duomi-key"
     assert settings.simulator_url == ("http://127.0.0.1:8188" if "http" in value else None)
 
 
@@ -320,22 +324,37 @@ def test_the_simulator_can_be_switched_off(value: str, monkeypatch: pytest.Monke
     assert load_settings().simulator is False
 
 
+def _key(settings: Settings, provider: str) -> str:
+    """The key that a provider's client would get."""
+    return settings.provider_settings(provider).required_key("api_key").get_secret_value()
+
+
+def _simulated_key(provider: str) -> str:
+    """The key that the simulator is sent."""
+    simulated = registry().get(provider).simulated_settings("http://127.0.0.1:9")
+    return str(simulated.required_key("api_key").get_secret_value())
+
+
+def _check(settings: Settings, provider: str) -> None:
+    """Raises what keeps a provider from being used."""
+    registry().get(provider).check_settings(settings.provider_settings(provider))
+
+
 def test_a_live_run_needs_keys_and_an_endpoint() -> None:
     """What is missing is named by its variable."""
     settings = load_settings()
-    for call, name in (
-        (lambda: settings.key_for("duomi"), "DUOMI_API_KEY"),
-        (lambda: settings.key_for("runpod"), "RUNPOD_API_KEY"),
-        (settings.endpoint, "RUNPOD_SERVER_100_ID"),
-    ):
+    for provider, name in (("duomi", "DUOMI_API_KEY"), ("runpod", "RUNPOD_API_KEY")):
         with pytest.raises(MissingKeyError, match=name):
-            call()
+            _check(settings, provider)
+    settings = load_settings(providers={"runpod": {"api_key": "a-key"}})
+    with pytest.raises(MissingKeyError, match="RUNPOD_SERVER_100_ID"):
+        _check(settings, "runpod")
 
 
 def test_blanks_around_a_key_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line break that was copied along does no harm."""
     monkeypatch.setenv("DUOMI_API_KEY", " sk-1234\r\n")
-    assert load_settings().key_for("duomi").get_secret_value() == "sk-1234"
+    assert _key(load_settings(), "duomi") == "sk-1234"
 
 
 @pytest.mark.parametrize("key", ["two words", "schlüssel", "sk-\x7f", "“sk-1234”"])
@@ -344,7 +363,7 @@ def test_what_cannot_be_a_key_is_refused_unseen(key: str, monkeypatch: pytest.Mo
     monkeypatch.setenv("RUNPOD_API_KEY", key)
     settings = load_settings()
     with pytest.raises(SetupError, match="RUNPOD_API_KEY is not a key") as raised:
-        settings.key_for("runpod")
+        _check(settings, "runpod")
     assert key not in raised.value.sentence
     assert key not in repr(settings)
 
@@ -352,8 +371,9 @@ def test_what_cannot_be_a_key_is_refused_unseen(key: str, monkeypatch: pytest.Mo
 def test_an_endpoint_is_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address in the id's place would send the key somewhere else."""
     monkeypatch.setenv("RUNPOD_SERVER_100_ID", "https://api.runpod.ai/v2/abc")
+    monkeypatch.setenv("RUNPOD_API_KEY", "a-key")
     with pytest.raises(SetupError, match="no endpoint's id"):
-        load_settings().endpoint()
+        _check(load_settings(), "runpod")
 
 
 def test_a_home_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

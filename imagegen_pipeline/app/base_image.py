@@ -15,19 +15,20 @@ from imagegen_pipeline.domain.actors import (
     DEFAULT_WIDTH,
     RANDOM_SEED,
     Actor,
-    ActorScan,
     description_in,
     description_warnings,
     size_warnings,
 )
-from imagegen_pipeline.domain.comfy.workflow import LARGEST_SEED, MOST_STEPS, check_size
+from imagegen_pipeline.domain.comfy.limits import LARGEST_SEED, MOST_STEPS
+from imagegen_pipeline.domain.comfy.workflow import check_size
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.partition_keys import LONGEST_KEY, is_key
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.requests import Attempt, Outcome
 from imagegen_pipeline.engine import Batch, BatchOptions
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
+from imagegen_pipeline.providers.registry import registry
+from imagegen_pipeline.sources.actors import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.storage.atomic_files import temporary_file
 
 MISSING_FIELDS = "Missing required fields: actorName and description are required"
@@ -38,13 +39,6 @@ _NOT_THE_JOB = (
     *("store", "name_taken", "ledger", "attempt_moved", "lease_lost", "internal"),
 )
 """What kept a picture from being made, or kept, that no other description would change."""
-_REMEDIES = {
-    "RunPod error": "Check that RUNPOD_API_KEY is configured, that the serverless endpoint is "
-    "available, and the network.",
-    "No response from RunPod": "RunPod may be down; check RUNPOD_SERVER_100_ID.",
-    "Generation failed": "The prompt may be too complex or contradictory: simplify the "
-    "description, and check RunPod's log of the job.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +105,14 @@ def generate_base_image(
     if reason is not None:
         return failed(400, params, reason)
     check_size(params.width, params.height)
-    pipeline.provider("runpod")  # a missing key is found before an actor is written down
+    # A missing key is found before an actor is written down.
+    pipeline.provider(pipeline.settings.actor_provider)
     actor, own = _enrol(pipeline, params)
     batch = pipeline.generate_base_images([actor], order or pipeline.order(), own=own)
     begun(batch)
     (outcome,) = tuple(batch)
     if not outcome.ok:
-        return failed(502, params, failure_text(outcome), outcome)
+        return failed(502, params, failure_text(pipeline, outcome), outcome)
     return completed(pipeline, params, actor.prompt, outcome)
 
 
@@ -167,10 +162,9 @@ def _enrol(pipeline: Pipeline, params: BaseImageParams) -> tuple[Actor, str | No
     )
     if not (folder / "actor.json").exists() and not pipeline.settings.simulator:
         _write_actor(folder / "actor.json", actor)
-    known = pipeline.scan_one_actor(params.actor_name)
+    known = pipeline.sources.scan_actor(params.actor_name)
     if known is None:
-        scan = ActorScan(container=actor.container, actors=(actor,), complete=False)
-        pipeline.ledger.items.record(scan)
+        pipeline.register(actor)
         return actor, None
     own = pipeline.base_image_request(known).fingerprint
     return actor, None if known == actor else own
@@ -253,15 +247,18 @@ def failed(
     return BaseImageAnswer(status_code, body, outcome)
 
 
-def failure_text(outcome: Outcome) -> str:
-    """The guide's three texts, each with its cause and remedy; the guide's own remedy is left
+def failure_text(pipeline: Pipeline, outcome: Outcome) -> str:
+    """The guide's three texts, each with its cause and remedy. The provider's own hint is left
     out where the generation is not at fault (a stop, a budget, a full disk).
     """
+    name = outcome.attempt.provider if outcome.attempt else pipeline.settings.actor_provider
+    provider = registry().get(name)
+    hints = provider.failure_hints
     if outcome.error_kind in _NO_RESPONSE:
-        head = "No response from RunPod"
+        head, hint = f"No response from {provider.title}", hints.no_response
     elif outcome.error_kind in _REFUSED:
-        head = "RunPod error"
+        head, hint = f"{provider.title} error", hints.refused
     else:
-        head = "Generation failed"
-    guides = None if outcome.error_kind in _NOT_THE_JOB else _REMEDIES[head]
-    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, guides)))
+        head, hint = "Generation failed", hints.failed
+    hint = "" if outcome.error_kind in _NOT_THE_JOB else hint
+    return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, hint)))

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from imagegen_pipeline.domain.actors import Actor, base_image_prompt
 from imagegen_pipeline.domain.errors import DecisionError, ImagegenError, RequestRefusedError
-from imagegen_pipeline.domain.parameters import parse_size
 from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.domain.requests import (
@@ -21,6 +20,7 @@ from imagegen_pipeline.domain.requests import (
     RANDOM_SEED,
     Attempt,
     GenerationRequest,
+    ItemKind,
     Outcome,
     ProviderName,
     State,
@@ -29,8 +29,7 @@ from imagegen_pipeline.domain.requests import (
 from imagegen_pipeline.engine import BatchOptions, ImageTask
 from imagegen_pipeline.ledger.lease_owner import new_owner
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.providers.duomi.client import check_request
-from imagegen_pipeline.sources.actor_folders import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
+from imagegen_pipeline.sources.actors import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.storage.pictures import StoredPicture
 
 _AT_ONCE = 500
@@ -70,8 +69,9 @@ NO_OVERRIDES = Overrides()
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """Items of one service and one order: one batch of the engine."""
+    """Items of one kind, provider and order: one batch of the engine."""
 
+    kind: ItemKind
     provider: ProviderName
     order: BatchOptions
     wanted: tuple[ImageTask, ...]
@@ -112,7 +112,7 @@ def plan_regenerate(
     RequestRefusedError for a change that no item could have.
     """
     _check_text(change)
-    orders: dict[tuple[ProviderName, bool, bool, str], list[ImageTask]] = {}
+    orders: dict[tuple[ItemKind, ProviderName, bool, bool, str], list[ImageTask]] = {}
     refused: list[Outcome] = []
     had: list[Outcome] = []
     for key, known in _known(pipeline, keys):
@@ -128,15 +128,16 @@ def plan_regenerate(
         except ImagegenError as error:
             refused.append(_refusal(key, error))
             continue
-        group = (wanted.request.provider, regenerate, seed_given, why)
+        group = (wanted.kind, wanted.request.provider, regenerate, seed_given, why)
         orders.setdefault(group, []).append(wanted)
     parts = tuple(
         BatchRequest(
+            kind,
             provider,
             pipeline.order(intent=why, regenerate=regenerate, seed_given=seed_given),
             tuple(wanted),
         )
-        for (provider, regenerate, seed_given, why), wanted in orders.items()
+        for (kind, provider, regenerate, seed_given, why), wanted in orders.items()
     )
     return RegeneratePlan(parts, tuple(refused), tuple(had))
 
@@ -272,7 +273,7 @@ def _unknown(key: str) -> DecisionError:
 def _changed(known: _Known, shown: Attempt | None, change: Overrides) -> GenerationRequest:
     """The request of the shown picture, brought up to its source's text, with the change."""
     request = known.default.request
-    if shown is not None:
+    if shown is not None and shown.provider == request.provider:
         request = GenerationRequest(**{**shown.request, "workflow_digest": request.workflow_digest})
         if shown.fingerprint != _own(known):  # its source has another text now
             request = dataclasses.replace(request, prompt=known.default.request.prompt)
@@ -317,19 +318,9 @@ def _check_text(change: Overrides) -> None:
 
 
 def _check(pipeline: Pipeline, request: GenerationRequest) -> None:
-    """Refuse what the service would refuse, before anything is planned."""
+    """Refuse what the provider would refuse, before anything is planned."""
     sent = request if request.seed != RANDOM_SEED else request.with_seed(0)
-    if request.provider == "duomi":
-        parse_size(request.size)
-        check_request(sent)
-        return
-    pipeline.workflow.bind(
-        prompt=sent.prompt,
-        width=sent.width,
-        height=sent.height,
-        steps=sent.steps,
-        seed=sent.seed,
-    )
+    pipeline.check_request(sent)
 
 
 def _check_place(pipeline: Pipeline, source_item: Prompt | Actor) -> None:

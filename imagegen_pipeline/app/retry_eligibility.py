@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from imagegen_pipeline.app.regenerate import NO_OVERRIDES, BatchRequest, Mode, plan_regenerate
+from imagegen_pipeline.domain.requests import ItemKind, ProviderName
 from imagegen_pipeline.domain.retry_backoff import RetryStatus
+from imagegen_pipeline.engine import ImageTask
 from imagegen_pipeline.pipeline import Pipeline
 
 
@@ -85,8 +87,10 @@ def refresh_requests(pipeline: Pipeline, keys: Sequence[str], *, intent: str) ->
     items = pipeline.ledger.items.get(keys)
     wanted = [pipeline.request_builder.by_default(item.source_item) for item in items.values()]
     order = pipeline.order(intent=intent)
-    providers = dict.fromkeys(one.request.provider for one in wanted)
+    groups: dict[tuple[ItemKind, ProviderName], list[ImageTask]] = {}
+    for one in wanted:
+        groups.setdefault((one.kind, one.request.provider), []).append(one)
     return [
-        BatchRequest(name, order, tuple(one for one in wanted if one.request.provider == name))
-        for name in providers
+        BatchRequest(kind, provider, order, tuple(tasks))
+        for (kind, provider), tasks in groups.items()
     ]

@@ -1,23 +1,23 @@
-"""Which sources nobody uses: that they cannot be read is no trouble."""
+"""Problems of the sources, without those of sources that are not in use."""
 
 from __future__ import annotations
 
 from imagegen_pipeline.domain.prompts import SourceProblem
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.sources.source_paths import absolute, shown
+from imagegen_pipeline.sources.source_paths import absolute, display_path
 
 
 def is_unused(pipeline: Pipeline, problem: SourceProblem) -> bool:
-    """Whether this is a source that nobody named, and that never was there."""
+    """Whether the problem is a missing source at its default path that never existed."""
     settings = pipeline.settings
     at_default = {
-        shown(absolute(place))
-        for place, named in (
+        display_path(absolute(path))
+        for path, setting in (
             (settings.prompt_db, settings.prompt_db_path),
             (settings.prompt_json_dir, settings.prompt_json_path),
             (settings.actors_dir, settings.actors_path),
         )
-        if named is None and not place.exists()
+        if setting is None and not path.exists()
     }
     if problem.location not in at_default:
         return False
@@ -25,6 +25,6 @@ def is_unused(pipeline: Pipeline, problem: SourceProblem) -> bool:
 
 
 def problems_in_use(pipeline: Pipeline) -> list[SourceProblem]:
-    """What the last looks at the sources could not read, without those that nobody uses."""
-    found = pipeline.ledger.items.problems()
-    return [problem for problem in found if not is_unused(pipeline, problem)]
+    """The problems of the last scans, without those of sources that are not in use."""
+    problems = pipeline.ledger.items.problems()
+    return [problem for problem in problems if not is_unused(pipeline, problem)]

@@ -1,4 +1,4 @@
-"""``imagegen backup``: pictures, ledger and results, whole and checked."""
+"""``imagegen backup``: back up images, ledger, results and sources."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import click
 if TYPE_CHECKING:
     from imagegen_pipeline.maintenance.backup import BackupReport
 
-_SHOWN = 10
+_MAX_NAMED = 10
 
 
-@click.command(short_help="Back up pictures, ledger, results and sources.")
+@click.command(short_help="Back up images, ledger, results and sources.")
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
     default=7,
     show_default=True,
-    help="How many backups stay in FOLDER; older ones are removed when the new one is whole.",
+    help="Number of backups to keep in FOLDER. Older ones are removed after a complete backup.",
 )
 @click.option("--no-sources", is_flag=True, help="Leave prompts and actors out.")
 def backup(folder: Path | None, keep: int, *, no_sources: bool) -> None:
-    """Back up pictures, ledger, results, logs, prompts and actors into a new folder in FOLDER.
+    """Back up images, ledger, results, logs, prompts and actors to a new folder in FOLDER.
 
-    FOLDER is IMAGEGEN_BACKUP_DIR if none is named; another disk best. Each backup is whole in
-    itself; a file that has not changed since the one before is a hard link to it, which takes no
-    room. It can be made while pictures are: the ledger is as it was at one moment, and every
-    picture that it names is there. Keys and `.env` are in no backup. Exit code 1 means that
-    something could not be read; the rest is backed up.
+    FOLDER defaults to IMAGEGEN_BACKUP_DIR and should be on another disk. Each backup is complete in
+    itself; a file that has not changed since the previous backup is a hard link, which takes no
+    space. A backup may run beside a batch: it holds a consistent copy of the ledger and every image
+    that the copy names. No backup holds keys or `.env`. Exit code 1 means that some files could not
+    be read; the others are backed up.
 
     \b
     imagegen backup /mnt/disk/pictures
@@ -44,35 +44,39 @@ def backup(folder: Path | None, keep: int, *, no_sources: bool) -> None:
     from imagegen_pipeline.pipeline import Pipeline
 
     with closing(Pipeline()) as pipeline:
-        place = folder or pipeline.settings.backup_dir
-        if place is None:
+        target = folder or pipeline.settings.backup_dir
+        if target is None:
             raise SetupError(
                 "No folder is named for the backup.",
-                remedy="Name one, on another disk best, or set IMAGEGEN_BACKUP_DIR.",
+                remedy="Name one, preferably on another disk, or set IMAGEGEN_BACKUP_DIR.",
             )
-        with FileProgress("file") as steps:
+        with FileProgress("file") as progress:
             report = back_up(
-                pipeline, place.absolute(), keep=keep, sources=not no_sources, tell=steps.at
+                pipeline,
+                target.absolute(),
+                keep=keep,
+                sources=not no_sources,
+                report_progress=progress.update,
             )
-    _say(report)
+    _print(report)
     if report.unread:
         raise click.exceptions.Exit(1)
 
 
-def _say(report: BackupReport) -> None:
-    from imagegen_pipeline.cli.file_progress import megabytes
+def _print(report: BackupReport) -> None:
+    from imagegen_pipeline.cli.file_progress import format_size
     from imagegen_pipeline.cli.progress import count, plain
 
-    click.echo(plain(f"{report.folder} is whole, with {count(report.pictures, 'picture')}:"))
+    click.echo(plain(f"{report.folder} is complete, with {count(report.pictures, 'image')}:"))
     click.echo(
-        f"{count(report.copied, 'file')} copied ({megabytes(report.copied_bytes)}), "
-        f"{report.linked} as in the backup before."
+        f"{count(report.copied, 'file')} copied ({format_size(report.copied_bytes)}), "
+        f"{report.linked} unchanged since the previous backup."
     )
     for name in report.removed:
-        click.echo(f"removed {name}, since newer backups are whole")
+        click.echo(f"removed {name}, an older backup")
     for line in report.unread:
         click.echo(plain(f"failed: {line}"), err=True)
-    for line in report.missing[:_SHOWN]:
+    for line in report.missing[:_MAX_NAMED]:
         click.echo(plain(f"note: on no disk: {line}"), err=True)
-    if len(report.missing) > _SHOWN:
-        click.echo(f"note: … and {len(report.missing) - _SHOWN} more pictures.", err=True)
+    if len(report.missing) > _MAX_NAMED:
+        click.echo(f"note: … and {len(report.missing) - _MAX_NAMED} more images.", err=True)

@@ -1,4 +1,4 @@
-"""``imagegen clean-up``: what is old or left over goes; nothing that is wanted does."""
+"""``imagegen clean-up``: remove or archive old files that nothing needs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from imagegen_pipeline.maintenance.plan import CleanUpPlan
     from imagegen_pipeline.pipeline import Pipeline
 
-_SHOWN = 5
-"""Files that are named of each part, unless all are asked for."""
+_MAX_NAMED = 5
+"""Files of each part that are named without --all."""
 
 
-def _days(_ctx: click.Context, param: click.Parameter, value: str) -> float | None:
-    """A number of days, or ``never``."""
+def _parse_days(_ctx: click.Context, param: click.Parameter, value: str) -> float | None:
+    """A number of days, or None for ``never``."""
     if value.strip().lower() == "never":
         return None
     try:
@@ -29,58 +29,58 @@ def _days(_ctx: click.Context, param: click.Parameter, value: str) -> float | No
         ) from None
 
 
-def _age(name: str, default: str, what: str) -> Callable[..., click.Command]:
+def _age_option(name: str, default: str, text: str) -> Callable[..., click.Command]:
     return click.option(
         f"--{name}",
         default=default,
         show_default=True,
         metavar="DAYS",
-        callback=_days,
-        help=f"{what} 'never' leaves them alone.",
+        callback=_parse_days,
+        help=f"{text} 'never' keeps them.",
     )
 
 
-@click.command(short_help="Clean up old logs, leftovers and, if asked, old pictures.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go, and why.")
-@click.option("--yes", is_flag=True, help="Do not ask before it begins.")
+@click.command(short_help="Remove old logs and leftovers; archive old images on request.")
+@click.option("--dry-run", is_flag=True, help="Only print the plan.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--all", "show_all", is_flag=True, help="Name every file, not only the first few.")
-@_age("logs", "90", "JSON logs, and pieces of the running log, that are older go.")
-@_age("quarantine", "90", "Bytes that came in place of a picture, and are older, go.")
-@_age("orphans", "7", "Sidecars, previews and notes that nothing needs, and are older, go.")
-@_age("spares", "1", "Half-written files of processes that died, and are older, go.")
-@_age(
+@_age_option("logs", "90", "Age from which JSON logs and rotated logs are deleted.")
+@_age_option("quarantine", "90", "Age from which bytes that are not a usable image are deleted.")
+@_age_option("orphans", "7", "Age from which unneeded sidecars, previews and notes are deleted.")
+@_age_option("temp-files", "1", "Age from which half-written files of dead processes are deleted.")
+@_age_option(
     "pictures",
     "never",
-    "Pictures that are older, neither current nor approved, are moved into a ZIP; they come back "
-    "when they are asked for.",
+    "Age from which images that are neither current nor approved are moved into a ZIP; they are "
+    "extracted when they are needed.",
 )
 @click.option(
-    "--strays",
+    "--untracked",
     is_flag=True,
-    help="Move pictures of this program that no attempt of the ledger names into a ZIP, too. "
-    "Not after a restore, and not if two ledgers share a folder.",
+    help="Also move images of this program that no attempt of the ledger names into a ZIP. Do not "
+    "use it after a restore, or if two ledgers share a folder.",
 )
-@_age(
+@_age_option(
     "dagster",
     "never",
-    "What steps printed, and runs that nothing rests on any more, go from Dagster's own records "
-    "when they are older.",
+    "Age from which the output of steps, and runs that nothing needs, are deleted from Dagster's "
+    "own records.",
 )
 def clean_up(
     *,
     dry_run: bool,
     yes: bool,
     show_all: bool,
-    strays: bool,
+    untracked: bool,
     dagster: float | None,
     **ages: float | None,
 ) -> None:
-    """Clean up what is old or left over: first it says what would go and why, then it asks.
+    """Clean up old files: print the plan with reasons, ask for confirmation, carry it out.
 
-    A picture that is current or approved is never touched, and no whole picture is deleted:
-    older ones are moved into {data}/archive/pictures-….zip, if --pictures says so. Files that
-    are not this program's are never touched. Exit code 1 means that something could not be
-    done; the rest was.
+    Current and approved images are never touched, and no whole image is deleted: with --pictures,
+    older ones are moved into {data}/archive/pictures-….zip. Files that do not belong to this
+    program are never touched. Exit code 1 means that some actions failed; the others were carried
+    out.
 
     \b
     imagegen clean-up --dry-run
@@ -94,74 +94,75 @@ def clean_up(
     from imagegen_pipeline.pipeline import Pipeline
 
     pipeline = Pipeline()
-    with closing(pipeline), _OldRuns(dagster) as runs:
-        plan = plan_clean_up(pipeline, RetentionPolicy(strays=strays, **ages))
-        _show(plan, show_all=show_all)
-        runs.show()
-        if dry_run or not (plan.goings or runs):
+    with closing(pipeline), _OldRunsCleanUp(dagster) as runs:
+        plan = plan_clean_up(pipeline, RetentionPolicy(untracked=untracked, **ages))
+        _print_plan(plan, show_all=show_all)
+        runs.print_plan()
+        if dry_run or not (plan.actions or runs):
             return
         if not yes:
-            click.confirm("Go on?", abort=True, err=True)
-        is_whole = _carry_out(pipeline, plan)
+            click.confirm("Continue?", abort=True, err=True)
+        succeeded = _carry_out(pipeline, plan)
         runs.delete()
-    if not is_whole:
+    if not succeeded:
         raise click.exceptions.Exit(1)
 
 
-def _show(plan: CleanUpPlan, *, show_all: bool) -> None:
-    from imagegen_pipeline.cli.file_progress import megabytes
+def _print_plan(plan: CleanUpPlan, *, show_all: bool) -> None:
+    from imagegen_pipeline.cli.file_progress import format_size
     from imagegen_pipeline.cli.progress import count, plain
 
-    for (part, deed), found in plan.sums().items():
-        click.echo(f"{part}: {deed} {count(found.files, 'file')}, {megabytes(found.bytes)}")
-        some = [one for one in plan.goings if (one.part, one.deed) == (part, deed)]
-        for going in some if show_all else some[:_SHOWN]:
-            click.echo(plain(f"  {going.file} ({going.why})"))
-        if len(some) > _SHOWN and not show_all:
-            click.echo(f"  … and {len(some) - _SHOWN} more; --all names them.")
+    for (part, kind), totals in plan.totals().items():
+        click.echo(f"{part}: {kind} {count(totals.files, 'file')}, {format_size(totals.bytes)}")
+        actions = [one for one in plan.actions if (one.part, one.type) == (part, kind)]
+        for action in actions if show_all else actions[:_MAX_NAMED]:
+            click.echo(plain(f"  {action.file} ({action.reason})"))
+        if len(actions) > _MAX_NAMED and not show_all:
+            click.echo(f"  … and {len(actions) - _MAX_NAMED} more; --all names them.")
     if plan.not_ours:
-        click.echo(f"not ours, left alone: {count(len(plan.not_ours), 'file')}")
-        for file in plan.not_ours if show_all else plan.not_ours[:_SHOWN]:
+        click.echo(f"not ours, kept: {count(len(plan.not_ours), 'file')}")
+        for file in plan.not_ours if show_all else plan.not_ours[:_MAX_NAMED]:
             click.echo(plain(f"  {file}"))
     for note in plan.notes:
         click.echo(plain(f"note: {note}"))
-    if not plan.goings:
-        click.echo("Nothing of the pipeline's is to be cleaned up.")
+    if not plan.actions:
+        click.echo("The pipeline has nothing to clean up.")
 
 
 def _carry_out(pipeline: Pipeline, plan: CleanUpPlan) -> bool:
-    """Do it; returns whether nothing resisted."""
-    from imagegen_pipeline.cli.file_progress import FileProgress, megabytes
+    """Carry out the plan and print the result; returns whether no action failed."""
+    from imagegen_pipeline.cli.file_progress import FileProgress, format_size
     from imagegen_pipeline.cli.progress import count, plain
     from imagegen_pipeline.maintenance.clean_up import carry_out
 
-    done = kept = failed = freed = 0
-    with FileProgress("file", len(plan.goings)) as steps:
-        for one in carry_out(pipeline, plan):
-            steps.next()
-            if one.error:
+    done = skipped = failed = size = 0
+    with FileProgress("file", len(plan.actions)) as progress:
+        for result in carry_out(pipeline, plan):
+            progress.advance()
+            if result.error:
                 failed += 1
-                steps.say(plain(f"failed: {one.error}"))
-            elif one.kept:
-                kept += 1
-                steps.say(plain(f"left: {one.going.file}, since {one.kept}"))
+                progress.print(plain(f"failed: {result.error}"))
+            elif result.skipped:
+                skipped += 1
+                progress.print(plain(f"skipped: {result.action.file}: {result.skipped}"))
             else:
-                done, freed = done + 1, freed + one.going.bytes
+                done, size = done + 1, size + result.action.bytes
     click.echo(
-        f"Done with {count(done, 'file')}, {megabytes(freed)}; {kept} left, {failed} failed."
+        f"Cleaned up {count(done, 'file')}, {format_size(size)}; {skipped} skipped, "
+        f"{failed} failed."
     )
     return failed == 0
 
 
-class _OldRuns:
-    """What Dagster's own records have that is old; Dagster is imported only if it is asked for."""
+class _OldRunsCleanUp:
+    """The clean-up of Dagster's own records; Dagster is imported only if ``days`` are given."""
 
     def __init__(self, days: float | None) -> None:
         self._days = days
         self._instance: Any = None
-        self._found: OldRuns | None = None
+        self._plan: OldRuns | None = None
 
-    def __enter__(self) -> _OldRuns:
+    def __enter__(self) -> _OldRunsCleanUp:
         if self._days is not None:
             from imagegen_pipeline.cli.dagster_instance import open_records
 
@@ -173,23 +174,23 @@ class _OldRuns:
             self._instance.dispose()
 
     def __bool__(self) -> bool:
-        return bool(self._found)
+        return bool(self._plan)
 
-    def show(self) -> None:
-        """Find what is old, and say what would go."""
+    def print_plan(self) -> None:
+        """Plan the deletion and print it."""
         if self._days is not None:
             from imagegen_pipeline.dagster_ext.old_runs import plan_old_runs
 
-            self._found = plan_old_runs(self._instance, self._days)
-            click.echo(self._found.sentence)
+            self._plan = plan_old_runs(self._instance, self._days)
+            click.echo(self._plan.sentence)
 
     def delete(self) -> None:
-        """Delete it."""
-        if self._found:
+        """Carry out the plan."""
+        if self._plan:
             from imagegen_pipeline.cli.file_progress import FileProgress
             from imagegen_pipeline.cli.progress import count
             from imagegen_pipeline.dagster_ext.old_runs import delete_old_runs
 
-            with FileProgress("run", len(self._found.runs)) as steps:
-                deleted = delete_old_runs(self._instance, self._found, each=steps.next)
+            with FileProgress("run", len(self._plan.runs)) as progress:
+                deleted = delete_old_runs(self._instance, self._plan, each=progress.advance)
             click.echo(f"Deleted {count(deleted, 'run')} from Dagster's records.")

@@ -1,16 +1,16 @@
-"""Dagster's own records, opened for a command: what ails them is one sentence."""
+"""Opens Dagster's own records for a command."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def open_records() -> Any:  # noqa: ANN401 - a DagsterInstance, which is imported only now
-    """The configured Dagster instance, to be disposed of; raises SetupError."""
+def open_records() -> Any:  # noqa: ANN401 - a DagsterInstance, imported lazily
+    """The configured Dagster instance, which the caller must dispose of; raises SetupError."""
     from imagegen_pipeline.dagster_ext.instance import open_instance
     from imagegen_pipeline.domain.errors import SetupError
 
-    remedy = "Run this in the project, where dagster.yaml lies, or mend what DAGSTER_HOME names."
+    remedy = "Run this in the project, where dagster.yaml is, or correct DAGSTER_HOME."
     try:
         instance = open_instance()
     except SetupError:

@@ -1,9 +1,8 @@
-"""Progress of work on many files: a bar for people, nothing but what matters when piped."""
+"""Progress of work on many files: a bar on a terminal, only the important lines when piped."""
 
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 
 import click
 
@@ -11,46 +10,41 @@ from imagegen_pipeline.cli.progress import is_screen
 
 
 class FileProgress:
-    """Progress on stderr, each step a ``source_item``."""
+    """A progress bar on stderr; ``unit`` names what it counts."""
 
-    def __init__(self, source_item: str, total: int | None = None) -> None:
+    def __init__(self, unit: str, total: int | None = None) -> None:
         self._bar = None
         if is_screen():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, unit=source_item, file=sys.stderr, dynamic_ncols=True)
+            self._bar = tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True)
 
     def __enter__(self) -> FileProgress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def next(self) -> None:
-        """One more is done."""
+    def advance(self) -> None:
+        """Count one more."""
         if self._bar is not None:
             self._bar.update()
 
-    def at(self, done: int, total: int) -> None:
-        """So many are done, of so many."""
+    def update(self, done: int, total: int) -> None:
+        """Set how many are done, and the total."""
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
 
-    def say(self, line: str) -> None:
-        """A line that a person must see."""
+    def print(self, line: str) -> None:
+        """Print a line on stderr without breaking the bar."""
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         else:
             click.echo(line, err=True)
 
 
-def megabytes(number: int) -> str:
-    """Bytes as a person reads them."""
-    return f"{number / 2**20:,.1f} MB" if number >= 2**20 else f"{number / 2**10:,.1f} KB"
+def format_size(size: int) -> str:
+    """A number of bytes for people."""
+    return f"{size / 2**20:,.1f} MB" if size >= 2**20 else f"{size / 2**10:,.1f} KB"

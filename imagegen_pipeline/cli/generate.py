@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagegen_pipeline.domain.prompts import Prompt
     from imagegen_pipeline.domain.requests import Outcome
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.sources.scan_results import ScanResult
+    from imagegen_pipeline.sources.scanner import ScanResult
 
 
 @click.command(short_help="Generate images from prompts, many at once.")
@@ -53,13 +53,14 @@ if TYPE_CHECKING:
     "--api-key",
     metavar="KEY",
     callback=param_types.key,
-    help="Duomi's API key for this command. Prefer DUOMI_API_KEY: other users can see arguments.",
+    help="The provider's API key for this command. Prefer its variable, such as DUOMI_API_KEY: "
+    "other users can see arguments.",
 )
 @click.option(
     "--model",
     metavar="M",
     callback=param_types.word,
-    help="Duomi's model; `imagegen models` finds out which ones work.",
+    help="The provider's model; `imagegen models` finds out which ones work.",
 )
 @click.option(
     "--image-size",
@@ -68,20 +69,25 @@ if TYPE_CHECKING:
     help="Width and height in pixels; the default is 1080x1920.",
 )
 @click.option(
-    "--steps", metavar="N", type=click.IntRange(1, 100), help="Inference steps; the default is 20."
+    "--steps",
+    metavar="N",
+    type=int,
+    callback=param_types.steps,
+    help="Inference steps; Duomi's default is 20.",
 )
 @click.option(
     "--guidance",
     metavar="G",
-    type=click.FloatRange(0, 20),
-    callback=param_types.finite,
-    help="Guidance scale; the default is 7.5.",
+    type=float,
+    callback=param_types.guidance,
+    help="Guidance scale; Duomi's default is 7.5.",
 )
 @click.option(
     "--seed",
     metavar="N",
-    type=click.IntRange(-1, param_types.LARGEST_SEED),
-    help="Random seed; the default is 51515151. -1 draws a new one for each image.",
+    type=int,
+    callback=param_types.seed,
+    help="Random seed; Duomi's default is 51515151. -1 draws a new one for each image.",
 )
 @click.option(
     "--negative-prompt",
@@ -145,8 +151,8 @@ def _check_usage(source: str, text: str | None, input_dir: Path | None) -> None:
 def _open_client(pipeline: Pipeline, api_key: str | None) -> None:
     """Open the client first, so that a missing key is reported before the sources are read."""
     if api_key is not None:
-        pipeline.use(pipeline.duomi_client(api_key))
-    pipeline.provider("duomi")
+        pipeline.use_key(pipeline.settings.prompt_provider, api_key)
+    pipeline.provider(pipeline.settings.prompt_provider)
 
 
 def _scan(
@@ -173,7 +179,7 @@ def _scan(
 
 def _typed(pipeline: Pipeline, text: str, *, record: bool) -> ScanResult:
     from imagegen_pipeline.domain.errors import SetupError, SourceError
-    from imagegen_pipeline.sources.scan_results import ScanResult
+    from imagegen_pipeline.sources.scanner import ScanResult
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
     try:
@@ -185,12 +191,10 @@ def _typed(pipeline: Pipeline, text: str, *, record: bool) -> ScanResult:
     return ScanResult(prompts=(prompt,))
 
 
-def _parameters(options: dict[str, Any]) -> PromptParameters:
-    from imagegen_pipeline.domain.parameters import PromptParameters
-
+def _parameters(pipeline: Pipeline, options: dict[str, Any]) -> PromptParameters:
     names = ("model", "image_size", "steps", "guidance", "seed", "negative_prompt")
     given = {name: options[name] for name in names if options[name] is not None}
-    return replace(PromptParameters(), **given)
+    return pipeline.prompt_parameters(**given)
 
 
 def _generate(pipeline: Pipeline, scan: ScanResult, source: str, options: dict[str, Any]) -> bool:
@@ -209,7 +213,7 @@ def _generate(pipeline: Pipeline, scan: ScanResult, source: str, options: dict[s
     )
     open_log(pipeline.settings.log_dir)
     outcomes: dict[str, Outcome] = {}
-    batch = pipeline.generate_images(prompts, _parameters(options), order)
+    batch = pipeline.generate_images(prompts, _parameters(pipeline, options), order)
     with BackgroundReporter(pipeline) as dagster:
 
         def finished(outcome: Outcome) -> None:
@@ -267,7 +271,7 @@ def _dry_run(pipeline: Pipeline, scan: ScanResult, _source: str, options: dict[s
     """Print what the batch would do and cost; returns whether a prompt cannot be read."""
     prompts = scan.prompts[: options["limit"]]
     forecast = pipeline.dry_run_images(
-        prompts, _parameters(options), regenerate=options["regenerate"]
+        prompts, _parameters(pipeline, options), regenerate=options["regenerate"]
     )
     for key, fate in forecast.fates.items():
         click.echo(f"{fate} {key}")

@@ -1,4 +1,4 @@
-"""``imagegen models``: which of Duomi's models answer."""
+"""``imagegen models``: the models of the chosen provider that answer."""
 
 from __future__ import annotations
 
@@ -25,19 +25,24 @@ def models(*, yes: bool, try_all: bool) -> None:
     """
     from imagegen_pipeline.cli.interruptible_pipeline import InterruptiblePipeline
     from imagegen_pipeline.cli.signal_messages import interruptible
+    from imagegen_pipeline.domain.errors import SetupError
     from imagegen_pipeline.legacy.logs import open_log
-    from imagegen_pipeline.providers.duomi.client import KNOWN_MODELS
+    from imagegen_pipeline.providers.registry import registry
 
     pipeline = InterruptiblePipeline()
     answered = 0
     try:
-        pipeline.provider("duomi")
-        _state_cost(pipeline, KNOWN_MODELS, try_all=try_all)
+        provider = registry().get(pipeline.settings.prompt_provider)
+        known = provider.capabilities.models
+        if not known:
+            raise SetupError(f"{provider.title} has no list of models to try.")
+        pipeline.provider(provider.name)
+        _state_cost(pipeline, known, try_all=try_all)
         if not yes:
             click.confirm("Go on?", abort=True, err=True)
         open_log(pipeline.settings.log_dir)
         with interruptible(pipeline.stop):
-            for model in KNOWN_MODELS:
+            for model in known:
                 outcome = _try(pipeline, model)
                 answered += outcome.ok
                 click.echo(f"{model}: {_verdict(outcome)}")
@@ -59,13 +64,12 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _state_cost(pipeline: Pipeline, known: tuple[str, ...], *, try_all: bool) -> None:
-    from imagegen_pipeline.domain.parameters import PromptParameters
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
     prompt = typed_prompt(TEST_PROMPT)
     prices = [
         pipeline.engine_context.prices.cost(
-            PromptParameters(model=model, image_size=TEST_SIZE).request(prompt), None
+            pipeline.prompt_parameters(model=model, image_size=TEST_SIZE).request(prompt), None
         )
         for model in known
     ]
@@ -78,13 +82,12 @@ def _state_cost(pipeline: Pipeline, known: tuple[str, ...], *, try_all: bool) ->
 
 
 def _try(pipeline: Pipeline, model: str) -> Outcome:
-    from imagegen_pipeline.domain.parameters import PromptParameters
     from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
     prompt = typed_prompt(TEST_PROMPT)
     pipeline.register(prompt)
     # A reused picture would say nothing of the model as it is now.
     order = pipeline.order(regenerate=True, seed_given=True)
-    parameters = PromptParameters(model=model, image_size=TEST_SIZE)
+    parameters = pipeline.prompt_parameters(model=model, image_size=TEST_SIZE)
     (outcome,) = tuple(pipeline.generate_images([prompt], parameters, order))
     return outcome

@@ -1,4 +1,4 @@
-"""What options take: numbers within the services' limits, sizes, texts, keys.
+"""Option types: numbers within the chosen provider's limits, sizes, texts, keys.
 
 Each check is a click callback: the value, or a BadParameter that names the option.
 """
@@ -6,11 +6,13 @@ Each check is a click callback: the value, or a BadParameter that names the opti
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-LARGEST_SEED = 9_999_999_999
-"""Duomi's largest."""
+if TYPE_CHECKING:
+    from imagegen_pipeline.providers.base import Capabilities
+
 LONGEST_DELAY = 86_400
 
 
@@ -18,6 +20,40 @@ def finite(_ctx: click.Context, _param: click.Parameter, value: float | None) ->
     """A number: ``nan`` is none, although it lies outside of no range."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number.")
+    return value
+
+
+def steps(_ctx: click.Context, _param: click.Parameter, value: int | None) -> int | None:
+    """Inference steps that the chosen provider takes."""
+    return None if value is None else _within(value, _capabilities().steps)
+
+
+def guidance(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A guidance scale that the chosen provider takes."""
+    allowed = None if value is None else _capabilities().guidance
+    value = finite(ctx, param, value)
+    return value if value is None or allowed is None else _within(value, allowed)
+
+
+def seed(_ctx: click.Context, _param: click.Parameter, value: int | None) -> int | None:
+    """A seed that the chosen provider takes, or -1 for a random one."""
+    return None if value is None else _within(value, (-1, _capabilities().seed[1]))
+
+
+def _capabilities() -> Capabilities:
+    from imagegen_pipeline.providers.registry import registry
+    from imagegen_pipeline.settings import load_settings
+
+    return registry().get(load_settings().prompt_provider).capabilities
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _within(value: _Number, allowed: tuple[float, float]) -> _Number:
+    least, most = allowed
+    if not least <= value <= most:
+        raise click.BadParameter(f"{value} is not in the range {least}<=x<={most}.")
     return value
 
 
@@ -56,11 +92,11 @@ def key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str 
     from pydantic import SecretStr
 
     from imagegen_pipeline.domain.errors import SetupError
-    from imagegen_pipeline.settings import checked_key
+    from imagegen_pipeline.domain.validators import checked_key
 
     if value is None:
         return None
     try:
-        return checked_key(SecretStr(value), "It")
+        return checked_key(SecretStr(value), "It").get_secret_value()
     except SetupError as error:
         raise click.BadParameter(error.sentence) from None

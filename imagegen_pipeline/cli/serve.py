@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from imagegen_pipeline.domain.requests import ItemKind
     from imagegen_pipeline.pipeline import Pipeline
 
 
@@ -96,15 +97,13 @@ def _cannot_make(pipeline: Pipeline) -> list[str]:
     from imagegen_pipeline.domain.errors import SetupError
 
     lines = []
-    for what, check in (
-        ("Pictures of prompts", lambda: pipeline.settings.key_for("duomi")),
-        (
-            "Base images",
-            lambda: (pipeline.settings.key_for("runpod"), pipeline.settings.endpoint()),
-        ),
-    ):
+    kinds: tuple[tuple[str, ItemKind], ...] = (
+        ("Pictures of prompts", "prompt"),
+        ("Base images", "actor"),
+    )
+    for what, kind in kinds:
         try:
-            check()
+            pipeline.check_provider(kind)
         except SetupError as error:
             lines.append(f"{what} can be looked at, not made: {error.sentence}")
     return lines

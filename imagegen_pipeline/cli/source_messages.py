@@ -8,19 +8,15 @@ import click
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.prompts import SourceProblem
-    from imagegen_pipeline.sources.scan_results import ScanResult, ScanSummary
+    from imagegen_pipeline.sources.scanner import ScanResult
 
 
-def print_problems(scan: ScanResult | ScanSummary) -> tuple[SourceProblem, ...]:
-    """Print a scan's problems to stderr; returns those that are failures.
+def print_problems(result: ScanResult) -> tuple[SourceProblem, ...]:
+    """Print every problem on stderr; returns the problems that are failures.
 
-    A note about a source that was read, such as a missing column, is printed and is no failure.
+    A note on a source that was read (a column that it lacks) is no failure.
     """
-    for problem in scan.problems:
-        label = "note" if _is_note(problem, scan) else "unreadable"
-        click.echo(f"{label} {problem.line}", err=True)
-    return tuple(problem for problem in scan.problems if not _is_note(problem, scan))
-
-
-def _is_note(problem: SourceProblem, scan: ScanResult | ScanSummary) -> bool:
-    return problem.location == problem.container and problem not in scan.unreadable
+    for problem in result.problems:
+        mark = "note" if result.is_note(problem) else "unreadable"
+        click.echo(f"{mark} {problem.line}", err=True)
+    return tuple(problem for problem in result.problems if not result.is_note(problem))

@@ -1,4 +1,4 @@
-"""``imagegen sync``: look at the sources now and tell Dagster."""
+"""``imagegen sync``: scan the sources and report changes to Dagster."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 _LISTED = 10
 
 
-@click.command(short_help="Look at the sources now and tell Dagster; buys nothing.")
+@click.command(short_help="Scan the sources and report changes to Dagster; buys nothing.")
 def sync() -> None:
     """Scan the sources now; register new, changed and gone items in Dagster. Buys nothing.
 
-    Pictures that were made while Dagster did not look are reported to it too. Exit code 1
-    means that something in the sources cannot be read; the rest is registered. A source at
-    its default place that never was there is named and fails nothing.
+    Images that were generated without Dagster are reported to it too. Exit code 1 means that
+    something in the sources cannot be read; the rest is registered. A missing source at its
+    default path is named and is no failure.
     """
     from imagegen_pipeline.cli.dagster_instance import open_records
     from imagegen_pipeline.pipeline import Pipeline
@@ -28,7 +28,7 @@ def sync() -> None:
         all_read = _scan(pipeline)
         instance = open_records()
         try:
-            _tell(instance, pipeline)
+            _report(instance, pipeline)
         finally:
             instance.dispose()
     finally:
@@ -38,23 +38,22 @@ def sync() -> None:
 
 
 def _scan(pipeline: Pipeline) -> bool:
-    """Read every source, whatever its stamps, saying what is there; returns whether all could be
-    read.
-    """
+    """Read and print every source, also unchanged ones; returns whether all could be read."""
     from imagegen_pipeline.app.source_problems import is_unused
     from imagegen_pipeline.cli.source_messages import print_problems
 
     all_read = True
-    for kind, look in pipeline.sources.look(afresh=True).items():
+    for kind, result in pipeline.sources.scan(force=True).items():
+        change = result.change
         click.echo(
-            f"{kind}s: {look.new} new, {look.changed} changed, "
-            f"{look.gone} gone, {look.unchanged} as before"
+            f"{kind}s: {len(change.new)} new, {len(change.changed)} changed, "
+            f"{len(change.gone)} gone, {change.unchanged} unchanged"
         )
-        all_read &= all(is_unused(pipeline, problem) for problem in print_problems(look))
+        all_read &= all(is_unused(pipeline, problem) for problem in print_problems(result))
     return all_read
 
 
-def _tell(instance: Any, pipeline: Pipeline) -> None:  # noqa: ANN401 - a DagsterInstance
+def _report(instance: Any, pipeline: Pipeline) -> None:  # noqa: ANN401 - a DagsterInstance
     from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
     from imagegen_pipeline.dagster_ext.source_sync import sync_all
 

@@ -18,7 +18,7 @@ from imagegen_pipeline.dagster_ext.names import (
 )
 from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 from imagegen_pipeline.dagster_ext.previews import drawing, preview_of
-from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
+from imagegen_pipeline.dagster_ext.results_metadata import refresh_table
 from imagegen_pipeline.domain.requests import Attempt, Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
 
@@ -145,8 +145,8 @@ class RunlessReporter:
         )
 
     def report_results(self) -> None:
-        """Bring the table of results up to date and report it; raises StoreError."""
-        metadata = refresh_results(self._pipeline)
+        """Bring the results table up to date, without plots, and report it; raises StoreError."""
+        metadata = refresh_table(self._pipeline)
         tags = table_tags(self._instance)
         self._instance.report_runless_asset_event(
             dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags)

@@ -1,9 +1,8 @@
-"""Old runs in Dagster's own records: which nothing rests on any more, and how they go.
+"""Deletes old runs from Dagster's own records.
 
-``delete_run`` takes a run's events along. With the newest event of a partition its status would go
-too: the partition would read as missing, and automation would ask for it again. So a run is only
-deleted when newer ones have said something of everything that it spoke of. What is left of its own
-database file is removed; Dagster leaves that as large as it was.
+``delete_run`` also deletes a run's events. Without its newest event a partition would read as
+missing, and automation would request it again. So a run is deleted only if newer runs hold the
+newest event of each asset, partition and check that it has events of.
 """
 
 import datetime as dt
@@ -24,76 +23,71 @@ from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 
 from imagegen_pipeline.domain.errors import SetupError
 
-LEAST_DAYS = 7.0
-"""Younger runs are what people look for, and what their retries rest on."""
+MIN_DAYS = 7.0
+"""Younger runs may be retried, or looked up."""
 _DAY = 86_400.0
 _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class OldRuns:
-    """Ended runs that are older than ``days``: those to be deleted, how many others something
-    rests on, and of which what their steps printed goes.
+    """Runs that ended more than ``days`` ago: the ids to delete, the number that is needed, and the
+    ids of those whose steps' output is deleted.
     """
 
     days: float
     runs: tuple[str, ...]
     needed: int
-    printed: tuple[str, ...]
+    with_output: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.printed)
+        return bool(self.runs or self.with_output)
 
     @property
     def sentence(self) -> str:
-        """What would be done."""
+        """The plan as one sentence."""
         return (
             f"Dagster's records older than {self.days:g} days: {len(self.runs)} runs that nothing "
-            f"rests on, and what the steps of {len(self.printed)} runs printed; {self.needed} runs "
-            "stay, since they hold the newest events of something."
+            f"needs, and the output of the steps of {len(self.with_output)} runs; {self.needed} "
+            "runs are kept, because they hold the newest events of an asset, partition or check."
         )
 
 
 def plan_old_runs(instance: dg.DagsterInstance, days: float) -> OldRuns:
-    """Which runs ended more than ``days`` ago and may go; nothing is written.
+    """Select the runs to delete that ended more than ``days`` ago; writes nothing.
 
-    Raises SetupError for less than a week, and for a storage that is no SQL database.
+    Raises SetupError for less than a week, and for a storage that is not a SQL database.
     """
-    if days < LEAST_DAYS:
+    if days < MIN_DAYS:
         raise SetupError(
-            f"Dagster's runs of the last {LEAST_DAYS:g} days stay; {days:g} is less.",
-            remedy=f"Give {LEAST_DAYS:g} days or more.",
+            f"Dagster's runs of the last {MIN_DAYS:g} days are kept; {days:g} is less.",
+            remedy=f"Give {MIN_DAYS:g} days or more.",
         )
-    needed = _needed(instance)
-    old: list[str] = []
-    stay = 0
-    for run in _ended(instance, days):
-        if run.run_id in needed:
-            stay += 1
-        else:
-            old.append(run.run_id)
-    printed = [run.run_id for run in _ended(instance, days) if _printed(instance, run.run_id)]
-    return OldRuns(days, tuple(old), stay, tuple(printed))
+    ended = [run.run_id for run in _ended_runs(instance, days)]
+    needed = _needed_runs(instance)
+    unneeded = tuple(run_id for run_id in ended if run_id not in needed)
+    with_output = tuple(run_id for run_id in ended if _has_output(instance, run_id))
+    return OldRuns(days, unneeded, len(ended) - len(unneeded), with_output)
 
 
-def _ended(instance: dg.DagsterInstance, days: float) -> Iterator[dg.DagsterRun]:
-    """Runs that ended before, newest first."""
-    moment = dt.datetime.fromtimestamp(time.time() - days * _DAY, tz=dt.UTC)
-    chosen = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=moment)
+def _ended_runs(instance: dg.DagsterInstance, days: float) -> Iterator[dg.DagsterRun]:
+    """Runs that ended more than ``days`` ago, newest first."""
+    before = dt.datetime.fromtimestamp(time.time() - days * _DAY, tz=dt.UTC)
+    filters = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before)
     cursor = None
-    while records := instance.get_run_records(chosen, limit=_PAGE, cursor=cursor):
+    while records := instance.get_run_records(filters, limit=_PAGE, cursor=cursor):
         yield from (record.dagster_run for record in records)
         cursor = records[-1].dagster_run.run_id
 
 
-def _needed(instance: dg.DagsterInstance) -> set[str]:
-    """The runs that hold the newest event, of each kind, of any asset, partition or check; and
-    the roots of those, by which a re-execution is known to be the same intent.
+def _needed_runs(instance: dg.DagsterInstance) -> set[str]:
+    """The runs that hold the newest event, of each type, of any asset, partition or check, and
+    their roots, which identify the intent of a re-execution.
     """
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         raise SetupError(
-            "Dagster's events are not kept in a database that can be asked for the newest ones.",
+            "Dagster's events are not stored in a SQL database, so the newest ones are unknown.",
             remedy="Delete old runs with `dagster run delete`.",
         )
     events, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
@@ -105,57 +99,53 @@ def _needed(instance: dg.DagsterInstance) -> set[str]:
     newest_checks = sa.select(sa.func.max(checks.id)).group_by(
         checks.asset_key, checks.check_name, checks.partition
     )
-    last = sa.select(sa.func.max(events.id)).scalar_subquery()  # numbers must not be given again
+    last = sa.select(sa.func.max(events.id)).scalar_subquery()  # ids must not be used again
     with storage.index_connection() as connection:
-        found = {
+        run_ids = {
             *connection.scalars(sa.select(events.run_id).where(events.id.in_(newest))),
             *connection.scalars(sa.select(checks.run_id).where(checks.id.in_(newest_checks))),
             *connection.scalars(sa.select(events.run_id).where(events.id == last)),
         }
-    return found | _roots(instance, found)
+    return run_ids | _root_runs(instance, run_ids)
 
 
-def _roots(instance: dg.DagsterInstance, run_ids: set[str]) -> set[str]:
-    wanted = sorted(run_ids - {""})
-    found: set[str] = set()
-    for start in range(0, len(wanted), _PAGE):
-        for run in instance.get_runs(dg.RunsFilter(run_ids=wanted[start : start + _PAGE])):
-            found |= {one for one in (run.root_run_id, run.parent_run_id) if one}
-    return found
+def _root_runs(instance: dg.DagsterInstance, run_ids: set[str]) -> set[str]:
+    ids = sorted(run_ids - {""})
+    roots: set[str] = set()
+    for start in range(0, len(ids), _PAGE):
+        for run in instance.get_runs(dg.RunsFilter(run_ids=ids[start : start + _PAGE])):
+            roots |= {one for one in (run.root_run_id, run.parent_run_id) if one}
+    return roots
 
 
-def _printed(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether what the run's steps printed is kept in a folder of this machine."""
-    folder = _printed_folder(instance, run_id)
-    return folder is not None and folder.is_dir()
-
-
-def _printed_folder(instance: dg.DagsterInstance, run_id: str) -> Path | None:
+def _has_output(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the output of the run's steps is in a folder of this machine."""
     base = getattr(instance.compute_log_manager, "_base_dir", None)
-    return Path(base) / run_id if isinstance(base, str) and run_id else None
+    return isinstance(base, str) and bool(run_id) and (Path(base) / run_id).is_dir()
 
 
 def delete_old_runs(
-    instance: dg.DagsterInstance, found: OldRuns, each: Callable[[], None] = lambda: None
+    instance: dg.DagsterInstance, plan: OldRuns, each: Callable[[], None] = lambda: None
 ) -> int:
-    """Delete what was planned, ``each`` being called after each run; returns how many runs.
+    """Carry out a plan; calls ``each`` after every run and returns the number of deleted runs.
 
-    A run that something has come to rest on since is left: it is asked again.
+    A run that is needed since the plan was made is kept.
     """
-    for run_id in found.printed:
+    for run_id in plan.with_output:
         instance.compute_log_manager.delete_logs(prefix=[run_id])
-    needed = _needed(instance) if found.runs else set()
+    needed = _needed_runs(instance) if plan.runs else set()
     deleted = 0
-    for run_id in found.runs:
+    for run_id in plan.runs:
         if run_id not in needed:
             instance.delete_run(run_id)
-            _remove_its_file(instance, run_id)
+            _remove_database(instance, run_id)
             deleted += 1
         each()
     return deleted
 
 
-def _remove_its_file(instance: dg.DagsterInstance, run_id: str) -> None:
+def _remove_database(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove a deleted run's own database file, which Dagster leaves at its size."""
     storage = instance.event_log_storage
     if isinstance(storage, SqliteEventLogStorage):
         for suffix in ("", "-wal", "-shm"):

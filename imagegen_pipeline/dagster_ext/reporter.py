@@ -86,9 +86,9 @@ class DagsterReporter:
         try:
             reporter = None if self._silent else self._open()
             if reporter is None:
-                from imagegen_pipeline.results import refresh_results
+                from imagegen_pipeline.results.dataset import refresh_dataset
 
-                refresh_results(self._pipeline.ledger, self._pipeline.results_file)
+                refresh_dataset(self._pipeline.ledger, self._pipeline.results_file)
             else:
                 reporter.report_results()
         except Exception as error:  # noqa: BLE001 - the pictures are made, and the next run does it

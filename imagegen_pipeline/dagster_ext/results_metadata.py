@@ -1,7 +1,8 @@
-"""The tables of results as Dagster shows them: columns, counts, money, plots, pictures."""
+"""The metadata of the results tables in Dagster: columns, counts, costs, plots, image previews."""
 
 import base64
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,63 +13,88 @@ import dagster as dg
 from imagegen_pipeline.dagster_ext.table_schema import column_schema
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.results import Statistics
-from imagegen_pipeline.results import refresh_results as refresh_table
-from imagegen_pipeline.results.contact_sheet import MOST, contact_sheet
+from imagegen_pipeline.results.contact_sheet import MAX_PICTURES, contact_sheet
+from imagegen_pipeline.results.dataset import refresh_dataset
 from imagegen_pipeline.results.plots import plot_costs, plot_outcomes, plot_seconds
-from imagegen_pipeline.steady_memory import give_memory_back
+from imagegen_pipeline.results.statistics import (
+    Distributions,
+    Statistics,
+    read_distributions,
+    read_statistics,
+)
 
 LISTED = 50
-"""Keys and pictures that a table's metadata names."""
+"""Keys and images that a table's metadata lists."""
 _log = logging.getLogger(__name__)
 
 Metadata = dict[str, dg.MetadataValue]
 
 
-def refresh_results(pipeline: Pipeline) -> Metadata:
-    """Bring the table of results up to date; returns its metadata. Raises StoreError.
+def refresh_table(pipeline: Pipeline) -> Metadata:
+    """Bring the results table up to date; returns its columns, counts and costs, without plots.
 
-    It takes more memory than what comes before it, whose share is given back first.
+    Raises StoreError and LedgerError.
     """
-    give_memory_back()
-    statistics = refresh_table(pipeline.ledger, pipeline.results_file)
-    newest = pipeline.ledger.results.newest_pictures(MOST)
+    return _refresh(pipeline)[1]
+
+
+def refresh_results(pipeline: Pipeline) -> Metadata:
+    """Bring the results table up to date; returns its metadata with plots and a contact sheet.
+
+    Raises StoreError and LedgerError.
+    """
+    statistics, metadata = _refresh(pipeline)
+    distributions = read_distributions(pipeline.ledger)
+    newest = pipeline.ledger.results.newest_pictures(MAX_PICTURES)
     return {
-        **_about_the_table(statistics.rows, pipeline.results_file),
-        **_numbers(statistics),
-        "states": dg.MetadataValue.md(_states(statistics)),
+        **metadata,
+        **_percentiles(distributions),
         "out of date": listed_keys(pipeline.out_of_date()),
-        "outcomes over time": _drawn(plot_outcomes, statistics, "Nothing has ended yet."),
-        "seconds": _drawn(plot_seconds, statistics, "No picture has been made yet."),
-        "cost by model": _drawn(plot_costs, statistics, _no_costs(statistics)),
-        "newest pictures": _sheet(pipeline, newest, "No picture has been made yet."),
+        "outcomes over time": _image(
+            "png", lambda: plot_outcomes(distributions), "No attempt has ended yet."
+        ),
+        "seconds": _image(
+            "png", lambda: plot_seconds(distributions), "No image has been generated yet."
+        ),
+        "cost by model": _image("png", lambda: plot_costs(statistics), _no_costs(statistics)),
+        "newest pictures": _sheet(pipeline, newest, "No image has been generated yet."),
+    }
+
+
+def _refresh(pipeline: Pipeline) -> tuple[Statistics, Metadata]:
+    refresh_dataset(pipeline.ledger, pipeline.results_file)
+    statistics = read_statistics(pipeline.ledger, time.time())
+    return statistics, {
+        **_table_facts(statistics.rows, pipeline.results_file),
+        **_counts(statistics),
+        "states": dg.MetadataValue.md(_states(statistics)),
     }
 
 
 def listed_keys(keys: Sequence[str]) -> dg.MetadataValue:
-    """Partition keys as a list, the first of them by name."""
+    """Partition keys as a Markdown list of limited length."""
     shown = [f"- `{key}`" for key in keys[:LISTED]]
     more = [f"- … and {len(keys) - LISTED} more"] if len(keys) > LISTED else []
     return dg.MetadataValue.md("\n".join((*shown, *more)) or "none")
 
 
 def approved_metadata(pipeline: Pipeline, rows: Sequence[Mapping[str, Any]]) -> Metadata:
-    """How many pictures are approved, which were last, and where their table lies."""
+    """The metadata of the approved images: their number, the newest ones, and the path."""
     newest = sorted(rows, key=lambda row: str(row["verdict_at"]), reverse=True)
     lines = ["| key | approved | picture |", "| --- | --- | --- |"]
     lines += [
         f"| {row['key']} | {row['verdict_at'][:19]}Z | `{row['path']}` |"
         for row in islice(newest, LISTED)
     ]
-    shown = [(row["key"], row["sha256"]) for row in islice(newest, MOST)]
+    shown = [(row["key"], row["sha256"]) for row in islice(newest, MAX_PICTURES)]
     return {
-        **_about_the_table(len(rows), pipeline.approved_file),
+        **_table_facts(len(rows), pipeline.approved_file),
         "newest": dg.MetadataValue.md("\n".join(lines)),
-        "newest pictures": _sheet(pipeline, shown, "Nothing is approved."),
+        "newest pictures": _sheet(pipeline, shown, "No image is approved."),
     }
 
 
-def _about_the_table(rows: int, path: Path) -> Metadata:
+def _table_facts(rows: int, path: Path) -> Metadata:
     return {
         "dagster/row_count": dg.MetadataValue.int(rows),
         "dagster/column_schema": dg.MetadataValue.table_schema(column_schema()),
@@ -76,31 +102,35 @@ def _about_the_table(rows: int, path: Path) -> Metadata:
     }
 
 
-def _numbers(statistics: Statistics) -> Metadata:
-    """Numbers that Dagster draws over time by itself; what is not known is a text."""
+def _counts(statistics: Statistics) -> Metadata:
+    """Counts and costs, which Dagster plots over time; an unknown number is a text."""
     outcomes, rate = statistics.outcomes, statistics.success_rate
-    numbers: Metadata = {
+    return {
         "pictures made": dg.MetadataValue.int(outcomes["made"]),
         "pictures shared": dg.MetadataValue.int(outcomes["shared"]),
         "failed": dg.MetadataValue.int(outcomes["failed"]),
-        "without an answer": dg.MetadataValue.int(outcomes["unknown"]),
-        "held for a person": dg.MetadataValue.int(outcomes["held"]),
-        "under way": dg.MetadataValue.int(outcomes["open"]),
-        "success rate": _or_words(None if rate is None else round(rate, 4), "nothing has ended"),
-        "cost": _or_words(statistics.cost, "unknown"),
-        "cost today": _or_words(statistics.cost_today, "unknown"),
+        "unknown": dg.MetadataValue.int(outcomes["unknown"]),
+        "held": dg.MetadataValue.int(outcomes["held"]),
+        "in progress": dg.MetadataValue.int(outcomes["open"]),
+        "success rate": _number(None if rate is None else round(rate, 4), "no attempt has ended"),
+        "cost": _number(statistics.cost, "unknown"),
+        "cost today": _number(statistics.cost_today, "unknown"),
         "charges of unknown price": dg.MetadataValue.int(statistics.unpriced),
         "charges of unknown price today": dg.MetadataValue.int(statistics.unpriced_today),
     }
-    for provider in statistics.seconds:
-        median, slow = statistics.percentiles(provider)
-        numbers[f"{provider} median seconds"] = dg.MetadataValue.float(round(median, 3))
-        numbers[f"{provider} 95th percentile seconds"] = dg.MetadataValue.float(round(slow, 3))
+
+
+def _percentiles(distributions: Distributions) -> Metadata:
+    numbers: Metadata = {}
+    for provider, seconds in distributions.durations.items():
+        for name, percent in (("median", 50), ("95th percentile", 95)):
+            value = round(seconds.percentile(percent), 3)
+            numbers[f"{provider} {name} seconds"] = dg.MetadataValue.float(value)
     return numbers
 
 
-def _or_words(number: float | None, words: str) -> dg.MetadataValue:
-    return dg.MetadataValue.text(words) if number is None else dg.MetadataValue.float(number)
+def _number(number: float | None, text: str) -> dg.MetadataValue:
+    return dg.MetadataValue.text(text) if number is None else dg.MetadataValue.float(number)
 
 
 def _states(statistics: Statistics) -> str:
@@ -112,44 +142,38 @@ def _states(statistics: Statistics) -> str:
 def _no_costs(statistics: Statistics) -> str:
     if statistics.unpriced:
         return (
-            f"No price is known: {statistics.unpriced:,} charges have none. Set IMAGEGEN_PRICES; "
-            "what is made from then on has its cost."
+            f"No price is known of {statistics.unpriced:,} charges. Set IMAGEGEN_PRICES; it "
+            "applies to later images."
         )
-    return "Nothing has cost anything."
+    return "Nothing has been charged."
 
 
-def _drawn(
-    draw: Callable[[Statistics], bytes | None], statistics: Statistics, words: str
-) -> dg.MetadataValue:
-    return _image("png", lambda: draw(statistics), words)
-
-
-def _sheet(pipeline: Pipeline, newest: Sequence[tuple[str, str]], words: str) -> dg.MetadataValue:
+def _sheet(pipeline: Pipeline, newest: Sequence[tuple[str, str]], text: str) -> dg.MetadataValue:
     def draw() -> bytes | None:
         return contact_sheet([(key, _preview(pipeline, digest)) for key, digest in newest])
 
-    return _image("webp", draw, words)
+    return _image("webp", draw, text)
 
 
 def _preview(pipeline: Pipeline, digest: str) -> bytes:
     try:
         return pipeline.store.preview(digest) or b""
-    except StoreError:  # its place on the sheet stays empty
+    except StoreError:  # its cell on the sheet stays empty
         return b""
 
 
-def _image(kind: str, draw: Callable[[], bytes | None], words: str) -> dg.MetadataValue:
-    """An image in the page itself; ``words`` where there is nothing to draw.
+def _image(kind: str, draw: Callable[[], bytes | None], text: str) -> dg.MetadataValue:
+    """An image embedded in Markdown; ``text`` if there is nothing to draw.
 
-    A fault in drawing is a fault of this program. It is told where the image would be and in the
-    log, and nothing else fails of it: the table and the pictures are there.
+    A bug in drawing is shown in the image's place and logged, and does not fail the run: the
+    table and the images are stored.
     """
     try:
         data = draw()
     except Exception as error:  # noqa: BLE001 - see above
-        _log.exception("a plot of the results could not be drawn")
-        return dg.MetadataValue.text(f"This could not be drawn: {type(error).__name__}: {error}")
+        _log.exception("A plot of the results failed.")
+        return dg.MetadataValue.text(f"The plot failed: {type(error).__name__}: {error}")
     if data is None:
-        return dg.MetadataValue.text(words)
-    coded = base64.b64encode(data).decode()
-    return dg.MetadataValue.md(f"![](data:image/{kind};base64,{coded})")
+        return dg.MetadataValue.text(text)
+    encoded = base64.b64encode(data).decode()
+    return dg.MetadataValue.md(f"![](data:image/{kind};base64,{encoded})")

@@ -26,10 +26,10 @@ from imagegen_pipeline.dagster_ext.names import ACTOR_PARTITIONS, PROMPT_PARTITI
 from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 
 if TYPE_CHECKING:
+    from imagegen_pipeline.clock import TimeBudget
     from imagegen_pipeline.domain.requests import ItemKind
     from imagegen_pipeline.ledger import Item, SourceChange
     from imagegen_pipeline.pipeline import Pipeline
-    from imagegen_pipeline.sources.scan_results import ScanBudget
 
 KINDS: tuple[ItemKind, ItemKind] = ("actor", "prompt")
 """Actors first: they are few, and do not wait for a great many prompts."""
@@ -100,7 +100,7 @@ class SourceSync:
         self._new = new
         self.place = place
 
-    def tell(self, budget: ScanBudget | None = None, *, most_keys: int | None = None) -> SyncCounts:
+    def tell(self, budget: TimeBudget | None = None, *, most_keys: int | None = None) -> SyncCounts:
         """Register ``most_keys`` at most (None: all), then report until the budget is spent, if
         there is one.
         """
@@ -127,7 +127,7 @@ class SourceSync:
             left = None if left is None else left - len(keys)
             after[kind] = page[-1].sequence if page else newest
 
-    def _report(self, kind: ItemKind, told: SyncCounts, budget: ScanBudget | None) -> None:
+    def _report(self, kind: ItemKind, told: SyncCounts, budget: TimeBudget | None) -> None:
         after, until = self.place.reported, self.place.registered[kind]
         while after[kind] < until:
             page = self._items.changes(kind, after=after[kind], until=until, limit=_CHANGES_AT_ONCE)

@@ -21,7 +21,7 @@ from imagegen_pipeline.dagster_ext.check_events import CheckLog
 from imagegen_pipeline.dagster_ext.data_versions import SourceVersions, table_tags
 from imagegen_pipeline.dagster_ext.event_log import log_together, marked
 from imagegen_pipeline.dagster_ext.names import RESULTS
-from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
+from imagegen_pipeline.dagster_ext.results_metadata import refresh_table
 from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import ImagegenError, SourceError, StoreError
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
@@ -31,6 +31,7 @@ from imagegen_pipeline.engine.quality_checker import PictureSighting
 from imagegen_pipeline.legacy.logs import user_result, write_results_log
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.signals import StopRequest
+from imagegen_pipeline.sources.scanner import KeyScanResult
 
 StepResult = dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
@@ -119,6 +120,7 @@ class StepReporter:
         source: dg.AssetKey,
         keys: Sequence[str],
         *,
+        scan: KeyScanResult | None = None,
         tally: StepCounts | None = None,
     ) -> None:
         """``source`` is the asset whose partitions ``asset`` is made from; both are as the
@@ -132,12 +134,15 @@ class StepReporter:
         self._asset = asset
         self.keys = list(keys)
         self._announce(set(own_partitions(context)))
-        items = pipeline.ledger.items.get(self.keys)
-        self._source_items = {key: item.source_item for key, item in items.items()}
-        self._present = pipeline.present(items)
-        self._versions = SourceVersions(context.instance, source, list(items))
-        present = [item.source_item for item in items.values() if not item.gone]
-        news = self._versions.news(present)
+        if scan is None:
+            items = pipeline.ledger.items.get(self.keys)
+            gone = frozenset(key for key, item in items.items() if item.gone)
+            problems = tuple(pipeline.ledger.items.problems())
+            source_items = {key: item.source_item for key, item in items.items()}
+            scan = KeyScanResult(source_items, gone, problems)
+        self._source_items, self._present = scan.items, scan.present
+        self._versions = SourceVersions(context.instance, source, list(scan.items))
+        news = self._versions.news([one for key, one in scan.items.items() if key not in scan.gone])
         if news:
             log_together(self._op, news)
             self._versions.read()
@@ -186,7 +191,7 @@ class StepReporter:
             if interrupts.happened:
                 self.context.log.warning("Stopped: nothing new was begun; what was sent is kept.")
                 self._checks.store_held()
-                self.refresh_results()
+                self.refresh_table()
         if interrupts.happened:
             _interrupt()
 
@@ -208,15 +213,14 @@ class StepReporter:
         self, keys: Sequence[str], unreadable: Mapping[str, SourceProblem]
     ) -> Iterator[Outcome]:
         """Why these partitions have no item: never seen, gone, or not readable now."""
-        known = self._pipeline.ledger.items.get(keys)
         for key in keys:
-            item = known.get(key)
+            item = self._source_items.get(key)
             message = f"Nothing of the name {key} is in the ledger."
             remedy = "Materialize source_scan, or run `imagegen sync`, then try again."
             if item is not None:
-                message = f"Its source no longer has it: {item.source_item.location}."
+                message = f"Its source no longer has it: {item.location}."
                 remedy = "Put it back, or leave its partition alone: the pictures made stay."
-            problem = unreadable.get(item.source_item.location) if item is not None else None
+            problem = unreadable.get(item.location) if item is not None else None
             if problem is not None:
                 message, remedy = problem.message, problem.remedy
             yield Outcome(
@@ -273,10 +277,11 @@ class StepReporter:
         """The end of an asset's step: what its checks have found, then its output, or the failure
         that names what failed.
 
-        The results are refreshed here when no step downstream will do it.
+        The results table is refreshed here, without plots, if no step downstream will do it:
+        `generation_results` is not selected, or the failure skips it.
         """
         if self.tally.failed or not self._results_follow():
-            self.refresh_results()
+            self.refresh_table()
         yield from self._checks.results()
         self.raise_failures()
         yield output_without_event({**self.tally.counts, **self.tally.log_metadata()})
@@ -314,11 +319,11 @@ class StepReporter:
         selection = self.context.run.asset_selection
         return selection is None or RESULTS in selection
 
-    def refresh_results(self) -> None:
-        """Write the table of results anew, and report it: the last thing that a step does."""
+    def refresh_table(self) -> None:
+        """Bring the results table up to date, without plots, and report it at the step's end."""
         self._write_log()
         self._let_go()
-        metadata = refresh_results(self._pipeline)
+        metadata = refresh_table(self._pipeline)
         tags = table_tags(self.context.instance)
         self.context.log_event(dg.AssetMaterialization(RESULTS, metadata=metadata, tags=tags))
 

@@ -1,4 +1,4 @@
-"""The columns of the tables of results as Dagster shows them, before any table is made."""
+"""The columns of the results tables, for Dagster's metadata of the assets."""
 
 import dagster as dg
 
@@ -15,7 +15,7 @@ _UNIQUE = ("attempt",)
 
 
 def column_schema() -> dg.TableSchema:
-    """The columns of both tables: type, description, and whether a row can lack it."""
+    """The columns of both tables: type, description and constraints."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(

@@ -14,14 +14,13 @@ from imagegen_pipeline.dagster_ext.table_schema import column_schema
 from imagegen_pipeline.defs.checks import APPROVED_CHECKS, BASE_IMAGE_CHECKS, IMAGE_CHECKS
 from imagegen_pipeline.defs.configs import BaseImagesConfig, ImagesConfig, KeysConfig
 from imagegen_pipeline.defs.partitions import ACTORS, PROMPTS
-from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
+from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.defs.sensors.automation import source_changed_condition
 from imagegen_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from imagegen_pipeline.domain.actors import Actor
     from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-    from imagegen_pipeline.sources.scan_results import ScanSummary
 
 StepResults = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult | dg.Output[None]]
 ONE_RUN = dg.BackfillPolicy.single_run()
@@ -40,8 +39,8 @@ TABLE = {"dagster/column_schema": column_schema()}
 def source_scan(
     context: dg.AssetExecutionContext, pipeline: PipelineResource
 ) -> dg.MaterializeResult[None]:
-    """Looks at the database, the JSON files and the actors' folders now, and registers what is
-    there as partitions. Start here on an empty instance. Buys nothing.
+    """Scans the database, the JSON files and the actors' folders, and registers their items as
+    partitions. Start here on an empty instance. Buys nothing.
     """
     from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
     from imagegen_pipeline.dagster_ext.results_metadata import listed_keys
@@ -50,22 +49,21 @@ def source_scan(
 
     with typed_failure():
         work = pipeline.get()
-        looks = work.sources.look(afresh=True)
+        results = work.sources.scan(force=True)
     told = sync_all(context.instance, work)
     reported = RunlessReporter(context.instance, work).report_missed()
-    look = looks["prompt"] + looks["actor"]
-    for problem in look.problems:
-        context.log.warning(problem.line)
+    result = results["prompt"] + results["actor"]
+    _log_problems(context, result.problems)
     return dg.MaterializeResult(
         metadata={
             "prompts": len(work.ledger.items.keys("prompt")),
             "actors": len(work.ledger.items.keys("actor")),
             "partitions registered": told.registered,
-            "changed": look.changed,
-            "gone": look.gone,
+            "changed": len(result.change.changed),
+            "gone": len(result.change.gone),
             "pictures reported": reported,
             "out of date": listed_keys(work.out_of_date()),
-            "problems": dg.MetadataValue.md(_problem_list(look.problems)),
+            "problems": dg.MetadataValue.md(_problem_list(result.problems)),
         }
     )
 
@@ -92,8 +90,9 @@ def prompts(
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
-        _warn(context, work.sources.look_for(keys))
-        _log_things(context, work.prompts(keys))
+        result = work.sources.scan_keys(keys)
+        _log_problems(context, result.problems)
+        _log_source_items(context, result.present)
         yield output_without_event()
 
 
@@ -115,17 +114,20 @@ def actors(
     with typed_failure():
         work = pipeline.get()
         keys = config.keys or covered_keys(context, config)
-        _warn(context, work.sources.look_for(keys))
-        _log_things(context, work.actors(keys))
+        result = work.sources.scan_keys(keys)
+        _log_problems(context, result.problems)
+        _log_source_items(context, result.present)
         yield output_without_event()
 
 
-def _warn(context: dg.AssetExecutionContext, look: "ScanSummary") -> None:
-    for problem in look.problems:
+def _log_problems(context: dg.AssetExecutionContext, problems: "tuple[SourceProblem, ...]") -> None:
+    for problem in problems:
         context.log.warning(problem.line)
 
 
-def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt | Actor]") -> None:
+def _log_source_items(
+    context: dg.AssetExecutionContext, known: "Mapping[str, Prompt | Actor]"
+) -> None:
     """An event for each partition, with the text's digest as its data version.
 
     A key that no source has gets none: what is downstream says so.
@@ -147,23 +149,22 @@ def _log_things(context: dg.AssetExecutionContext, known: "Mapping[str, Prompt |
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
-    tags={**PAID, "provider": "duomi"},
-    pool="duomi",
+    tags={**PAID, "provider": SETTINGS.prompt_provider},
+    pool=SETTINGS.prompt_provider,
 )
 def generated_images(
     context: dg.AssetExecutionContext,
     config: ImagesConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
 ) -> StepResults:
-    """A picture of each prompt, made by Duomi. What is made already is reused at no cost; a
+    """An image of each prompt. What is made already is reused at no cost; a
     prompt that fails is red with its reason, and the others stand.
     """
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
     from imagegen_pipeline.defs.materialize import materialize_images
 
     with typed_failure():
-        yield from materialize_images(context, config, pipeline.get(), duomi).finish()
+        yield from materialize_images(context, config, pipeline.get()).finish()
 
 
 @dg.asset(
@@ -176,21 +177,20 @@ def generated_images(
     group_name=PICTURES,
     kinds={"python", "image"},
     owners=OWNERS,
-    tags={**PAID, "provider": "runpod"},
-    pool="runpod",
+    tags={**PAID, "provider": SETTINGS.actor_provider},
+    pool=SETTINGS.actor_provider,
 )
 def actor_base_images(
     context: dg.AssetExecutionContext,
     config: BaseImagesConfig,
     pipeline: PipelineResource,
-    runpod: RunPodResource,
 ) -> StepResults:
-    """A full-body base portrait of each actor, made by FLUX in ComfyUI on RunPod."""
+    """A full-body base portrait of each actor."""
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
     from imagegen_pipeline.defs.materialize import materialize_base_images
 
     with typed_failure():
-        yield from materialize_base_images(context, config, pipeline.get(), runpod).finish()
+        yield from materialize_base_images(context, config, pipeline.get()).finish()
 
 
 @dg.asset(
@@ -203,7 +203,7 @@ def actor_base_images(
     metadata=TABLE,
 )
 def generation_results(pipeline: PipelineResource) -> dg.MaterializeResult[None]:
-    """The table of what happened: one row an attempt, and what in the sources is unreadable."""
+    """The results table: one row per attempt and per unreadable source item, with plots."""
     from imagegen_pipeline.dagster_ext.results_metadata import refresh_results
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
 
@@ -229,7 +229,8 @@ def approved_pictures(pipeline: PipelineResource) -> Iterator[dg.MaterializeResu
     from imagegen_pipeline.dagster_ext.check_evaluations import approved_check
     from imagegen_pipeline.dagster_ext.results_metadata import approved_metadata
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
-    from imagegen_pipeline.results import approved_rows, write_results
+    from imagegen_pipeline.results.attempt_rows import approved_rows
+    from imagegen_pipeline.results.parquet import write_results
 
     with typed_failure():
         work = pipeline.get()

@@ -1,12 +1,12 @@
 """What a run can be told in the launchpad: each field says what it does and what it costs."""
 
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from imagegen_pipeline.domain.actors import Actor
-from imagegen_pipeline.domain.parameters import PromptParameters
 
 
 class KeysConfig(dg.Config):
@@ -45,24 +45,20 @@ class ImagesConfig(PicturesConfig):
     """How pictures of prompts are made; what is left empty is the users' default."""
 
     model: str | None = Field(
-        None, description="Duomi's model, such as stabilityai/stable-diffusion-xl-base-1.0."
+        None, description="The provider's model, such as stabilityai/stable-diffusion-xl-base-1.0."
     )
     image_size: str | None = Field(None, description="WIDTHxHEIGHT in pixels, such as 1080x1920.")
-    steps: int | None = Field(None, description="Inference steps, 1 to 100. The default is 20.")
+    steps: int | None = Field(None, description="Inference steps. Duomi: 1 to 100, 20 by default.")
     guidance: float | None = Field(
-        None, description="How closely the prompt is followed, 0 to 20. The default is 7.5."
+        None, description="How closely the prompt is followed. Duomi: 0 to 20, 7.5 by default."
     )
     negative_prompt: str | None = Field(None, description="What the pictures should not show.")
 
-    def asks_for_more(self) -> bool:
-        """Whether something else is asked for than what the sources have."""
-        return self.regenerate or self.parameters() != PromptParameters()
-
-    def parameters(self) -> PromptParameters:
-        """The users' defaults with what is set here."""
+    def parameters(self) -> dict[str, Any]:
+        """The fields of PromptParameters that are set here."""
         names = ("model", "image_size", "steps", "guidance", "seed", "negative_prompt")
         given = {name: getattr(self, name) for name in names}
-        return replace(PromptParameters(), **{k: v for k, v in given.items() if v is not None})
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class BaseImagesConfig(PicturesConfig):

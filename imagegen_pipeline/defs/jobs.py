@@ -12,12 +12,14 @@ from pydantic import Field
 from imagegen_pipeline.dagster_ext.names import PROMPT_PARTITIONS
 from imagegen_pipeline.dagster_ext.partition_registry import add_missing
 from imagegen_pipeline.defs.configs import ImagesConfig
-from imagegen_pipeline.defs.resources import DuomiResource, PipelineResource, RunPodResource
+from imagegen_pipeline.defs.resources import PipelineResource
+from imagegen_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from imagegen_pipeline.app.retry_eligibility import RetryEligibility
     from imagegen_pipeline.pipeline import Pipeline
 
+SETTINGS = load_settings()
 PAID, FREE = {"cost": "paid"}, {"cost": "free"}
 
 
@@ -48,13 +50,15 @@ class PromptConfig(ImagesConfig):
     prompt: str = Field(description="What the picture is to show.")
 
 
-@dg.op(tags=PAID, pool="duomi", description="Tries what failed once more, as it was asked for.")
+@dg.op(
+    tags=PAID,
+    pool=SETTINGS.prompt_provider,
+    description="Tries what failed once more, as it was asked for.",
+)
 def retry_failed_op(
     context: dg.OpExecutionContext,
     config: RetryConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
-    runpod: RunPodResource,
 ) -> None:
     """Try what failed once more: the pictures that come are events of their partitions."""
     from imagegen_pipeline.app.retry_eligibility import failed_items, retry_requests
@@ -67,20 +71,18 @@ def retry_failed_op(
         chosen = due.now[: config.limit]
         _say(context, due, chosen)
         orders = retry_requests(work, chosen, intent=intent_of(context))
-        materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
+        materialize_requests(context, work, orders)
 
 
 @dg.op(
     tags=PAID,
-    pool="duomi",
+    pool=SETTINGS.prompt_provider,
     description="Makes the pictures anew whose prompt or actor has changed.",
 )
 def refresh_stale_op(
     context: dg.OpExecutionContext,
     config: RefreshConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
-    runpod: RunPodResource,
 ) -> None:
     """Make what is out of date, until all is made or the day's budget is reached."""
     from imagegen_pipeline.app.retry_eligibility import refresh_requests, stale_items
@@ -93,7 +95,7 @@ def refresh_stale_op(
         chosen = due.now[: config.limit]
         _say(context, due, chosen)
         orders = refresh_requests(work, chosen, intent=intent_of(context))
-        materialize_requests(context, work, orders, {"duomi": duomi, "runpod": runpod})
+        materialize_requests(context, work, orders)
 
 
 @dg.op(tags=FREE, description="Brings home what was sent and is done; sends nothing.")
@@ -121,7 +123,6 @@ def generate_one_prompt_op(
     context: dg.OpExecutionContext,
     config: PromptConfig,
     pipeline: PipelineResource,
-    duomi: DuomiResource,
 ) -> None:
     """Register a typed prompt as a partition and make its picture; the same text is reused."""
     from imagegen_pipeline.dagster_ext.step_reporter import typed_failure
@@ -134,8 +135,8 @@ def generate_one_prompt_op(
         work.register(prompt)
         add_missing(context.instance, PROMPT_PARTITIONS, [prompt.key])
         asked = config.model_copy(update={"keys": [prompt.key]})
-        log = materialize_images(context, asked, work, duomi)
-        log.refresh_results()
+        log = materialize_images(context, asked, work)
+        log.refresh_table()
         log.raise_failures()
         context.add_output_metadata(
             {"partition": prompt.key, "gallery": _gallery(work, prompt.key)}
@@ -149,7 +150,7 @@ def _gallery(work: "Pipeline", key: str) -> dg.MetadataValue:
 def _looked(pipeline: PipelineResource) -> "Pipeline":
     """The pipeline, with its sources as they are now."""
     work = pipeline.get()
-    work.sources.look()
+    work.sources.scan()
     return work
 
 

@@ -20,19 +20,18 @@ from imagegen_pipeline.defs.configs import (
     KeysConfig,
     PicturesConfig,
 )
-from imagegen_pipeline.defs.resources import DuomiResource, RunPodResource
 from imagegen_pipeline.domain.actors import Actor, description_warnings, size_warnings
 from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, SetupError
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
-from imagegen_pipeline.domain.requests import ProviderName
+from imagegen_pipeline.domain.requests import ItemKind
 from imagegen_pipeline.engine import BatchOptions, ImageTask
 from imagegen_pipeline.pipeline import Pipeline
 
-ASSETS_OF: Mapping[ProviderName, tuple[dg.AssetKey, dg.AssetKey]] = {
-    "duomi": (IMAGES, PROMPTS_ASSET),
-    "runpod": (BASE_IMAGES, ACTORS_ASSET),
+ASSETS_OF: Mapping[ItemKind, tuple[dg.AssetKey, dg.AssetKey]] = {
+    "prompt": (IMAGES, PROMPTS_ASSET),
+    "actor": (BASE_IMAGES, ACTORS_ASSET),
 }
-"""The asset of each service's pictures, and the one that they are made from."""
+"""For each kind of item the asset of its images, and the asset that they are made from."""
 _FOR_LATER = (BudgetReachedError.kind, DayLimitError.kind)
 
 
@@ -50,23 +49,22 @@ def covered_keys(context: StepContext, config: KeysConfig) -> list[str]:
     return keys
 
 
-def materialize_images(
-    context: StepContext, config: ImagesConfig, work: Pipeline, duomi: DuomiResource
-) -> StepReporter:
+def materialize_images(context: StepContext, config: ImagesConfig, work: Pipeline) -> StepReporter:
     """Make the pictures of the prompts that a step is about; returns what it has reported.
 
     Raises what stops the whole step, such as MissingKeyError.
     """
-    work.use(duomi.client(work))
+    work.provider(work.settings.prompt_provider)
     keys = covered_keys(context, config)
-    look = work.sources.look_for(keys)
-    log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys)
+    scan = work.sources.scan_keys(keys)
+    log = StepReporter(context, work, IMAGES, PROMPTS_ASSET, keys, scan=scan)
     meant = _meant(log, config)
     known = log.present(meant, Prompt)
-    _report_absent(log, meant, known, look.problems)
-    if not config.asks_for_more():
+    _report_absent(log, meant, known, scan.problems)
+    parameters = work.prompt_parameters(**config.parameters())
+    if not config.regenerate and parameters == work.prompt_parameters():
         known = _without_typed_ones(log, known)
-    parameters, order = config.parameters(), _order(context, work, config)
+    order = _order(context, work, config)
     wanted = (work.request_builder.image(one, parameters) for one in known.values())
     asked = list(known.values())
     if config.limit is not None:
@@ -76,16 +74,16 @@ def materialize_images(
 
 
 def materialize_base_images(
-    context: StepContext, config: BaseImagesConfig, work: Pipeline, runpod: RunPodResource
+    context: StepContext, config: BaseImagesConfig, work: Pipeline
 ) -> StepReporter:
     """Make the base images of the actors that a step is about, as ``materialize_images``."""
-    work.use(runpod.client(work))
+    work.provider(work.settings.actor_provider)
     keys = covered_keys(context, config)
-    look = work.sources.look_for(keys)
-    log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys)
+    scan = work.sources.scan_keys(keys)
+    log = StepReporter(context, work, BASE_IMAGES, ACTORS_ASSET, keys, scan=scan)
     meant = _meant(log, config)
     known = {key: config.apply(actor) for key, actor in log.present(meant, Actor).items()}
-    _report_absent(log, meant, known, look.problems)
+    _report_absent(log, meant, known, scan.problems)
     order = _order(context, work, config)
     wanted = (work.request_builder.base_image(actor) for actor in known.values())
     asked = list(known.values())
@@ -167,7 +165,6 @@ def materialize_requests(
     context: StepContext,
     work: Pipeline,
     orders: Sequence[BatchRequest],
-    providers: Mapping[ProviderName, DuomiResource | RunPodResource],
 ) -> None:
     """Make what a job has planned. What a budget or a day's limit leaves over is left to the
     next time: it is no failure. Raises the failure of what failed, at the end.
@@ -175,11 +172,10 @@ def materialize_requests(
     tally = StepCounts()
     log = None
     for part in orders:
-        work.use(providers[part.provider].client(work))
-        asset, source = ASSETS_OF[part.provider]
+        asset, source = ASSETS_OF[part.kind]
         keys = [one.key for one in part.wanted]
         log = StepReporter(context, work, asset, source, keys, tally=tally)
-        log.run(work.make(part.provider, part.wanted, part.order))
+        log.run(work.make(part.kind, part.provider, part.wanted, part.order))
     if log is None:
         context.log.info("There is nothing to make.")
         return
@@ -187,5 +183,5 @@ def materialize_requests(
     if left:
         context.log.warning(f"{len(left)} are left for another day: {left[0].reason}")
     tally.failed = [one for one in tally.failed if one not in left]
-    log.refresh_results()
+    log.refresh_table()
     log.raise_failures()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
-
-from imagegen_pipeline.domain.prompts import SourceProblem
+from dataclasses import dataclass
 
 DEFAULT_WIDTH = 1024
 DEFAULT_HEIGHT = 1536
@@ -54,16 +52,6 @@ class Actor:
         """The version of everything the actor's base image is made from."""
         made_from = [self.description, self.width, self.height, self.steps, self.seed]
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class ActorScan:
-    """What one look at the actors' folder found; see ``PromptScan``."""
-
-    container: str
-    actors: tuple[Actor, ...] = ()
-    problems: tuple[SourceProblem, ...] = field(default=())
-    complete: bool = True
 
 
 def base_image_prompt(description: str) -> str:

@@ -23,6 +23,7 @@ ImagegenError                 kind                 stops     what happened
 │   ├── JobFailedError        job_failed           the item  the job ran and failed
 │   ├── JobTimeoutError       job_timeout          the item  queue or run deadline passed
 │   └── JobExpiredError       job_expired          the item  the service no longer has the result
+│       └── JobLostError      job_lost             the item  the provider forgot the job: certain
 ├── PictureError              picture              the item  what arrived is not a usable picture
 │   ├── NotAPictureError      not_a_picture        the item  bytes that do not decode
 │   ├── UnreadableError       unreadable_picture   the item  a file of ours that cannot be read
@@ -112,9 +113,15 @@ class SourceError(ImagegenError):
 
 
 class ProviderError(ImagegenError):
-    """A service did not do what was asked of it."""
+    """A provider did not do what was asked of it. ``retry_after`` in seconds, if it said so."""
 
     kind = "provider"
+
+    def __init__(
+        self, message: str, *, remedy: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after = retry_after
 
 
 class RequestRefusedError(ProviderError):
@@ -133,14 +140,10 @@ class AccountRefusedError(ProviderError):
 
 
 class RateLimitedError(ProviderError):
-    """429: the request was not accepted. ``retry_after`` in seconds, when the service said."""
+    """429: the request was not accepted."""
 
     kind = "rate_limited"
     remedy = "Lower IMAGEGEN_CONCURRENCY, or use --delay, and run again: what is made is reused."
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class ProviderBusyError(ProviderError):
@@ -148,10 +151,6 @@ class ProviderBusyError(ProviderError):
 
     kind = "busy"
     remedy = "Try again later: what is made is reused."
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class UnreachableError(ProviderError):
@@ -177,10 +176,7 @@ class ProviderDownError(ProviderError):
 
 
 class BadAnswerError(ProviderError):
-    """The service answered with something that cannot be understood.
-
-    ``raw`` is what came, where it may be a picture that was paid for.
-    """
+    """An answer that cannot be understood. ``raw`` holds it where it may be a paid image."""
 
     kind = "bad_answer"
     remedy = "Run again; if it stays, the service's API has changed: please report it."
@@ -262,6 +258,14 @@ class JobExpiredError(JobFailedError):
     remedy = "Run again to make it anew; collect jobs within the service's retention time."
 
 
+class JobLostError(JobExpiredError):
+    """The provider says with certainty that it does not know the job any more, however lately
+    it was sent: a server that keeps its queue in memory has restarted.
+    """
+
+    kind = "job_lost"
+
+
 class PictureError(ImagegenError):
     """What arrived cannot be used as the picture."""
 
@@ -283,9 +287,7 @@ class DownloadError(PictureError):
     """
 
     kind = "download"
-    remedy = (
-        "Run again soon: the picture is downloaded again, not bought again, while its URL lives."
-    )
+    remedy = "Run again soon: while its URL lives, the image is downloaded again, not bought again."
 
     def __init__(
         self,
@@ -341,9 +343,7 @@ class UnknownPriceError(SpendingError):
     """A budget is set, and nobody said what the next picture costs."""
 
     kind = "unknown_price"
-    remedy = (
-        'Put its price into IMAGEGEN_PRICES, or one to be assumed: {"assumed": {"duomi": 0.05}}.'
-    )
+    remedy = 'Set its price in IMAGEGEN_PRICES, or assume one: {"assumed": {"PROVIDER": 0.05}}.'
 
 
 class DayLimitError(SpendingError):
@@ -365,9 +365,7 @@ class StoreError(ImagegenError):
 
     kind = "store"
     stops_batch = True
-    remedy = (
-        "Free space or repair the folder's permissions, then run again: what is made is reused."
-    )
+    remedy = "Free space or repair the folder's permissions, then run again: images are reused."
 
 
 class LedgerError(ImagegenError):

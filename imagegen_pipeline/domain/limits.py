@@ -1,23 +1,21 @@
-"""How much may be sent and spent: what the user allows, in all processes on one ledger."""
+"""Limits on requests and money, for all processes on one ledger."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from imagegen_pipeline.domain.requests import ProviderName
 
-_PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 _COUNT = re.compile(r"[1-9]\d{0,8}", re.ASCII)
-_COUNT_FORM = "write N for each service, or duomi=N,runpod=M"
+_COUNT_FORM = "write N for each provider, or NAME=N,OTHER=M"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one service; None is no limit.
+    """The limits of one provider; None is no limit.
 
     ``in_flight``: requests that are under way at once. ``per_minute`` and ``per_day``:
     requests that are sent in a minute and in a day (UTC).
@@ -35,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The money that may be spent on both services, in the price table's currency.
+    """The money that may be spent on all providers, in the price table's currency.
 
     ``run``: by one run or command with its retries. ``day``: in a day (UTC). None is no
     budget; 0 means that nothing may be bought.
@@ -50,26 +48,30 @@ class Budget:
         return (self.run, self.day) != (None, None)
 
 
-def parse_limit(value: object) -> dict[ProviderName, int]:
-    """A limit by service, from ``N`` (for each) or ``duomi=N,runpod=M``; raises ValueError.
+def parse_limit(value: object, providers: Collection[ProviderName]) -> dict[ProviderName, int]:
+    """A limit by provider, from ``N`` (for each) or ``duomi=N,runpod=M``; raises ValueError.
 
-    A mapping of services is accepted too; an empty one limits nothing.
+    ``providers`` are the names that may stand in it. A mapping by name is accepted too; an
+    empty one limits nothing.
     """
     if isinstance(value, Mapping):
-        return _by_provider([(str(name), str(count)) for name, count in value.items()])
+        return _by_provider([(str(name), str(n)) for name, n in value.items()], providers)
     text = str(value)
     if "=" not in text:
-        return dict.fromkeys(_PROVIDERS, _count(text))
+        return dict.fromkeys(providers, _count(text))
     parts = [part.partition("=") for part in text.split(",")]
-    return _by_provider([(name, count) for name, _, count in parts])
+    return _by_provider([(name, count) for name, _, count in parts], providers)
 
 
-def _by_provider(pairs: Iterable[tuple[str, str]]) -> dict[ProviderName, int]:
+def _by_provider(
+    pairs: Iterable[tuple[str, str]], providers: Collection[ProviderName]
+) -> dict[ProviderName, int]:
     limits: dict[ProviderName, int] = {}
     for name, count in pairs:
-        provider = next((one for one in _PROVIDERS if one == name.strip()), None)
-        if provider is None:
-            raise ValueError(f"{name.strip()[:60]!r} is no service: {_COUNT_FORM}")
+        provider = name.strip()
+        if provider not in providers:
+            known = ", ".join(providers)
+            raise ValueError(f"{provider[:60]!r} is no provider of {known}: {_COUNT_FORM}")
         if provider in limits:
             raise ValueError(f"{provider} stands in it twice: {_COUNT_FORM}")
         limits[provider] = _count(count)

@@ -10,7 +10,11 @@ from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import RequestRefusedError
 from imagegen_pipeline.domain.partition_keys import safe_file_stem
 from imagegen_pipeline.domain.prompts import Prompt
-from imagegen_pipeline.domain.requests import GenerationRequest
+from imagegen_pipeline.domain.requests import (
+    DEFAULT_PROVIDERS,
+    GenerationRequest,
+    ProviderName,
+)
 
 DEFAULT_MODEL = "stabilityai/stable-diffusion-xl-base-1.0"
 DEFAULT_SIZE = "1080x1920"
@@ -34,8 +38,9 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class PromptParameters:
-    """How pictures of prompts are made: the users' defaults."""
+    """How images of prompts are made: the defaults are Duomi's, another provider has its own."""
 
+    provider: ProviderName = DEFAULT_PROVIDERS["prompt"]
     model: str = DEFAULT_MODEL
     image_size: str = DEFAULT_SIZE
     steps: int = DEFAULT_STEPS
@@ -43,11 +48,14 @@ class PromptParameters:
     seed: int = DEFAULT_SEED
     negative_prompt: str = ""
 
-    def request(self, prompt: Prompt) -> GenerationRequest:
-        """The request for one prompt; raises RequestRefusedError for a size that is none."""
+    def request(self, prompt: Prompt, *, workflow_digest: str = "") -> GenerationRequest:
+        """The request for one prompt; raises RequestRefusedError for a malformed size.
+
+        ``workflow_digest`` is that of the graph, for a provider that runs one.
+        """
         width, height = parse_size(self.image_size)
         return GenerationRequest(
-            provider="duomi",
+            provider=self.provider,
             model=self.model,
             prompt=prompt.text,
             negative_prompt=self.negative_prompt,
@@ -56,16 +64,22 @@ class PromptParameters:
             steps=self.steps,
             guidance=float(self.guidance),
             seed=self.seed,
+            workflow_digest=workflow_digest,
         )
 
 
 def base_image_request(
-    actor: Actor, *, workflow_digest: str, guidance: float = FLUX_GUIDANCE
+    actor: Actor,
+    *,
+    provider: ProviderName,
+    model: str = FLUX_MODEL,
+    workflow_digest: str = "",
+    guidance: float = FLUX_GUIDANCE,
 ) -> GenerationRequest:
     """The request for an actor's base image."""
     return GenerationRequest(
-        provider="runpod",
-        model=FLUX_MODEL,
+        provider=provider,
+        model=model,
         prompt=actor.prompt,
         width=actor.width,
         height=actor.height,

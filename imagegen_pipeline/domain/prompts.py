@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 PromptSource = Literal["database", "json", "single_prompt"]
@@ -55,17 +55,3 @@ class SourceProblem:
     def line(self) -> str:
         """The problem as one clear line naming the place and the remedy."""
         return f"{self.location}: {self.message} {self.remedy}".strip()
-
-
-@dataclass(frozen=True, slots=True)
-class PromptScan:
-    """What one look at one database or folder found.
-
-    ``complete`` is false when the container itself could not be read (missing, locked): then
-    nothing that came from it before may be called gone.
-    """
-
-    container: str
-    prompts: tuple[Prompt, ...] = ()
-    problems: tuple[SourceProblem, ...] = field(default=())
-    complete: bool = True

@@ -9,12 +9,15 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-ProviderName = Literal["duomi", "runpod"]
+ProviderName = str
+"""The name under which a provider is registered."""
 ItemKind = Literal["prompt", "actor"]
 """What an item, an attempt or an image is for; independent of the provider."""
+DEFAULT_PROVIDERS: dict[ItemKind, ProviderName] = {"prompt": "duomi", "actor": "runpod"}
+"""The provider of each kind of item when no setting chooses another one."""
 RANDOM_SEED = -1
 LARGEST_DRAWN_SEED = 2**32 - 1
-"""Accepted by both services: Duomi takes seeds to 9,999,999,999, ComfyUI to 2**64-1."""
+"""Accepted by Duomi (seeds to 9,999,999,999) and by ComfyUI (to 2**64-1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class EngineContext:
     store: PictureStore
     provider: Callable[[ProviderName], ProviderClient]
     downloader: Downloader
-    prices: Prices = field(default_factory=lambda: Prices({}))
+    prices: Prices = field(default_factory=lambda: Prices({}, {}))
     deadlines: Deadlines = field(default_factory=Deadlines)
     on_unknown: Literal["resubmit", "hold"] = "resubmit"
     as_sent: Callable[[Attempt], ImageTask | None] = field(default=lambda _attempt: None)

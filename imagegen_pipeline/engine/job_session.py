@@ -20,6 +20,7 @@ from imagegen_pipeline.domain.errors import (
     DownloadError,
     JobExpiredError,
     JobFailedError,
+    JobLostError,
     JobTimeoutError,
     ProviderBusyError,
     ProviderError,
@@ -113,6 +114,8 @@ class JobSession:
     def _poll(self, job_id: str, endpoint: str, age: float) -> JobReport:
         try:
             return self._provider().poll(job_id, endpoint)
+        except JobLostError:
+            raise
         except JobExpiredError as error:
             if age >= LEAST_RETENTION:
                 raise

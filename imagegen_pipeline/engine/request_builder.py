@@ -14,8 +14,9 @@ from imagegen_pipeline.domain.parameters import (
     file_prefix,
 )
 from imagegen_pipeline.domain.prompts import Prompt
-from imagegen_pipeline.domain.requests import Attempt, GenerationRequest
+from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, ProviderName
 from imagegen_pipeline.engine import ImageTask
+from imagegen_pipeline.providers.registry import registry
 from imagegen_pipeline.settings import Settings
 from imagegen_pipeline.storage.pictures import LocalStore
 
@@ -32,11 +33,16 @@ class RequestBuilder:
         """What the item's own source asks for, in the users' defaults."""
         if isinstance(source_item, Actor):
             return self.base_image(source_item)
-        return self.image(source_item, PromptParameters())
+        provider = registry().get(self.settings.prompt_provider)
+        return self.image(source_item, provider.prompt_parameters)
 
     def image(self, prompt: Prompt, parameters: PromptParameters) -> ImageTask:
-        """A prompt's picture; raises RequestRefusedError for a size that is none."""
-        return self.of(prompt, parameters.request(prompt))
+        """A prompt's image; raises RequestRefusedError for a malformed size, and WorkflowError."""
+        digest = self._workflow_digest(parameters.provider)
+        return self.of(prompt, parameters.request(prompt, workflow_digest=digest))
+
+    def _workflow_digest(self, provider: ProviderName) -> str:
+        return self.graph().digest if registry().get(provider).uses_workflow else ""
 
     def base_image(self, actor: Actor, own: str | None = None) -> ImageTask:
         """An actor's base image, with the workflow as it is now; ``own`` as in ``ImageTask``."""
@@ -44,9 +50,18 @@ class RequestBuilder:
 
     def base_image_request(self, actor: Actor) -> GenerationRequest:
         """The request for an actor's base image; raises WorkflowError."""
+        name = self.settings.actor_provider
+        provider = registry().get(name)
+        if not provider.uses_workflow:
+            usual = provider.prompt_parameters
+            return base_image_request(
+                actor, provider=name, model=usual.model, guidance=usual.guidance
+            )
         graph = self.graph()
         guidance = FLUX_GUIDANCE if graph.guidance is None else graph.guidance
-        return base_image_request(actor, workflow_digest=graph.digest, guidance=guidance)
+        return base_image_request(
+            actor, provider=name, workflow_digest=graph.digest, guidance=guidance
+        )
 
     def of(
         self, source_item: Prompt | Actor, request: GenerationRequest, own: str | None = None

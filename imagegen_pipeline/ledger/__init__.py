@@ -6,21 +6,26 @@ it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at wo
 ``reuses`` (how many pictures a day were there already).
 """
 
-from imagegen_pipeline.ledger.archived_pictures import ArchivedPictureRepository
 from imagegen_pipeline.ledger.attempts import AttemptRepository
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.decisions import Decision, DecisionRepository, HeldItem
 from imagegen_pipeline.ledger.failure_counts import FailureCountRepository
 from imagegen_pipeline.ledger.gallery_queries import Card, Filter, GalleryQueries, PictureState
 from imagegen_pipeline.ledger.gallery_stats import GalleryStats
-from imagegen_pipeline.ledger.items import Item, ItemRepository, ScanChange, ScanPart, SourceChange
+from imagegen_pipeline.ledger.item_upsert import ScanChange, SourceRecord
+from imagegen_pipeline.ledger.items import Item, ItemRepository, SourceChange
 from imagegen_pipeline.ledger.leases import LeaseRepository
 from imagegen_pipeline.ledger.result_rows import ResultRows, ResultsCursor
+from imagegen_pipeline.ledger.result_statistics import ResultStatistics
+from imagegen_pipeline.ledger.retention import RetentionRepository
 from imagegen_pipeline.ledger.reviews import ReviewRepository, Verdict
-from imagegen_pipeline.ledger.source_state import SourceState, SourceStateRepository
+from imagegen_pipeline.ledger.source_state import (
+    SourceState,
+    SourceStateRepository,
+    StoredSource,
+)
 
 __all__ = [
-    "ArchivedPictureRepository",
     "AttemptRepository",
     "Card",
     "Decision",
@@ -36,13 +41,16 @@ __all__ = [
     "Ledger",
     "PictureState",
     "ResultRows",
+    "ResultStatistics",
     "ResultsCursor",
+    "RetentionRepository",
     "ReviewRepository",
     "ScanChange",
-    "ScanPart",
     "SourceChange",
+    "SourceRecord",
     "SourceState",
     "SourceStateRepository",
+    "StoredSource",
     "Verdict",
 ]
 
@@ -54,15 +62,16 @@ class Ledger:
         """Open the ledger at ``url``, creating its tables; raises LedgerError if that fails."""
         self._database = Database(url)
         self.items = ItemRepository(self._database)
-        self.reads = SourceStateRepository(self._database)
+        self.source_state = SourceStateRepository(self._database)
         self.leases = LeaseRepository(self._database)
         self.attempts = AttemptRepository(self._database, self.leases)
-        self.archiving = ArchivedPictureRepository(self._database)
+        self.retention = RetentionRepository(self._database)
         self.decisions = DecisionRepository(self._database)
         self.failures = FailureCountRepository(self._database)
         self.reviews = ReviewRepository(self._database)
         self.gallery = GalleryQueries(self._database)
         self.results = ResultRows(self._database)
+        self.statistics = ResultStatistics(self._database)
 
     def close(self) -> None:
         """Close all connections."""

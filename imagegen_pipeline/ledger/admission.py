@@ -7,14 +7,14 @@ one counts.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, get_args
+from typing import Protocol
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, Select, and_, case, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import BudgetReachedError, DayLimitError, UnknownPriceError
 from imagegen_pipeline.domain.limits import Budget, Limits
-from imagegen_pipeline.domain.requests import ProviderName, State
+from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline.ledger.leases import Lease
 from imagegen_pipeline.ledger.schema import attempts
 
@@ -93,11 +93,20 @@ def _in_flight(now: float, terms: AdmissionRules) -> ColumnElement[bool]:
 
 
 def _of_today(now: float) -> ColumnElement[bool]:
-    """Sent since midnight (UTC). The services are named because the index begins with them:
-    otherwise the whole ledger is read, for every picture.
+    """Sent since midnight (UTC), to any provider. The index begins with the provider's name:
+    without the names the whole ledger would be read for every image.
     """
-    by_any = attempts.c.provider.in_(get_args(ProviderName))
+    by_any = attempts.c.provider.in_(_provider_names())
     return and_(by_any, attempts.c.submitted_at >= now - now % _DAY)
+
+
+def _provider_names() -> Select[tuple[str]]:
+    """The providers in the ledger, one look-up in the index for each of them."""
+    names = select(func.min(attempts.c.provider).label("name")).cte("names", recursive=True)
+    others = attempts.alias("others")
+    following = select(func.min(others.c.provider)).where(others.c.provider > names.c.name)
+    names = names.union_all(select(following.scalar_subquery()).where(names.c.name.is_not(None)))
+    return select(names.c.name).where(names.c.name.is_not(None))
 
 
 def _within_budget(

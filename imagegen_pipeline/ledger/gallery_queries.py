@@ -84,11 +84,8 @@ class Card:
     error_kind: str | None
     error: str | None
     remedy: str | None
-
-    @property
-    def provider(self) -> ProviderName:
-        """Who makes its pictures."""
-        return "runpod" if self.kind == "actor" else "duomi"
+    provider: ProviderName | None
+    """Of its current image, else of its last attempt; None when it has none."""
 
 
 _current, _last = attempts.alias("current"), attempts.alias("last")
@@ -122,6 +119,7 @@ _CARD = (
     _last.c.state.label("last_state"),
     func.coalesce(_last.c.finished_at, _last.c.submitted_at, _last.c.created_at).label("last_at"),
     *(_last.c[name] for name in ("error_kind", "error", "remedy")),
+    func.coalesce(_current.c.provider, _last.c.provider).label("provider"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What was read of a source is written down: new, changed, back, gone, or unreadable."""
+"""Records the changes of a source: new, changed, returned, gone and unreadable items."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from imagegen_pipeline.ledger.change_log import last_change_seq
 from imagegen_pipeline.ledger.schema import items, problems
 from imagegen_pipeline.ledger.source_state import mark_stale
 
-Stamped = tuple[Prompt | Actor, str | None]
-"""An item and the stamp of what it was read from; None when it is to be read again."""
+TokenedItem = tuple[Prompt | Actor, str | None]
+"""An item and the change token that its file or row had; None when the token is not trusted."""
 _CHUNK = 500
 PROMPT_DETAIL = (
     "row_id",
@@ -33,28 +33,35 @@ _COMPARED = ("digest", "gone", "container", "location", "detail")
 
 @dataclass(frozen=True, slots=True)
 class ScanChange:
-    """What a scan changed, as keys in the source's order."""
+    """The changes of a scan, as keys in the source's order. ``unchanged`` is a count."""
 
     new: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     unchanged: int = 0
 
+    def __add__(self, other: ScanChange) -> ScanChange:
+        return ScanChange(
+            self.new + other.new,
+            self.changed + other.changed,
+            self.gone + other.gone,
+            self.unchanged + other.unchanged,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class ScanPart:
-    """What was read of a part of a source.
+class SourceRecord:
+    """The changes that a scan found in one source.
 
-    ``gone`` are keys that have left it; ``readable`` are locations that are no problem (any
-    more): read well, or no longer there. What is not named here stays as it is.
+    ``gone``: keys that have left it. ``problems``: all its problems now; None leaves the stored
+    ones. Other items of the source stay as they are.
     """
 
     kind: ItemKind
     container: str
-    source_items: Sequence[Stamped] = ()
+    source_items: Sequence[TokenedItem] = ()
     gone: Sequence[str] = ()
-    problems: Sequence[SourceProblem] = ()
-    readable: Sequence[str] = ()
+    problems: Sequence[SourceProblem] | None = None
 
 
 class ItemUpsert:
@@ -70,72 +77,68 @@ class ItemUpsert:
         self._sequence += 1
         return self._sequence
 
-    def source_items(
-        self, kind: ItemKind, source_items: Sequence[Stamped], *, keep_stamps: bool = False
-    ) -> ScanChange:
-        """Write down what is there. The same content again changes its stamp at most, and not
-        that if ``keep_stamps``: who reads without stamps says nothing of those that are known.
-        """
+    def source_items(self, kind: ItemKind, source_items: Sequence[TokenedItem]) -> ScanChange:
+        """Record items that are present. For unchanged content only a trusted token is stored."""
         known = self._known([source_item.key for source_item, _ in source_items])
         rows: list[dict[str, Any]] = []
-        stamps: list[dict[str, Any]] = []
+        tokens: list[dict[str, Any]] = []
         changed: list[str] = []
         left: set[str] = set()
-        for source_item, stamp in source_items:
+        for source_item, token in source_items:
             before = known.get(source_item.key)
             if before is None:
-                rows.append(self._new_row(kind, source_item, stamp))
+                rows.append(self._new_row(kind, source_item, token))
             elif all(before[name] == value for name, value in _compared(source_item).items()):
-                if stamp != before["stamp"] and not keep_stamps:
-                    stamps.append({"of": source_item.key, "now": stamp})
+                if token is not None and token != before["change_token"]:
+                    tokens.append({"of": source_item.key, "now": token})
             else:
                 if before["container"] != source_item.container:
                     left.add(before["container"])
-                if self._change(source_item, stamp, before):
+                if self._change(source_item, token, before):
                     changed.append(source_item.key)
         if rows:
             self._connection.execute(insert(items), rows)
-        if stamps:
-            to = update(items).where(items.c.key == bindparam("of")).values(stamp=bindparam("now"))
-            self._connection.execute(to, stamps)
+        if tokens:
+            with_key = update(items).where(items.c.key == bindparam("of"))
+            self._connection.execute(with_key.values(change_token=bindparam("now")), tokens)
         mark_stale(self._connection, left)
         new = tuple(row["key"] for row in rows)
         return ScanChange(new, tuple(changed), (), len(source_items) - len(new) - len(changed))
 
     def _known(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        names = (*_COMPARED, "stamp")
+        names = (*_COMPARED, "change_token")
         columns = [items.c[name] for name in ("key", *names)]
-        found: dict[str, dict[str, Any]] = {}
+        known: dict[str, dict[str, Any]] = {}
         for part in _chunks(keys):
             for row in self._connection.execute(select(*columns).where(items.c.key.in_(part))):
-                found[row.key] = {name: getattr(row, name) for name in names}
-        return found
+                known[row.key] = {name: getattr(row, name) for name in names}
+        return known
 
     def _new_row(
-        self, kind: ItemKind, source_item: Prompt | Actor, stamp: str | None
+        self, kind: ItemKind, source_item: Prompt | Actor, token: str | None
     ) -> dict[str, Any]:
         sequence = self._next()
         return {
             "key": source_item.key,
             "kind": kind,
-            "position": sequence,  # grows as it does, and has an index
+            "position": sequence,  # increases with it, and has an index
             "sequence": sequence,
             "revision": 1,
             "first_seen": self._now,
             "last_seen": self._now,
             "change_seq": self._change_seq,
-            "stamp": stamp,
+            "change_token": token,
             **_content(source_item),
         }
 
     def _change(
-        self, source_item: Prompt | Actor, stamp: str | None, before: dict[str, Any]
+        self, source_item: Prompt | Actor, token: str | None, before: dict[str, Any]
     ) -> bool:
-        """Write an item anew; returns whether its text is another."""
+        """Update an item; returns whether its content has changed."""
         is_new_text: bool = before["digest"] != source_item.digest
         values = {
             **_content(source_item),
-            "stamp": stamp,
+            "change_token": token,
             "last_seen": self._now,
             "change_seq": self._change_seq,
         }
@@ -148,51 +151,28 @@ class ItemUpsert:
         )
         return is_new_text
 
-    def seen(self, keys: Sequence[str]) -> None:
-        """Note that these were there when their source was looked at."""
-        for part in _chunks(keys):
-            self._connection.execute(
-                update(items).where(items.c.key.in_(part)).values(last_seen=self._now)
-            )
-
     def gone(self, keys: Sequence[str]) -> None:
-        """Mark items gone: news, too. They have no stamp, so that their return is noticed."""
+        """Mark items gone. Their tokens are dropped, so that a return is noticed."""
         if keys:
-            one = update(items).where(items.c.key == bindparam("of"))
-            values = {"gone": True, "stamp": None, "last_seen": self._now}
+            with_key = update(items).where(items.c.key == bindparam("of"))
+            values = {"gone": True, "change_token": None, "last_seen": self._now}
             self._connection.execute(
-                one.values(sequence=bindparam("at"), change_seq=self._change_seq, **values),
+                with_key.values(sequence=bindparam("at"), change_seq=self._change_seq, **values),
                 [{"of": key, "at": self._next()} for key in keys],
             )
 
-    def all_problems(self, container: str, found: Sequence[SourceProblem]) -> None:
-        """Write down all the problems of a source; others that it had are no more."""
+    def problems(self, container: str, current: Sequence[SourceProblem]) -> None:
+        """Replace the problems of a source."""
         first_seen = self._first_seen(problems.c.container == container)
         self._connection.execute(delete(problems).where(problems.c.container == container))
-        self._insert_problems(found, first_seen)
-
-    def some_problems(
-        self, container: str, found: Sequence[SourceProblem], readable: Sequence[str]
-    ) -> None:
-        """Write down the problems of a part of a source, and drop those of ``readable``."""
-        first_seen: dict[tuple[str, str], float] = {}
-        for part in _chunks([*(problem.location for problem in found), *readable]):
-            here = (problems.c.container == container) & problems.c.location.in_(part)
-            first_seen |= self._first_seen(here)
-            self._connection.execute(delete(problems).where(here))
-        self._insert_problems(found, first_seen)
-
-    def old_problems(self, container: str, before: float) -> None:
-        """Drop the problems that were last seen before a moment."""
-        here = (problems.c.container == container) & (problems.c.last_seen < before)
-        self._connection.execute(delete(problems).where(here))
+        self._insert_problems(current, first_seen)
 
     def _first_seen(self, here: Any) -> dict[tuple[str, str], float]:  # noqa: ANN401 - a clause
-        found = self._connection.execute(select(problems).where(here))
-        return {(row.location, row.message): row.first_seen for row in found}
+        stored = self._connection.execute(select(problems).where(here))
+        return {(row.location, row.message): row.first_seen for row in stored}
 
     def _insert_problems(
-        self, found: Sequence[SourceProblem], first_seen: dict[tuple[str, str], float]
+        self, current: Sequence[SourceProblem], first_seen: dict[tuple[str, str], float]
     ) -> None:
         rows = {
             problem.location: {
@@ -203,7 +183,7 @@ class ItemUpsert:
                 "first_seen": first_seen.get((problem.location, problem.message), self._now),
                 "last_seen": self._now,
             }
-            for problem in found
+            for problem in current
         }
         if rows:
             self._connection.execute(insert(problems), list(rows.values()))
@@ -221,6 +201,14 @@ def last_sequence(connection: Connection, kinds: Sequence[str] = ("prompt", "act
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), _CHUNK):
         yield keys[start : start + _CHUNK]
+
+
+def to_source_item(row: Any) -> Prompt | Actor:  # noqa: ANN401 - SQLAlchemy rows have no types
+    """The prompt or actor of a row of the ``items`` table."""
+    paths = {"container": row.container, "location": row.location}
+    if row.kind == "prompt":
+        return Prompt(key=row.key, text=row.text, source=row.source, **paths, **row.detail)
+    return Actor(name=row.key, description=row.text, **paths, **row.detail)
 
 
 def _compared(source_item: Prompt | Actor) -> dict[str, Any]:

@@ -1,38 +1,43 @@
-"""Items: what pictures are wanted for, and what in the sources cannot become one."""
+"""Items: the prompts and actors that images are made for, and the problems of their sources."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
-from imagegen_pipeline.domain.actors import Actor, ActorScan
-from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
+from imagegen_pipeline.domain.actors import Actor
+from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.domain.requests import ItemKind
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.item_upsert import (
     ItemUpsert,
     ScanChange,
-    ScanPart,
+    SourceRecord,
     last_sequence,
+    to_source_item,
 )
 from imagegen_pipeline.ledger.schema import items, problems
-from imagegen_pipeline.ledger.source_state import SourceState, write_source_state
-
-__all__ = ["Item", "ItemRepository", "ScanChange", "ScanPart", "SourceChange"]
+from imagegen_pipeline.ledger.source_state import (
+    SourceState,
+    StoredSource,
+    read_problems,
+    read_source_state,
+    write_source_state,
+)
 
 _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A row of the items table: the thing itself and what the ledger knows of it.
+    """A row of the items table: the prompt or actor and its history.
 
-    ``revision`` counts the changes of what it is made from, the first being 1. ``last_seen`` is
-    when it was last read; of one that is gone, when that was noticed.
+    ``revision`` counts the versions of its content, from 1. ``last_seen`` is when its content
+    was last recorded; for a gone item, when a scan noticed that.
     """
 
     source_item: Prompt | Actor
@@ -49,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class SourceChange:
-    """An item that was new, changed, gone or back, by the number of that change."""
+    """An item that was new, changed, gone or back, with the sequence number of that change."""
 
     sequence: int
     key: str
@@ -62,68 +67,54 @@ class ItemRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, scan: PromptScan | ActorScan) -> ScanChange:
-        """Write down what a scan of a whole source found; what it no longer has is marked gone.
-
-        The same text found again changes nothing but ``last_seen``. A scan that could not
-        read its container marks nothing gone.
-        """
-        source_items: Sequence[Prompt | Actor] = (
-            scan.prompts if isinstance(scan, PromptScan) else scan.actors
-        )
-        kind: ItemKind = "prompt" if isinstance(scan, PromptScan) else "actor"
-        with self._database.write() as connection:
-            recorder = ItemUpsert(connection, time.time())
-            change = recorder.source_items(
-                kind, [(source_item, None) for source_item in source_items], keep_stamps=True
-            )
-            recorder.seen([source_item.key for source_item in source_items])
-            gone = _missing(connection, kind, scan, source_items) if scan.complete else ()
-            recorder.gone(gone)
-            if scan.complete or scan.problems:  # a single item written down is no scan
-                recorder.all_problems(scan.container, scan.problems)
-        return ScanChange(change.new, change.changed, gone, change.unchanged)
-
-    def record_part(
+    def record(
         self,
-        part: ScanPart,
-        read: SourceState | None = None,
+        record: SourceRecord,
+        state: SourceState | None = None,
         *,
         instead_of: SourceState | None = None,
     ) -> ScanChange:
-        """Write down what was read of a part of a source, and with it, if given, how far it has
-        been read; see ``write_source_state``.
-        """
-        with self._database.write() as connection:
-            recorder = ItemUpsert(connection, time.time())
-            change = recorder.source_items(part.kind, part.source_items)
-            recorder.gone(part.gone)
-            recorder.some_problems(part.container, part.problems, part.readable)
-            if read is not None:
-                write_source_state(connection, part.container, read, instead_of=instead_of)
-        return ScanChange(change.new, change.changed, tuple(part.gone), change.unchanged)
+        """Record the changes of a source in one transaction, with its state if given.
 
-    def drop_problems(self, container: str, *, before: float) -> None:
-        """Drop the problems of a source that were last seen before a moment: a look through all
-        of it, which began then, has not met them.
+        See ``write_source_state`` for ``instead_of``.
         """
         with self._database.write() as connection:
-            ItemUpsert(connection, time.time()).old_problems(container, before)
+            upsert = ItemUpsert(connection, time.time())
+            change = upsert.source_items(record.kind, record.source_items)
+            upsert.gone(record.gone)
+            if record.problems is not None:
+                upsert.problems(record.container, record.problems)
+            if state is not None:
+                write_source_state(connection, record.container, state, instead_of=instead_of)
+        return ScanChange(change.new, change.changed, tuple(record.gone), change.unchanged)
+
+    def of_source(self, kind: ItemKind, container: str) -> StoredSource:
+        """A source as the last scan recorded it, with its items."""
+        query = select(items).where(
+            items.c.kind == kind, items.c.container == container, items.c.gone.is_(False)
+        )
+        with self._database.read() as connection:
+            return StoredSource(
+                read_source_state(connection, container),
+                read_problems(connection, container),
+                {row.key: to_source_item(row) for row in connection.execute(query)},
+                {row.location: (row.key, row.change_token) for row in connection.execute(query)},
+            )
 
     def get(self, keys: Iterable[str]) -> dict[str, Item]:
         """The items of these keys; a key that the ledger does not know is left out."""
-        wanted = list(keys)
-        found: dict[str, Item] = {}
+        requested = list(keys)
+        known: dict[str, Item] = {}
         with self._database.read() as connection:
-            for start in range(0, len(wanted), _CHUNK):
-                part = wanted[start : start + _CHUNK]
+            for start in range(0, len(requested), _CHUNK):
+                part = requested[start : start + _CHUNK]
                 for row in connection.execute(select(items).where(items.c.key.in_(part))):
-                    found[row.key] = _to_item(row)
-        return {key: found[key] for key in wanted if key in found}
+                    known[row.key] = _to_item(row)
+        return {key: known[key] for key in requested if key in known}
 
     def changes(self, kind: ItemKind, *, after: int, until: int, limit: int) -> list[SourceChange]:
-        """What was new, changed, gone or back after ``after``, oldest first. An item stands where
-        its newest change is.
+        """The items that were new, changed, gone or back after ``after``, oldest first. Each item
+        is listed once, at its newest change.
         """
         query = (
             select(items.c.sequence, items.c.key, items.c.gone)
@@ -137,18 +128,18 @@ class ItemRepository:
             ]
 
     def count_changes(self, kind: ItemKind, *, after: int) -> int:
-        """How many ``changes`` there are."""
+        """The number of ``changes``."""
         query = select(func.count()).where(items.c.kind == kind, items.c.sequence > after)
         with self._database.read() as connection:
             return connection.scalar(query) or 0
 
     def last_sequence(self, *kinds: ItemKind) -> int:
-        """The sequence of the newest change, of these kinds if any are named."""
+        """The sequence number of the newest change, of these kinds if any are named."""
         with self._database.read() as connection:
             return last_sequence(connection, kinds or ("prompt", "actor"))
 
     def keys(self, kind: ItemKind) -> list[str]:
-        """The keys of everything present, in the order in which it was first seen."""
+        """The keys of all present items, in the order in which they were first seen."""
         query = (
             select(items.c.key)
             .where(items.c.kind == kind, items.c.gone.is_(False))
@@ -158,9 +149,9 @@ class ItemRepository:
             return [key for (key,) in connection.execute(query)]
 
     def has_any(self, container: str) -> bool:
-        """Whether a source has brought anything that it still had when it was last read."""
+        """Whether a source had any item at its last scan."""
         query = select(items.c.key).where(
-            items.c.kind.in_(("prompt", "actor")),  # all of them: by it the index is used
+            items.c.kind.in_(("prompt", "actor")),  # all kinds: the index begins with it
             items.c.container == container,
             items.c.gone.is_(False),
         )
@@ -168,7 +159,7 @@ class ItemRepository:
             return connection.scalar(query.limit(1)) is not None
 
     def problems(self) -> list[SourceProblem]:
-        """What the last scans could not read."""
+        """The problems of all sources at their last scans."""
         query = select(problems).order_by(problems.c.container, problems.c.location)
         with self._database.read() as connection:
             return [
@@ -177,30 +168,5 @@ class ItemRepository:
             ]
 
 
-def _missing(
-    connection: Connection,
-    kind: ItemKind,
-    scan: PromptScan | ActorScan,
-    source_items: Sequence[Prompt | Actor],
-) -> tuple[str, ...]:
-    present = {source_item.key for source_item in source_items}
-    # A file that is half written, or a row that is broken now, has not left its source.
-    unreadable = {problem.location for problem in scan.problems}
-    here = select(items.c.key, items.c.location).where(
-        items.c.kind == kind, items.c.container == scan.container, items.c.gone.is_(False)
-    )
-    return tuple(
-        key
-        for key, location in connection.execute(here.order_by(items.c.position))
-        if key not in present and location not in unreadable
-    )
-
-
 def _to_item(row: Any) -> Item:  # noqa: ANN401 - SQLAlchemy rows have no static columns
-    place = {"container": row.container, "location": row.location}
-    source_item: Prompt | Actor
-    if row.kind == "prompt":
-        source_item = Prompt(key=row.key, text=row.text, source=row.source, **place, **row.detail)
-    else:
-        source_item = Actor(name=row.key, description=row.text, **place, **row.detail)
-    return Item(source_item, row.revision, row.gone, row.first_seen, row.last_seen)
+    return Item(to_source_item(row), row.revision, row.gone, row.first_seen, row.last_seen)

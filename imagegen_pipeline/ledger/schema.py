@@ -55,9 +55,9 @@ items = Table(
     Column(
         "change_seq", _Id, nullable=False, server_default="0"
     ),  # grows with whatever happens to it
-    Column("stamp", Text),  # of the file or row that it was read from: unchanged, it is not news
+    Column("change_token", Text),  # of its file or row: with the same token it is not read again
     Column("lifted", _Id, nullable=False, server_default="0"),  # attempts to here are forgiven
-    Index("items_by_container", "kind", "container", "stamp"),
+    Index("items_by_container", "kind", "container"),
     Index("items_by_sequence", "kind", "sequence"),
     Index("items_by_last_attempt", "last_attempt", "position"),
     Index("items_by_change_seq", "change_seq"),
@@ -141,13 +141,12 @@ reuses = Table(
     Column("pictures", Integer, nullable=False),
 )
 
-source_reads = Table(
-    "source_reads",
+source_states = Table(
+    "source_states",
     metadata,
     Column("container", Text, primary_key=True),
-    Column("stamp", Text, nullable=False),  # of the whole source when it was last read
-    Column("cursor", JSON),  # where reading goes on in a source that is read in parts
-    Column("read_at", Float, nullable=False),
+    Column("change_token", Text, nullable=False),  # of the whole source at its last scan
+    Column("trusted_since", Float, nullable=False),
 )
 
 leases = Table(

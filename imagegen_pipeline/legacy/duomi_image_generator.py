@@ -27,7 +27,8 @@ from imagegen_pipeline.legacy.logs import (
     write_results_log,
 )
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.sources.scan_results import ScanResult
+from imagegen_pipeline.providers.duomi import provider as duomi
+from imagegen_pipeline.sources.scanner import ScanResult
 from imagegen_pipeline.sources.typed_prompts import typed_prompt
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ _WIRE_NAMES = {
     "seed": "seed",
     "negative_prompt": "negative_prompt",
 }
+_PROVIDER = duomi.NAME
 _WHOLE_NUMBERS = ("num_inference_steps", "seed")
 
 
@@ -54,8 +56,8 @@ class DuomiImageGenerator:
         """The key comes from ``DUOMI_API_KEY`` unless given. Raises SetupError for bad settings."""
         self._pipeline = pipeline or Pipeline()
         if api_key:
-            self._pipeline.use(self._pipeline.duomi_client(api_key))
-        base = PromptParameters()
+            self._pipeline.use_key(_PROVIDER, api_key)
+        base = PromptParameters(provider=_PROVIDER)
         self.default_params: dict[str, Any] = {
             wire: getattr(base, name) for wire, name in _WIRE_NAMES.items()
         }
@@ -187,7 +189,8 @@ class DuomiImageGenerator:
             )
         for name, value in params.items():
             _check_kind(name, value)
-        return PromptParameters(**{_WIRE_NAMES[name]: value for name, value in params.items()})
+        values = {_WIRE_NAMES[name]: value for name, value in params.items()}
+        return PromptParameters(provider=_PROVIDER, **values)
 
     def _scan_database(self) -> ScanResult:
         return _readable(self._pipeline.scan_prompts(json_files=False))

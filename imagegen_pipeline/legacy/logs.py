@@ -1,10 +1,12 @@
-"""The users' two logs: the running text log, and one JSON file of results for each batch."""
+"""The guides' two logs: the text log, and one JSON file of results for each batch."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,14 @@ from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.parameters import file_time
 from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.domain.requests import Outcome
-from imagegen_pipeline.results import write_json_log
+from imagegen_pipeline.storage.atomic_files import rename_durably, temporary_file
 
 LOG_NAME = "duomi_image_generation.log"
 _logger = logging.getLogger("imagegen_pipeline")
 
 
 def open_log(folder: Path) -> Path:
-    """Write what happens from now on to the users' log in ``folder`` too; raises StoreError."""
+    """Add the text log in ``folder`` to the package's logger; raises StoreError."""
     path = folder / LOG_NAME
     for handler in _logger.handlers:
         if isinstance(handler, WatchedFileHandler) and handler.baseFilename == str(path):
@@ -37,7 +39,7 @@ def open_log(folder: Path) -> Path:
 
 
 def close_log() -> None:
-    """Close the users' log."""
+    """Remove the text log from the package's logger and close it."""
     for handler in list(_logger.handlers):
         if isinstance(handler, WatchedFileHandler):
             _logger.removeHandler(handler)
@@ -45,7 +47,7 @@ def close_log() -> None:
 
 
 def user_result(prompt: Prompt, outcome: Outcome) -> dict[str, Any]:
-    """An outcome as the users' dictionary."""
+    """Convert an outcome to the guides' result dictionary."""
     attempt = outcome.attempt
     result: dict[str, Any] = {
         "success": outcome.ok,
@@ -71,7 +73,7 @@ def user_result(prompt: Prompt, outcome: Outcome) -> dict[str, Any]:
 
 
 def problem_result(problem: SourceProblem, source: str) -> dict[str, Any]:
-    """What could not be read, as the users' dictionary."""
+    """Convert an unreadable source item to the guides' result dictionary."""
     return {
         "success": False,
         "data": None,
@@ -106,6 +108,39 @@ def _timestamp() -> str:
 def write_results_log(
     results: Sequence[dict[str, Any]], folder: Path, now: float, path: Path | None = None
 ) -> Path:
-    """Write the users' JSON results log; returns where. Raises StoreError."""
+    """Write the JSON results log of a batch that ended at ``now``; returns its path.
+
+    Raises StoreError.
+    """
     default = folder / f"duomi_generation_results_{file_time(now)}.json"
     return write_json_log(list(results), path or default)
+
+
+def write_json_log(results: list[dict[str, Any]], path: Path) -> Path:
+    """Write a JSON results log atomically; returns its path, raises StoreError.
+
+    A taken name gets the suffix ``_2``, ``_3`` and so on: no log is overwritten.
+    """
+    chunks = json.JSONEncoder(ensure_ascii=False, indent=2, default=str).iterencode(results)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A lone surrogate can come from a folder's name; JSON has an escape for it.
+        encoded = (chunk.encode("utf-8", "backslashreplace") for chunk in chain(chunks, "\n"))
+        temporary = temporary_file(path, encoded)
+        try:
+            return _move_to_free_name(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _move_to_free_name(temporary: Path, path: Path) -> Path:
+    target, number = path, 1
+    while True:
+        try:
+            rename_durably(temporary, target, flush=False)
+            return target
+        except FileExistsError:
+            number += 1
+            target = path.with_name(f"{path.stem}_{number}{path.suffix}")

@@ -1,19 +1,19 @@
-"""Old pictures into archives, and those that are wanted again out of them.
+"""Moves old images into archives, and those that are needed again out of them.
 
-A picture goes in this order, so that a crash at any point loses nothing: the archive is written,
-flushed and read back; the ledger says that it has the picture; then the file goes. What a crash
-left in between is seen by the next clean-up, which goes on from there.
+A crash at any point loses nothing: the archive is written, flushed and read back; then the ledger
+records it; then the file is removed. The next clean-up completes what a crash interrupted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import ImagegenError, StoreError
 from imagegen_pipeline.domain.parameters import file_time
+from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.ledger.lease_owner import new_owner
 from imagegen_pipeline.maintenance.plan import (
     DAY,
@@ -26,7 +26,7 @@ from imagegen_pipeline.maintenance.plan import (
 )
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.storage.archives import (
-    Packed,
+    ArchiveEntry,
     digests_in,
     extract_picture,
     read_picture,
@@ -34,215 +34,189 @@ from imagegen_pipeline.storage.archives import (
 )
 
 ARCHIVES = "archive"
-"""The folder of archives, in the data folder."""
-MOST_PICTURES, MOST_BYTES = 500, 2**30
-"""Of one archive: what is on disk twice for a moment, and what a crash has done in vain."""
-_AT_ONCE = 100
-"""Pictures that are leased and let go together: a lease lives for a minute and a half."""
-_CHANGED = "it has changed, is wanted again or is at work on, since the plan was made"
+"""The folder of archives in the data folder."""
+MAX_IMAGES, MAX_BYTES = 500, 2**30
+"""Limits of one archive, and so of the space that is used twice meanwhile."""
+_LEASED_TOGETHER = 100
+_CHANGED = "it has changed, is needed again or is in use since the plan was made"
 
 
-def find_old(pipeline: Pipeline, rules: RetentionPolicy, now: float) -> Iterator[PlannedAction]:
-    """Pictures that are neither current nor approved and were last touched long ago."""
-    if rules.pictures is None:
+def find_old(pipeline: Pipeline, policy: RetentionPolicy, now: float) -> Iterator[PlannedAction]:
+    """Plan to archive images that are old and neither current nor approved."""
+    if policy.pictures is None:
         return
-    days, after = rules.pictures, 0
-    while some := pipeline.ledger.archiving.may_go(before=now - days * DAY, after=after):
-        for attempt in some:
+    days, after = policy.pictures, 0
+    while page := pipeline.ledger.retention.archivable(before=now - days * DAY, after=after):
+        for attempt in page:
             file = pipeline.store.absolute(attempt.path or "")
-            stamp = None if file.is_symlink() else _stamp(file)
-            # One that was brought back from its archive is left at its place as long again.
-            if stamp is None or now - stamp.changed_ns / 1e9 <= days * DAY:
-                continue
-            why = f"{attempt.item_key}: older than {days:g} days, not current, not approved"
-            yield PlannedAction(
-                *(CleanUpPart.PICTURES, ActionType.ARCHIVE, file, stamp.bytes, why, stamp),
-                attempt=attempt,
-                digest=attempt.digest,
-            )
-        after = some[-1].id
+            state = None if file.is_symlink() else FileState.read(file)
+            # The file is younger than its attempt if it was extracted from an archive.
+            if state is not None and now - state.changed_ns / 1e9 > days * DAY:
+                reason = f"{attempt.item_key}: older than {days:g} days, not current, not approved"
+                yield PlannedAction(
+                    *(CleanUpPart.PICTURES, ActionType.ARCHIVE, file, state.bytes, reason, state),
+                    attempt=attempt,
+                    digest=attempt.digest or "",
+                )
+        after = page[-1].id
 
 
-def find_requested(pipeline: Pipeline) -> Iterator[PlannedAction]:
-    """Pictures in archives that have become current or approved since, and lie nowhere else."""
-    for attempt in pipeline.ledger.archiving.wanted_back():
+def find_needed(pipeline: Pipeline) -> Iterator[PlannedAction]:
+    """Plan to extract images that became current or approved after they were archived."""
+    for attempt in pipeline.ledger.retention.archived_and_needed():
         file = pipeline.store.absolute(attempt.path or "")
         if attempt.digest and not file.exists():
-            why = f"{attempt.item_key}: it is current or approved now"
-            size = attempt.bytes or 0
+            reason = f"{attempt.item_key}: it is current or approved now"
             yield PlannedAction(
-                *(CleanUpPart.BACK, ActionType.BRING_BACK, file, size, why),
+                *(CleanUpPart.NEEDED, ActionType.EXTRACT, file, attempt.bytes or 0, reason),
                 attempt=attempt,
                 digest=attempt.digest,
             )
 
 
-def restore_requested(pipeline: Pipeline, going: PlannedAction) -> None:
-    """Put one picture back to its place; raises as ``archives.extract_picture``."""
-    if going.attempt is None or going.attempt.archive is None or going.digest is None:
-        raise ValueError(f"{going.file} is in no archive")
-    extract_picture(pipeline.store.absolute(going.attempt.archive), going.file, going.digest)
+def extract_needed(pipeline: Pipeline, action: PlannedAction) -> None:
+    """Carry out one action of ``find_needed``; raises as ``archives.extract_picture``."""
+    if action.attempt is not None and action.attempt.archive is not None:
+        archive = pipeline.store.absolute(action.attempt.archive)
+        extract_picture(archive, action.file, action.digest)
 
 
-def archive_pictures(pipeline: Pipeline, goings: Sequence[PlannedAction]) -> Iterator[ActionResult]:
-    """Move pictures of the ledger into archives. What an earlier clean-up had begun is finished:
-    an archive that has a picture whole is used, whether the ledger knows of it or not.
+def archive_images(pipeline: Pipeline, actions: Sequence[PlannedAction]) -> Iterator[ActionResult]:
+    """Move images of the ledger into archives.
+
+    An archive that holds an image already is used, even if a crash kept it out of the ledger.
     """
-    begun = _unfinished_archives(pipeline)
-    for some in _chunks(goings):
+    unrecorded = _unrecorded_archives(pipeline) if actions else {}
+    for batch in _batches(actions):
+        stop = False
         try:
-            yield from _put_chunk(pipeline, some, begun)
+            archives = _archive_batch(pipeline, batch, unrecorded)
+            results = []
+            for start in range(0, len(batch), _LEASED_TOGETHER):
+                leased = batch[start : start + _LEASED_TOGETHER]
+                results += _remove_files(pipeline, leased, archives)
         except ImagegenError as error:
-            yield from (ActionResult(going, error=error.sentence) for going in some)
-            if isinstance(error, StoreError):
-                return  # a disk that is full stays so
+            results = [ActionResult(action, error=error.sentence) for action in batch]
+            stop = isinstance(error, StoreError)  # the next batch would fail too
+        yield from results
+        if stop:
+            return
 
 
 def archive_untracked(
-    pipeline: Pipeline, goings: Sequence[PlannedAction]
+    pipeline: Pipeline, actions: Sequence[PlannedAction]
 ) -> Iterator[ActionResult]:
-    """Move pictures that no attempt names into archives of their own; nothing points at these."""
-    for some in _chunks(goings):
+    """Move images that no attempt names into archives, which the ledger does not record."""
+    for batch in _batches(actions):
         try:
-            target = _free_archive(pipeline, "strays")
-            packed = write_archive(target, [_packed(pipeline, going) for going in some])
-            files = {one.file for one in packed}
-            for going in some:
-                is_same = going.file in files and going.stamp == _stamp(going.file)
-                if is_same:
-                    going.file.unlink()
-                yield ActionResult(going, kept="" if is_same else _CHANGED)
-        except (ImagegenError, OSError) as error:
-            sentence = error.sentence if isinstance(error, ImagegenError) else str(error)
-            yield from (
-                ActionResult(going, error=sentence) for going in some if going.file.exists()
-            )
+            entries = [_archive_entry(pipeline, action) for action in batch]
+            written = write_archive(_free_archive(pipeline, "untracked"), entries)
+        except ImagegenError as error:
+            yield from (ActionResult(action, error=error.sentence) for action in batch)
+        else:
+            files = {entry.file for entry in written}
+            for action in batch:
+                is_archived = action.file in files
+                yield _remove(action) if is_archived else ActionResult(action, skipped=_CHANGED)
 
 
-def _chunks(goings: Sequence[PlannedAction]) -> Iterator[list[PlannedAction]]:
-    some: list[PlannedAction] = []
+def _batches(actions: Sequence[PlannedAction]) -> Iterator[list[PlannedAction]]:
+    batch: list[PlannedAction] = []
     size = 0
-    for going in goings:
-        if some and (len(some) == MOST_PICTURES or size + going.bytes > MOST_BYTES):
-            yield some
-            some, size = [], 0
-        some.append(going)
-        size += going.bytes
-    if some:
-        yield some
+    for action in actions:
+        if batch and (len(batch) == MAX_IMAGES or size + action.bytes > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(action)
+        size += action.bytes
+    if batch:
+        yield batch
 
 
-def _put_chunk(
-    pipeline: Pipeline, some: list[PlannedAction], begun: dict[str, Path]
-) -> list[ActionResult]:
-    places = {going.file: place for going in some if (place := _place(pipeline, going, begun))}
-    new = [going for going in some if going.file not in places]
+def _archive_batch(
+    pipeline: Pipeline, batch: Sequence[PlannedAction], unrecorded: Mapping[str, Path]
+) -> dict[Path, Path]:
+    """The archive of each file: an existing one, or a new one that is written here."""
+    archives = {
+        action.file: archive
+        for action in batch
+        if (archive := _existing_archive(pipeline, action, unrecorded)) is not None
+    }
+    new = [_archive_entry(pipeline, one) for one in batch if one.file not in archives]
     if new:
         target = _free_archive(pipeline, "pictures")
-        packed = write_archive(target, [_packed(pipeline, going) for going in new])
-        places |= {one.file: target for one in packed}
-    there = [going for going in some if going.file in places]
-    removal = _Removal()
-    for start in range(0, len(there), _AT_ONCE):
-        _let_go(pipeline, there[start : start + _AT_ONCE], places, removal)
-    return [removal.of(going) for going in some]
+        archives |= {entry.file: target for entry in write_archive(target, new)}
+    return archives
 
 
-def _place(pipeline: Pipeline, going: PlannedAction, begun: dict[str, Path]) -> Path | None:
-    """The archive that has the picture whole already; the file must have the same bytes."""
-    attempt, digest = going.attempt, going.digest or ""
-    known = attempt.archive if attempt is not None else None
-    archive = pipeline.store.absolute(known) if known else begun.get(digest)
-    if archive is None or attempt is None:
-        return None
-    try:
-        read_picture(archive, digest)
-        return archive if pipeline.store.matches(attempt.path or "", digest) else None
-    except ImagegenError:
-        return None
-
-
-class _Removal:
-    """What has become of each file: removed, or why not."""
-
-    def __init__(self) -> None:
-        self._removed: set[Path] = set()
-        self._errors: dict[Path, str] = {}
-
-    def remove(self, going: PlannedAction) -> None:
-        """Remove the file, unless it is not the one that was planned any more."""
-        try:
-            if going.stamp == FileState.of(going.file):
-                going.file.unlink()
-                self._removed.add(going.file)
-        except OSError as error:
-            self._errors[going.file] = f"{going.file}: {error.strerror or error}."
-
-    def of(self, going: PlannedAction) -> ActionResult:
-        """The report on one file."""
-        if going.file in self._removed:
-            return ActionResult(going)
-        error = self._errors.get(going.file, "")
-        return ActionResult(going, error=error, kept="" if error else _CHANGED)
-
-
-def _let_go(
-    pipeline: Pipeline, some: list[PlannedAction], places: dict[Path, Path], removal: _Removal
-) -> None:
-    """Say in the ledger where the pictures are, then remove their files. Nobody can be at work
-    on an item meanwhile, or share its picture; one that somebody is at is left.
-    """
-    owner = new_owner()
-    names = dict.fromkeys(name for going in some for name in _lease_names(going))
-    if pipeline.ledger.leases.acquire(list(names), owner) is None:
-        if len(some) > 1:
-            for going in some:
-                _let_go(pipeline, [going], places, removal)
-        return
-    try:
-        books = pipeline.ledger.archiving
-        by_id = {going.attempt.id: going for going in some if going.attempt is not None}
-        for archive in dict.fromkeys(places[going.file] for going in some):
-            here = [
-                going.attempt
-                for going in some
-                if going.attempt is not None and places[going.file] == archive
-            ]
-            books.put(here, pipeline.store.relative(archive))
-        pictures = [going.attempt for going in some if going.attempt is not None]
-        books.let_go(pictures, lambda attempt: removal.remove(by_id[attempt.id]))
-    finally:
-        pipeline.ledger.leases.release(owner)
-
-
-def _lease_names(going: PlannedAction) -> list[str]:
-    attempt = going.attempt
-    if attempt is None:
-        return []
-    return [f"item:{attempt.item_key}", f"request:{attempt.sent_fingerprint}"]
-
-
-def _stamp(file: Path) -> FileState | None:
-    with contextlib.suppress(OSError):
-        return FileState.of(file)
+def _existing_archive(
+    pipeline: Pipeline, action: PlannedAction, unrecorded: Mapping[str, Path]
+) -> Path | None:
+    """An archive that holds the same bytes as the file."""
+    recorded = action.attempt.archive if action.attempt is not None else None
+    archive = pipeline.store.absolute(recorded) if recorded else unrecorded.get(action.digest)
+    if archive is not None:
+        with contextlib.suppress(ImagegenError):
+            read_picture(archive, action.digest)
+            if pipeline.store.matches(str(action.file), action.digest):
+                return archive
     return None
 
 
-def _packed(pipeline: Pipeline, going: PlannedAction) -> Packed:
-    attempt = going.attempt
+def _remove_files(
+    pipeline: Pipeline, actions: Sequence[PlannedAction], archives: Mapping[Path, Path]
+) -> list[ActionResult]:
+    """Record the archives in the ledger, then remove the files.
+
+    The items and requests are leased, so no other process works on them or shares their images.
+    """
+    results = {action.file: ActionResult(action, skipped=_CHANGED) for action in actions}
+    by_id = {
+        one.attempt.id: one for one in actions if one.attempt is not None and one.file in archives
+    }
+    attempts = [one.attempt for one in by_id.values() if one.attempt is not None]
+    names = [f"item:{one.item_key}" for one in attempts]
+    names += [f"request:{one.sent_fingerprint}" for one in attempts]
+    leases, owner = pipeline.ledger.leases, new_owner()
+    if names and leases.acquire(list(dict.fromkeys(names)), owner):
+
+        def remove(attempt: Attempt) -> None:
+            action = by_id[attempt.id]
+            results[action.file] = _remove(action)
+
+        try:
+            relative = pipeline.store.relative
+            paths = {key: relative(archives[action.file]) for key, action in by_id.items()}
+            pipeline.ledger.retention.set_archive(paths, attempts)
+            pipeline.ledger.retention.remove_archived(attempts, remove)
+        finally:
+            leases.release(owner)
+    elif len(names) > 2:  # an image in use must not block the others
+        return [done for one in actions for done in _remove_files(pipeline, [one], archives)]
+    return list(results.values())
+
+
+def _remove(action: PlannedAction) -> ActionResult:
+    """Remove a file unless it has changed since the plan was made."""
+    try:
+        if FileState.read(action.file) != action.state:
+            return ActionResult(action, skipped=_CHANGED)
+        action.file.unlink()
+    except OSError as error:
+        return ActionResult(action, error=f"{action.file}: {error.strerror or error}.")
+    return ActionResult(action)
+
+
+def _archive_entry(pipeline: Pipeline, action: PlannedAction) -> ArchiveEntry:
     about: dict[str, object] = {}
-    if attempt is not None:
-        about = {
-            "key": attempt.item_key,
-            "attempt": attempt.id,
-            "request": attempt.sent_request.as_dict(),
-        }
-    name = pipeline.store.relative(going.file)
-    return Packed(going.file, name, going.digest or "", about)
+    if (attempt := action.attempt) is not None:
+        request = attempt.sent_request.as_dict()
+        about = {"key": attempt.item_key, "attempt": attempt.id, "request": request}
+    return ArchiveEntry(action.file, pipeline.store.relative(action.file), action.digest, about)
 
 
-def _free_archive(pipeline: Pipeline, what: str) -> Path:
-    stem, number = f"{what}-{file_time(time.time())}", 1
+def _free_archive(pipeline: Pipeline, kind: str) -> Path:
+    stem, number = f"{kind}-{file_time(time.time())}", 1
     target = pipeline.settings.data_dir / ARCHIVES / f"{stem}.zip"
     while target.exists():
         number += 1
@@ -250,11 +224,11 @@ def _free_archive(pipeline: Pipeline, what: str) -> Path:
     return target
 
 
-def _unfinished_archives(pipeline: Pipeline) -> dict[str, Path]:
-    """The digests of what is in archives that the ledger does not name: a crash came before."""
-    known = {pipeline.store.absolute(one) for one in pipeline.ledger.archiving.archives()}
+def _unrecorded_archives(pipeline: Pipeline) -> dict[str, Path]:
+    """The digests of images in archives that a crash kept out of the ledger."""
+    recorded = {pipeline.store.absolute(one) for one in pipeline.ledger.retention.archives()}
     found: dict[str, Path] = {}
     for archive in sorted((pipeline.settings.data_dir / ARCHIVES).glob("pictures-*.zip")):
-        if archive not in known:
+        if archive not in recorded:
             found |= dict.fromkeys(digests_in(archive), archive)
     return found

@@ -1,8 +1,7 @@
 """The clean-up: one plan, which a dry run shows and the real run carries out.
 
-Nothing that is current or approved is ever deleted or moved, and no whole picture is deleted:
-old ones go into archives, and only if that is asked for. Files that are not this program's are
-never touched.
+Current and approved images are never deleted or moved, and no whole image is deleted: old ones are
+moved into archives, on request only. Files of others are never touched.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from pathlib import Path
 from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.domain.parameters import file_time
 from imagegen_pipeline.maintenance.archive import (
-    archive_pictures,
+    archive_images,
     archive_untracked,
+    extract_needed,
+    find_needed,
     find_old,
-    find_requested,
-    restore_requested,
 )
 from imagegen_pipeline.maintenance.discovery import (
     find_logs,
@@ -32,7 +31,7 @@ from imagegen_pipeline.maintenance.discovery import (
     find_temp_files,
 )
 from imagegen_pipeline.maintenance.lock import maintenance_lock
-from imagegen_pipeline.maintenance.picture_folders import inspect_folders, picture_folders
+from imagegen_pipeline.maintenance.picture_folders import picture_folders, scan_folder
 from imagegen_pipeline.maintenance.plan import (
     ActionResult,
     ActionType,
@@ -44,103 +43,92 @@ from imagegen_pipeline.maintenance.plan import (
 )
 from imagegen_pipeline.pipeline import Pipeline
 
-_CHANGED = "it has changed since the plan was made"
-_PART = 2**20
-
 
 def plan_clean_up(
-    pipeline: Pipeline, rules: RetentionPolicy, now: float | None = None
+    pipeline: Pipeline, policy: RetentionPolicy, now: float | None = None
 ) -> CleanUpPlan:
-    """What would go, and why; nothing is written. ``now`` is in seconds since the epoch.
+    """Plan a clean-up; writes nothing. ``now`` is in seconds since the epoch.
 
-    Raises SetupError for an age that is none, and StoreError for a folder that cannot be read.
+    Raises SetupError for an invalid age and StoreError for a folder that cannot be read.
     """
-    rules, now = rules.checked(), time.time() if now is None else now
-    given = pipeline.settings
-    goings = [
-        *find_logs(given.log_dir, rules, now),
-        *find_quarantined(given.data_dir, rules, now),
-        *find_notes(pipeline, rules, now),
-        *find_previews(pipeline, rules, now),
-    ]
+    policy, now = policy.validated(), time.time() if now is None else now
+    settings = pipeline.settings
     folders = picture_folders(pipeline)
-    strays: list[PlannedAction] = []
-    not_ours: list[Path] = []
-    for folder in folders:
-        found = inspect_folders(pipeline, folder, rules, now)
-        goings += found.goings
-        strays += found.strays
-        not_ours += found.not_ours
-    if rules.strays:
-        goings += strays
-    # A base image's fixed place is above the folder of its history.
+    scans = [scan_folder(pipeline, folder, policy, now) for folder in folders]
+    untracked = [action for scan in scans for action in scan.untracked]
+    # An actor's base image is published to the parent of its history folder.
     around = {*folders, *(one.parent for one in folders if one.name == "history")}
-    goings += sorted(find_temp_files(pipeline, around, rules, now), key=lambda going: going.file)
-    goings += find_old(pipeline, rules, now)
-    goings += find_requested(pipeline)
-    return CleanUpPlan(tuple(goings), tuple(sorted(not_ours)), _notes(strays, rules))
+    actions = [
+        *find_logs(settings.log_dir, policy, now),
+        *find_quarantined(settings.data_dir, policy, now),
+        *find_notes(pipeline, policy, now),
+        *find_previews(pipeline, policy, now),
+        *(action for scan in scans for action in scan.sidecars),
+        *(untracked if policy.untracked else ()),
+        *sorted(find_temp_files(pipeline, around, policy, now), key=lambda one: one.file),
+        *find_old(pipeline, policy, now),
+        *find_needed(pipeline),
+    ]
+    not_ours = sorted(file for scan in scans for file in scan.not_ours)
+    notes = [_untracked_note(untracked)] if untracked and not policy.untracked else []
+    return CleanUpPlan(tuple(actions), tuple(not_ours), tuple(notes))
 
 
-def _notes(strays: list[PlannedAction], rules: RetentionPolicy) -> tuple[str, ...]:
-    if not strays or rules.strays:
-        return ()
-    folders = ", ".join(sorted({str(going.file.parent) for going in strays}))
+def _untracked_note(untracked: list[PlannedAction]) -> str:
+    folders = ", ".join(sorted({str(action.file.parent) for action in untracked}))
     return (
-        f"{len(strays)} pictures of this program in {folders} are named by no attempt of this "
-        "ledger. They are left alone: they may belong to another ledger, or be newer than one "
-        "that was restored. If they do not, --strays moves them into an archive.",
+        f"No attempt of this ledger names {len(untracked)} pictures of this program in {folders}. "
+        "They are kept: they may belong to another ledger, or be newer than a restored one. "
+        "Otherwise --untracked moves them into an archive."
     )
 
 
 def carry_out(pipeline: Pipeline, plan: CleanUpPlan) -> Iterator[ActionResult]:
-    """Do what the plan says, file by file; what has changed since it was made is left alone.
+    """Carry out a plan file by file; a file that has changed since is skipped.
 
-    One file that resists costs no other. Raises SetupError while another clean-up or backup is
-    at work.
+    A file that fails does not affect the others. Raises SetupError while another clean-up or backup
+    runs.
     """
     with maintenance_lock(pipeline.settings.data_dir):
-        away = [one for one in plan.goings if one.deed is ActionType.ARCHIVE]
-        yield from _each(
-            pipeline, (one for one in plan.goings if one.deed is not ActionType.ARCHIVE)
+        archive = [one for one in plan.actions if one.type is ActionType.ARCHIVE]
+        yield from _carry_out_each(
+            pipeline, (one for one in plan.actions if one.type is not ActionType.ARCHIVE)
         )
-        yield from archive_pictures(
-            pipeline, [one for one in away if one.part is CleanUpPart.PICTURES]
-        )
-        yield from archive_untracked(
-            pipeline, [one for one in away if one.part is not CleanUpPart.PICTURES]
-        )
+        is_image = CleanUpPart.PICTURES
+        yield from archive_images(pipeline, [one for one in archive if one.part is is_image])
+        yield from archive_untracked(pipeline, [one for one in archive if one.part is not is_image])
 
 
-def _each(pipeline: Pipeline, goings: Iterable[PlannedAction]) -> Iterator[ActionResult]:
-    for going in goings:
+def _carry_out_each(pipeline: Pipeline, actions: Iterable[PlannedAction]) -> Iterator[ActionResult]:
+    for action in actions:
         try:
-            if going.stamp is not None and FileState.of(going.file) != going.stamp:
-                yield ActionResult(going, kept=_CHANGED)
+            if action.state is not None and FileState.read(action.file) != action.state:
+                yield ActionResult(action, skipped="it has changed since the plan was made")
                 continue
-            _do(pipeline, going)
-            yield ActionResult(going)
+            _carry_out(pipeline, action)
+            yield ActionResult(action)
         except FileNotFoundError:
-            yield ActionResult(going, kept="it is gone already")
+            yield ActionResult(action, skipped="it does not exist any more")
         except ImagegenError as error:
-            yield ActionResult(going, error=error.sentence)
+            yield ActionResult(action, error=error.sentence)
         except OSError as error:
             reason = error.strerror or str(error)
-            yield ActionResult(going, error=f"{going.file}: {reason}. Repair its permissions.")
+            yield ActionResult(action, error=f"{action.file}: {reason}. Correct its permissions.")
 
 
-def _do(pipeline: Pipeline, going: PlannedAction) -> None:
-    if going.deed is ActionType.DELETE:
-        going.file.unlink()
-    elif going.deed is ActionType.SET_ASIDE:
-        going.file.rename(_piece_of(going.file))
-    elif going.deed is ActionType.COMPRESS:
-        _compress(going.file)
+def _carry_out(pipeline: Pipeline, action: PlannedAction) -> None:
+    if action.type is ActionType.DELETE:
+        action.file.unlink()
+    elif action.type is ActionType.ROTATE:
+        action.file.rename(_rotated(action.file))
+    elif action.type is ActionType.COMPRESS:
+        _compress(action.file)
     else:
-        restore_requested(pipeline, going)
+        extract_needed(pipeline, action)
 
 
-def _piece_of(log: Path) -> Path:
-    """Where a running log is set aside; who writes it begins a new one by itself."""
+def _rotated(log: Path) -> Path:
+    """The new name of a running log; its writers reopen the old name by themselves."""
     stem, number = f"{log.stem}_{file_time(time.time())}", 1
     piece = log.with_name(f"{stem}{log.suffix}")
     while piece.exists() or piece.with_name(f"{piece.name}.gz").exists():
@@ -150,17 +138,16 @@ def _piece_of(log: Path) -> Path:
 
 
 def _compress(piece: Path) -> None:
-    target = piece.with_name(f"{piece.name}.gz")
     handle, name = tempfile.mkstemp(prefix=f".{piece.stem}.", dir=piece.parent)
-    spare = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            with piece.open("rb") as source, gzip.open(file, "wb") as packed:
-                shutil.copyfileobj(source, packed, _PART)
+            with piece.open("rb") as source, gzip.open(file, "wb") as compressed:
+                shutil.copyfileobj(source, compressed)
             file.flush()
             os.fsync(file.fileno())
-        shutil.copystat(piece, spare)  # its age counts on
-        spare.replace(target)
+        shutil.copystat(piece, temporary)  # keeps the age
+        temporary.replace(piece.with_name(f"{piece.name}.gz"))
     finally:
-        spare.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     piece.unlink()

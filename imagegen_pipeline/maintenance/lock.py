@@ -1,7 +1,7 @@
-"""One clean-up, backup or restore of a data folder at a time.
+"""Locks: one clean-up, backup or restore of a data folder at a time.
 
-A backup that ran beside a clean-up could miss a picture: its ledger would still name the file, and
-the file would be in an archive by then.
+A clean-up beside a backup could move a file into an archive after the ledger was copied, so the
+backup would miss it.
 """
 
 from __future__ import annotations
@@ -11,30 +11,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagegen_pipeline.domain.errors import SetupError, StoreError
+from imagegen_pipeline.domain.errors import SetupError
+from imagegen_pipeline.storage.atomic_files import as_store_error
 from imagegen_pipeline.storage.pictures import HIDDEN
 
-LOCK = "upkeep.lock"
+LOCK = "maintenance.lock"
 
 
 @contextmanager
 def maintenance_lock(data_dir: Path) -> Iterator[None]:
-    """Keep every other clean-up and backup of this data folder out; raises SetupError.
+    """Exclude every other clean-up, backup and restore of this data folder; raises SetupError."""
+    with exclusive_lock(data_dir / HIDDEN / LOCK, f"clean-up, backup or restore of {data_dir}"):
+        yield
 
-    The lock is the system's own, so that it ends with its process, however that ends.
+
+@contextmanager
+def exclusive_lock(file: Path, task: str) -> Iterator[None]:
+    """Hold a lock file; the system releases it when the process ends.
+
+    Raises SetupError, which names the ``task``, if another process holds it, and StoreError.
     """
-    place = data_dir / HIDDEN / LOCK
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file = place.open("a")
-    except OSError as error:
-        raise StoreError(f"{place} cannot be written: {error.strerror or error}.") from error
-    with file:
+    with as_store_error(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = file.open("a")
+    with handle:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise SetupError(
-                f"Another clean-up, backup or restore is at work in {data_dir}.",
-                remedy="Run this again when it is done.",
+                f"Another {task} is running.", remedy="Run this again when it has ended."
             ) from None
         yield

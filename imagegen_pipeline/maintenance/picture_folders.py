@@ -1,7 +1,7 @@
-"""The folders that pictures lie in: what of their files the ledger knows, and what it does not.
+"""Scans the folders of images for orphaned sidecars, untracked images and files of others.
 
-Users keep files of their own there. A file counts as this program's only if it has a sidecar
-(``.imagegen/{name}.json``) with the digest of its bytes; anything else is never touched.
+A file belongs to this program only if its sidecar (``.imagegen/{name}.json``) has the digest of its
+bytes.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from imagegen_pipeline.domain.image.decode import SUFFIXES
-from imagegen_pipeline.maintenance.discovery import FileEntry, entries, planned_action
+from imagegen_pipeline.maintenance.discovery import FileEntry, list_files
 from imagegen_pipeline.maintenance.plan import (
     ActionType,
     CleanUpPart,
@@ -25,103 +25,86 @@ from imagegen_pipeline.maintenance.plan import (
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.storage.pictures import HIDDEN
 
-_PICTURES = tuple(SUFFIXES.values())
+_SUFFIXES = tuple(SUFFIXES.values())
 _EXTRA = re.compile(r"(.+)\.\d+")
-"""A picture that a service sent beside the one that was asked for is called ``{stem}.2``."""
-_COPY = "same_picture_as"
-"""In the sidecar of a copy that a person gave a name: it is theirs."""
+"""The name of a further image that a provider returned: ``{stem}.2``."""
+_COPY_FACT = "same_picture_as"
+"""A fact in the sidecar of a copy that a user named, which is the user's file."""
 
 
 @dataclass(slots=True)
-class FolderContents:
-    """What a look at a folder brought."""
+class FolderScan:
+    """The result of a scan. ``sidecars`` are those without an image, ``untracked`` the images of
+    this program that no attempt names.
+    """
 
-    goings: list[PlannedAction] = field(default_factory=list)
-    strays: list[PlannedAction] = field(default_factory=list)
-    """Pictures of this program that no attempt names."""
+    sidecars: list[PlannedAction] = field(default_factory=list)
+    untracked: list[PlannedAction] = field(default_factory=list)
     not_ours: list[Path] = field(default_factory=list)
 
 
 def picture_folders(pipeline: Pipeline) -> list[Path]:
-    """The folders that attempts have names in, and the one that new pictures go to."""
-    store = pipeline.store
-    known = {store.absolute(folder) for folder in pipeline.ledger.archiving.folders()}
-    return sorted(known | {pipeline.settings.output_dir})
+    """The folders of all attempts, and the folder of new images."""
+    folders = {pipeline.store.absolute(one) for one in pipeline.ledger.retention.folders()}
+    return sorted(folders | {pipeline.settings.output_dir})
 
 
-def inspect_folders(
-    pipeline: Pipeline, folder: Path, rules: RetentionPolicy, now: float
-) -> FolderContents:
-    """What in ``folder`` is an orphan of this program, and what is not this program's at all."""
-    found = FolderContents()
-    books = pipeline.ledger.archiving
-    place = pipeline.store.relative(folder)
-    named = books.names(place)
-    files = {entry.file.name: entry for entry in entries(folder)}
+def scan_folder(
+    pipeline: Pipeline, folder: Path, policy: RetentionPolicy, now: float
+) -> FolderScan:
+    """Compare the files of a folder with the ledger; raises StoreError if it cannot be read."""
+    scan = FolderScan()
+    ledger_folder = pipeline.store.relative(folder)
+    known = pipeline.ledger.retention.file_stems(ledger_folder)
+    files = {entry.file.name: entry for entry in list_files(folder)}
     sidecars = {
         entry.file.name.removesuffix(".json"): entry
-        for entry in entries(folder / HIDDEN)
+        for entry in list_files(folder / HIDDEN)
         if entry.file.name.endswith(".json") and not entry.file.name.startswith(".")
     }
     for name, entry in files.items():
-        if name.startswith(".") or _is_named(name, named):
+        if name.startswith(".") or _is_known(name, known):
             continue
-        stray = _stray(entry, sidecars.get(name), rules, now)
-        if stray is not None:
-            found.strays.append(stray)
+        untracked = _untracked(entry, sidecars.get(name), policy, now)
+        if untracked is not None:
+            scan.untracked.append(untracked)
         elif name not in sidecars:
-            found.not_ours.append(entry.file)
-    lonely = list(_lonely(sidecars, files, rules, now))
-    if lonely:  # asked only now: there may be thousands of folders
-        awaited = books.awaited(place)
-        found.goings += [one for name, one in lonely if Path(name).stem not in awaited]
-    return found
+            scan.not_ours.append(entry.file)
+    orphans = [name for name in sidecars.keys() - files.keys() if name.endswith(_SUFFIXES)]
+    if orphans and policy.orphans is not None:
+        expected = pipeline.ledger.retention.expected_stems(ledger_folder)
+        for name in sorted(orphans):
+            if Path(name).stem not in expected and sidecars[name].is_older(policy.orphans, now):
+                reason = f"a sidecar without its image {name}"
+                action = sidecars[name].plan(CleanUpPart.ORPHANS, ActionType.DELETE, reason)
+                scan.sidecars.append(action)
+    return scan
 
 
-def _is_named(name: str, stems: set[str]) -> bool:
+def _is_known(name: str, stems: set[str]) -> bool:
     stem = Path(name).stem
     extra = _EXTRA.fullmatch(stem)
     return stem in stems or (extra is not None and extra[1] in stems)
 
 
-def _lonely(
-    sidecars: dict[str, FileEntry], files: dict[str, FileEntry], rules: RetentionPolicy, now: float
-) -> Iterator[tuple[str, PlannedAction]]:
-    """Sidecars whose picture is not there, with its name."""
-    if rules.orphans is None:
-        return
-    for name, sidecar in sidecars.items():
-        is_lonely = name.endswith(_PICTURES) and name not in files
-        if is_lonely and sidecar.is_old(now, rules.orphans):
-            why = f"a sidecar without its picture {name}"
-            yield name, planned_action(sidecar, CleanUpPart.ORPHANS, ActionType.DELETE, why)
-
-
-def _stray(
-    entry: FileEntry, sidecar: FileEntry | None, rules: RetentionPolicy, now: float
+def _untracked(
+    entry: FileEntry, sidecar: FileEntry | None, policy: RetentionPolicy, now: float
 ) -> PlannedAction | None:
-    """A picture of this program that no attempt names; a copy that a person named is none."""
-    if sidecar is None or rules.orphans is None or not entry.file.name.endswith(_PICTURES):
+    """An action on an image of this program that no attempt names; a named copy is not one."""
+    if sidecar is None or policy.orphans is None or not entry.file.name.endswith(_SUFFIXES):
         return None
-    facts = _facts(sidecar.file)
+    facts = _read_facts(sidecar.file)
     digest = facts.get("sha256")
-    if _COPY in facts or not isinstance(digest, str) or not entry.is_old(now, rules.orphans):
+    if _COPY_FACT in facts or not isinstance(digest, str):
         return None
-    if _digest(entry.file) != digest:  # somebody has made another picture of it
+    if not entry.is_older(policy.orphans, now) or _digest(entry.file) != digest:  # or edited
         return None
-    why = f"no attempt names it; made for {facts.get('key', 'an unknown item')}"
-    return PlannedAction(
-        CleanUpPart.ORPHANS,
-        ActionType.ARCHIVE,
-        entry.file,
-        entry.stamp.bytes,
-        why,
-        entry.stamp,
-        digest=digest,
-    )
+    reason = f"no attempt names it; made for {facts.get('key', 'an unknown item')}"
+    action = entry.plan(CleanUpPart.ORPHANS, ActionType.ARCHIVE, reason)
+    return replace(action, digest=digest)
 
 
-def _facts(sidecar: Path) -> dict[str, Any]:
+def _read_facts(sidecar: Path) -> Mapping[str, Any]:
     try:
         facts = json.loads(sidecar.read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""What a clean-up would do: plain data, which a dry run shows and the real run carries out."""
+"""The plan of a clean-up: plain data that a dry run shows and the real run carries out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,45 +11,42 @@ from imagegen_pipeline.domain.errors import SetupError
 from imagegen_pipeline.domain.requests import Attempt
 
 DAY = 86_400.0
-LONGEST_DAYS = 36_500.0
+MAX_DAYS = 36_500.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """How old, in days, what is cleaned up must be. None leaves a part alone.
+    """The age in days from which files are cleaned up; None keeps a part.
 
-    ``logs``: the users' JSON logs, and the running logs' older pieces. ``quarantine``: bytes that
-    came in place of a picture. ``orphans``: sidecars, previews and notes that nothing in the ledger
-    needs. ``spares``: half-written files of processes that died. ``pictures``: older pictures,
-    which are moved into an archive; None by default, since a PNG hardly gets smaller and the
-    picture is then not at its place any more.
+    ``logs``: JSON logs, and rotated pieces of the running log. ``quarantine``: bytes that were not
+    a usable image. ``orphans``: sidecars, previews and notes that nothing in the ledger needs.
+    ``temp_files``: half-written files of processes that died. ``pictures``: older images, which are
+    moved into an archive; None by default, because a PNG hardly gets smaller.
 
-    ``strays`` moves pictures of this program that no attempt names into an archive, too, when they
-    are as old as ``orphans``. Names are in the ledger before the first byte is on disk, so such
-    pictures are those of another ledger, or of a newer one than this: by default they are only
-    counted.
+    ``untracked`` also archives images of this program that no attempt names, once they are as old
+    as ``orphans``. The ledger has a name before the first byte is on disk, so such images belong to
+    another ledger or are newer than a restored one: by default they are only counted.
     """
 
     logs: float | None = 90
     quarantine: float | None = 90
     orphans: float | None = 7
-    spares: float | None = 1
+    temp_files: float | None = 1
     pictures: float | None = None
-    strays: bool = False
+    untracked: bool = False
 
-    def checked(self) -> RetentionPolicy:
-        """The same; raises SetupError for an age that is none.
+    def validated(self) -> RetentionPolicy:
+        """The same policy; raises SetupError for an invalid age.
 
-        What is younger than a day may be in the making, so that such an age is refused where this
-        would matter.
+        Files younger than a day may still be in use, so most parts need at least one day.
         """
-        for name in ("logs", "quarantine", "orphans", "spares", "pictures"):
+        for name in ("logs", "quarantine", "orphans", "temp_files", "pictures"):
             days = getattr(self, name)
-            least = 0.0 if name in ("logs", "quarantine") else 1.0
-            if days is not None and not least <= days <= LONGEST_DAYS:
+            minimum = 0.0 if name in ("logs", "quarantine") else 1.0
+            if days is not None and not minimum <= days <= MAX_DAYS:
                 raise SetupError(
-                    f"{days:g} days is no age for the {name}.",
-                    remedy=f"Give {least:g} to {LONGEST_DAYS:g} days, or leave the part out.",
+                    f"{days:g} days is not a valid age for {name}.",
+                    remedy=f"Give {minimum:g} to {MAX_DAYS:g} days, or leave the part out.",
                 )
         return self
 
@@ -60,90 +57,91 @@ class CleanUpPart(StrEnum):
     LOGS = "logs"
     QUARANTINE = "quarantine"
     ORPHANS = "orphans"
-    SPARES = "half-written files"
+    TEMP_FILES = "temporary files"
     PICTURES = "old pictures"
-    BACK = "wanted again"
+    NEEDED = "needed again"
 
 
 class ActionType(StrEnum):
-    """What is done to a file. Only ``delete`` makes bytes go for good."""
+    """What is done to a file. Only ``delete`` removes bytes for good."""
 
     DELETE = "delete"
     COMPRESS = "compress"
-    SET_ASIDE = "set aside"
+    ROTATE = "rotate"
     ARCHIVE = "archive"
-    BRING_BACK = "bring back"
+    EXTRACT = "extract"
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """By which a file is known to be the one that was planned: size and moment of change."""
+    """Size and modification time: a file with another state has changed since it was planned."""
 
     bytes: int
     changed_ns: int
 
     @classmethod
-    def of(cls, file: Path) -> FileState:
-        """The file's now, of a link itself; raises OSError."""
-        about = file.lstat()
+    def read(cls, file: Path) -> FileState | None:
+        """The present state, of a link itself; None if the file does not exist."""
+        try:
+            about = file.lstat()
+        except OSError:
+            return None
         return cls(about.st_size, about.st_mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedAction:
-    """One file of a plan: what becomes of it and why. ``bytes`` is its size."""
+    """What is done to one file and why. ``bytes`` is its size; without ``state`` it may change."""
 
     part: CleanUpPart
-    deed: ActionType
+    type: ActionType
     file: Path
     bytes: int
-    why: str
-    stamp: FileState | None = None
+    reason: str
+    state: FileState | None = None
     attempt: Attempt | None = None
-    digest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CleanUpPlan:
-    """What a clean-up would do, and what lies among the pictures and is not this program's:
-    that is never touched.
-    """
-
-    goings: tuple[PlannedAction, ...] = ()
-    not_ours: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def sums(self) -> Mapping[tuple[CleanUpPart, ActionType], ActionTotals]:
-        """How many files and bytes of each part, in the parts' order."""
-        found: dict[tuple[CleanUpPart, ActionType], ActionTotals] = {}
-        for part in CleanUpPart:
-            for going in self.goings:
-                if going.part is part:
-                    before = found.get((part, going.deed), ActionTotals())
-                    found[part, going.deed] = ActionTotals(
-                        before.files + 1, before.bytes + going.bytes
-                    )
-        return found
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionTotals:
-    """Files and their bytes."""
+    """Number of files and their bytes."""
 
     files: int = 0
     bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class ActionResult:
-    """What came of one file of a plan; ``error`` says why nothing was done, and what to do."""
+class CleanUpPlan:
+    """What a clean-up would do. ``not_ours`` lists other files beside the images, which are never
+    touched.
+    """
 
-    going: PlannedAction
+    actions: tuple[PlannedAction, ...] = ()
+    not_ours: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def totals(self) -> Mapping[tuple[CleanUpPart, ActionType], ActionTotals]:
+        """Files and bytes of each part and type of action, in the parts' order."""
+        totals: dict[tuple[CleanUpPart, ActionType], ActionTotals] = {}
+        order = list(CleanUpPart)
+        for one in sorted(self.actions, key=lambda action: order.index(action.part)):
+            before = totals.get((one.part, one.type), ActionTotals())
+            totals[one.part, one.type] = ActionTotals(before.files + 1, before.bytes + one.bytes)
+        return totals
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """The result of one action: ``error`` is the failure and its remedy, ``skipped`` the reason why
+    a file was left although nothing failed.
+    """
+
+    action: PlannedAction
     error: str = ""
-    kept: str = field(default="")
-    """Why it was left as it is without anything being wrong: it changed since it was planned."""
+    skipped: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the deed was done."""
-        return not self.error and not self.kept
+        """Whether the action was carried out."""
+        return not self.error and not self.skipped

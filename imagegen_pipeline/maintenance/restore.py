@@ -1,51 +1,47 @@
-"""The restore: a backup into an empty data folder, every byte checked, nothing overwritten.
+"""The restore: a backup into an empty data folder; every byte is checked, nothing is overwritten.
 
-The ledger comes last, so that there is none that names pictures which are not there yet. What is
-damaged in the backup is named and left out; all else is restored.
+The ledger is written last, so no ledger ever names images that are not restored yet. Files that are
+damaged in the backup are named and left out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagegen_pipeline.domain.errors import NameTakenError, SetupError, StoreError
 from imagegen_pipeline.ledger.backup_copy import (
     check_ledger,
-    count_attempts,
-    forget_reports,
+    clear_reported,
     ledger_file,
-    pictures_of,
+    stored_rows,
 )
-from imagegen_pipeline.maintenance.backup import digest_of
-from imagegen_pipeline.maintenance.backup_files import result_places
+from imagegen_pipeline.maintenance.backup import Progress, digest_of
+from imagegen_pipeline.maintenance.backup_files import restore_target, result_folders
 from imagegen_pipeline.maintenance.backup_manifest import (
+    SOURCES,
     BackupManifest,
     ManifestEntry,
     read_manifest,
 )
 from imagegen_pipeline.maintenance.lock import maintenance_lock
 from imagegen_pipeline.settings import Settings
-from imagegen_pipeline.storage.atomic_files import flush_folder, rename_durably
+from imagegen_pipeline.storage.atomic_files import as_store_error, flush_folder, rename_durably
 
-_PART = 2**20
-_NAMED = 5
-"""Files that a refusal names."""
-
-Tell = Callable[[int, int], None]
-"""Called with how many files are done, and of how many."""
+_CHUNK = 2**20
+_MAX_NAMED = 5
+Target = tuple[ManifestEntry, Path]
+"""A file of the backup and the path that it is restored to."""
 
 
 @dataclass(slots=True)
 class RestoreReport:
-    """What came of a restore. ``damaged`` names what the backup does not have whole, and
-    ``pictures`` the items whose current or approved picture is among it; ``kept`` names sources
-    that differ from the backup's and were left as they are.
+    """The result of a restore. ``there`` counts files that existed with the same bytes. ``damaged``
+    names the files that the backup does not hold whole, ``pictures`` the items whose current or
+    approved image is among them, and ``kept`` sources that differ from the backup's.
     """
 
     backup: Path
@@ -63,228 +59,180 @@ def restore(
     dry_run: bool = False,
     elsewhere: bool = False,
     report_to_dagster: bool = False,
-    tell: Tell = lambda _done, _of: None,
+    report_progress: Progress = lambda _done, _total: None,
 ) -> RestoreReport:
-    """Put a backup back; with ``dry_run`` it is only read and checked.
+    """Restore a backup; with ``dry_run`` it is only read and checked.
 
-    ``elsewhere`` lets files be written outside of the folders that the settings name, where they
-    lay; ``report_to_dagster`` reports every current picture to Dagster anew, for when its records
-    are lost too. Raises SetupError, before anything is written, for a backup of the other kind
-    (simulated, live), a ledger that is not whole, a ledger here that has been used, and files here
-    that differ.
+    ``elsewhere`` allows files to be written to their former folders outside of the settings' ones.
+    ``report_to_dagster`` has the next sync report every current image to Dagster. Raises SetupError
+    before anything is written: for a backup of the other kind (simulated, live), a damaged ledger,
+    a used ledger in the data folder, and existing files that differ.
     """
     manifest = read_manifest(backup)
+    _refuse_other_kind(backup, manifest, settings)
+    ledger = _ledger_entry(backup, manifest)
+    files = [(one, restore_target(settings, one)) for one in manifest.files if one is not ledger]
+    report = RestoreReport(backup)
+    if dry_run:
+        for number, (entry, _) in enumerate(files, start=1):
+            if not _matches(backup / entry.inside, entry):
+                report.damaged.append(entry.path)
+            report_progress(number, len(files))
+    else:
+        with as_store_error(settings.data_dir), maintenance_lock(settings.data_dir):
+            target = ledger_file(settings.ledger_url)
+            _refuse_used_ledger(target)
+            if not elsewhere:
+                _refuse_outside(settings, files)
+            files = _select_missing(files, report)
+            for number, (entry, path) in enumerate(files, start=1):
+                if _restore_file(backup, entry, path):
+                    report.restored += 1
+                else:
+                    report.damaged.append(entry.path)
+                report_progress(number, len(files))
+            os.sync()
+            _restore_ledger(backup, ledger, target, report_to_dagster=report_to_dagster)
+            report.restored += 1
+    damaged = set(report.damaged)
+    report.pictures = [
+        row.key
+        for row in stored_rows(backup / ledger.inside)
+        if row.path in damaged and (row.is_current or row.is_approved)
+    ]
+    return report
+
+
+def _refuse_other_kind(backup: Path, manifest: BackupManifest, settings: Settings) -> None:
     if manifest.simulated != settings.simulator:
         kind = "simulated" if manifest.simulated else "live"
         switch = "Set IMAGEGEN_SIMULATOR=1" if manifest.simulated else "Unset IMAGEGEN_SIMULATOR"
         raise SetupError(
-            f"{backup} is a backup of {kind} pictures: the two are never mixed.",
+            f"{backup} is a backup of {kind} images: the two kinds are never mixed.",
             remedy=f"{switch}, then run this again.",
         )
-    plan = _Plan(settings, backup, manifest)
-    ledger = plan.ledger
-    _check_ledger_of(backup, ledger)
-    report = RestoreReport(backup)
-    if dry_run:
-        plan.check(report, tell)
-    else:
-        with _writing(settings.data_dir), maintenance_lock(settings.data_dir):
-            plan.refuse(report, elsewhere=elsewhere)
-            plan.write(report, tell)
-            _write_ledger(
-                settings, backup / ledger.inside, ledger, report_to_dagster=report_to_dagster
-            )
-            report.restored += 1
-    report.pictures = _pictures_lost(backup / ledger.inside, report)
-    return report
 
 
-def _check_ledger_of(backup: Path, ledger: ManifestEntry) -> None:
-    file = backup / ledger.inside
-    try:
-        is_whole = digest_of(file) == ledger.sha256
-    except OSError:
-        is_whole = False
-    if not is_whole:
+def _ledger_entry(backup: Path, manifest: BackupManifest) -> ManifestEntry:
+    """The entry of the ledger, checked; raises SetupError and LedgerError."""
+    entries = [entry for entry in manifest.files if entry.place == "ledger"]
+    if len(entries) != 1 or not _matches(backup / entries[0].inside, entries[0]):
         raise SetupError(
             f"The ledger of {backup} is damaged or missing.",
-            remedy="Take another backup of this folder; `imagegen restore FOLDER --list` has them.",
+            remedy="Use another backup; `imagegen restore FOLDER --list` lists them.",
         )
-    check_ledger(file)
-
-
-class _Plan:
-    """Which file of a backup goes where."""
-
-    def __init__(self, settings: Settings, backup: Path, manifest: BackupManifest) -> None:
-        self._settings, self._backup = settings, backup
-        self.files = [(one, _target(settings, one)) for one in manifest.files]
-        ledgers = [one for one in manifest.files if one.place == "ledger"]
-        if len(ledgers) != 1:
-            raise SetupError(f"{backup} has no ledger in its list.")
-        (self.ledger,) = ledgers
-        self.files = [(one, target) for one, target in self.files if one is not self.ledger]
-
-    def check(self, report: RestoreReport, tell: Tell) -> None:
-        """Read every file and compare it with the list; nothing is written."""
-        for number, (kept, _) in enumerate(self.files, start=1):
-            if not _is_whole(self._backup / kept.inside, kept):
-                report.damaged.append(kept.path)
-            tell(number, len(self.files))
-
-    def refuse(self, report: RestoreReport, *, elsewhere: bool) -> None:
-        """Raise SetupError if a ledger is in use here, or a file differs from the backup's. A
-        source that does is left: it is the users' own, and may be newer.
-        """
-        _refuse_used_ledger(ledger_file(self._settings.ledger_url))
-        if not elsewhere:
-            _refuse_outside(self._settings, self.files)
-        differ = []
-        write = []
-        for kept, target in self.files:
-            if not os.path.lexists(target):
-                write.append((kept, target))
-            elif not target.is_symlink() and _is_whole(target, kept):
-                report.there += 1
-            elif kept.is_source:
-                report.kept.append(str(target))
-            else:
-                differ.append(str(target))
-        if differ:
-            more = f", and {len(differ) - _NAMED} more" if len(differ) > _NAMED else ""
-            raise SetupError(
-                f"{len(differ)} files are here already and differ from the backup's: "
-                f"{', '.join(differ[:_NAMED])}{more}. Nothing is overwritten.",
-                remedy="Restore into an empty data folder (IMAGEGEN_DATA_DIR), or move them away.",
-            )
-        self.files = write
-
-    def write(self, report: RestoreReport, tell: Tell) -> None:
-        """Write every file, whole or not at all, and flush all of them."""
-        for number, (kept, target) in enumerate(self.files, start=1):
-            if _write(self._backup / kept.inside, kept, target):
-                report.restored += 1
-            else:
-                report.damaged.append(kept.path)
-            tell(number, len(self.files))
-        os.sync()
-
-
-def _target(settings: Settings, kept: ManifestEntry) -> Path:
-    """Where a file of the backup belongs, by the settings as they are now."""
-    if kept.place == "prompt_db":
-        return settings.prompt_db
-    folder = {
-        "data": settings.data_dir,
-        "elsewhere": Path("/"),
-        "prompt_json": settings.prompt_json_dir,
-        "actors": settings.actors_dir,
-        "ledger": settings.data_dir,
-    }[kept.place]
-    return folder / kept.path
-
-
-def _refuse_outside(settings: Settings, files: Iterable[tuple[ManifestEntry, Path]]) -> None:
-    allowed = result_places(settings)
-    outside = sorted(
-        {
-            str(target.parent)
-            for kept, target in files
-            if kept.place == "elsewhere" and not any(target.is_relative_to(one) for one in allowed)
-        }
-    )
-    if outside:
-        raise SetupError(
-            f"The backup has files of {', '.join(outside[:_NAMED])}, which no setting names.",
-            remedy="Set IMAGEGEN_OUTPUT_DIR, IMAGEGEN_ACTORS_DIR and IMAGEGEN_LOG_DIR as they "
-            "were, or add --elsewhere to have them written there all the same.",
-        )
+    check_ledger(backup / entries[0].inside)
+    return entries[0]
 
 
 def _refuse_used_ledger(file: Path) -> None:
-    """A ledger without any attempt may go: an earlier command has only looked at the sources."""
-    if not file.exists():
-        return
-    number = count_attempts(file)
-    if number:
+    """Raise SetupError for a ledger with attempts; an empty one may be replaced."""
+    if file.exists() and (number := check_ledger(file)):
         raise SetupError(
-            f"There is a ledger at {file} already, with {number} attempts: nothing is overwritten.",
+            f"A ledger with {number} attempts exists at {file}: nothing is overwritten.",
             remedy="Restore into an empty data folder (IMAGEGEN_DATA_DIR), or move it away.",
         )
 
 
-def _is_whole(file: Path, kept: ManifestEntry) -> bool:
+def _refuse_outside(settings: Settings, files: Iterable[Target]) -> None:
+    allowed = [*result_folders(settings), settings.base_images_dir]
+    outside = {
+        str(target.parent)
+        for entry, target in files
+        if entry.place == "elsewhere" and not any(map(target.is_relative_to, allowed))
+    }
+    if outside:
+        raise SetupError(
+            f"The backup has files of {', '.join(sorted(outside)[:_MAX_NAMED])}, and no setting "
+            "names these folders.",
+            remedy="Set IMAGEGEN_OUTPUT_DIR, IMAGEGEN_ACTORS_DIR and IMAGEGEN_LOG_DIR to their "
+            "former values, or add --elsewhere to write the files there anyway.",
+        )
+
+
+def _select_missing(files: Iterable[Target], report: RestoreReport) -> list[Target]:
+    """The files to write; raises SetupError if an existing file differs.
+
+    A source that differs is kept: it belongs to the users and may be newer.
+    """
+    missing, differing = [], []
+    for entry, target in files:
+        if not os.path.lexists(target):
+            missing.append((entry, target))
+        elif not target.is_symlink() and _matches(target, entry):
+            report.there += 1
+        elif entry.place in SOURCES:
+            report.kept.append(str(target))
+        else:
+            differing.append(str(target))
+    if differing:
+        named = ", ".join(differing[:_MAX_NAMED])
+        more = f", and {len(differing) - _MAX_NAMED} more" if len(differing) > _MAX_NAMED else ""
+        raise SetupError(
+            f"{len(differing)} existing files differ from the backup's: {named}{more}. Nothing is "
+            "overwritten.",
+            remedy="Restore into an empty data folder (IMAGEGEN_DATA_DIR), or move them away.",
+        )
+    return missing
+
+
+def _matches(file: Path, entry: ManifestEntry) -> bool:
     try:
-        return file.stat().st_size == kept.size and digest_of(file) == kept.sha256
+        return file.stat().st_size == entry.size and digest_of(file) == entry.sha256
     except OSError:
         return False
 
 
-def _write(source: Path, kept: ManifestEntry, target: Path) -> bool:
-    """Copy one file to where nothing is; returns False when the backup does not have it whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    spare = target.with_name(f".{target.stem[:40]}.restored")
-    digest = hashlib.sha256()
+def _restore_file(backup: Path, entry: ManifestEntry, target: Path) -> bool:
+    """Copy one file to a free path; returns False if the backup does not hold it whole."""
+    temporary = _temporary(target)
     try:
-        with spare.open("wb") as copy:
-            try:
-                with source.open("rb") as stream:
-                    while part := stream.read(_PART):
-                        digest.update(part)
-                        copy.write(part)
-            except FileNotFoundError:
-                return False
-        if digest.hexdigest() != kept.sha256:
+        if not _copy_checked(backup, entry, temporary):
             return False
-        spare.chmod(0o644)
-        os.utime(spare, ns=(kept.changed_ns, kept.changed_ns))
-        rename_durably(spare, target, flush=False)  # all of them together, at the end
+        temporary.chmod(0o644)
+        os.utime(temporary, ns=(entry.changed_ns, entry.changed_ns))
+        rename_durably(temporary, target, flush=False)  # all files are flushed together
     except FileExistsError:
-        raise NameTakenError(f"{target} has come to be meanwhile.") from None
+        raise NameTakenError(f"{target} was created by another process meanwhile.") from None
     finally:
-        spare.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return True
 
 
-def _write_ledger(
-    settings: Settings, source: Path, ledger: ManifestEntry, *, report_to_dagster: bool
+def _restore_ledger(
+    backup: Path, ledger: ManifestEntry, target: Path, *, report_to_dagster: bool
 ) -> None:
-    """Put the ledger in its place, whole, as the last file of all."""
-    target = ledger_file(settings.ledger_url)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    spare = target.with_name(f".{target.stem[:40]}.restored")
+    temporary = _temporary(target)
     try:
-        spare.write_bytes(source.read_bytes())
-        if digest_of(spare) != ledger.sha256:
-            raise StoreError(f"{spare} was not written as it was read.")
+        if not _copy_checked(backup, ledger, temporary):
+            raise StoreError(f"{temporary} was not written as it was read.")
         if report_to_dagster:
-            forget_reports(spare)
-        with spare.open("rb+") as file:
+            clear_reported(temporary)
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         _refuse_used_ledger(target)
-        for suffix in ("-wal", "-shm"):  # of the empty one that goes
+        for suffix in ("-wal", "-shm"):  # of the empty ledger that is replaced
             target.with_name(f"{target.name}{suffix}").unlink(missing_ok=True)
-        spare.replace(target)
+        temporary.replace(target)
         flush_folder(target.parent)
     finally:
-        spare.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _pictures_lost(ledger: Path, report: RestoreReport) -> list[str]:
-    """The items whose current or approved picture the backup does not have whole."""
-    damaged = set(report.damaged)
-    return [
-        picture.key
-        for picture in pictures_of(ledger)
-        if picture.path in damaged and (picture.is_current or picture.is_approved)
-    ]
+def _temporary(target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.stem[:40]}.restored")
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _copy_checked(backup: Path, entry: ManifestEntry, target: Path) -> bool:
+    """Copy a file of the backup; returns whether the bytes have the recorded digest."""
+    digest = hashlib.sha256()
     try:
-        yield
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            folder = Path(error.filename or folder)
-        raise StoreError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        source = (backup / entry.inside).open("rb")
+    except FileNotFoundError:
+        return False
+    with source, target.open("wb") as copy:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+            copy.write(chunk)
+    return digest.hexdigest() == entry.sha256

@@ -1,4 +1,4 @@
-"""The table of results: one row for each attempt, and for what in a source is unreadable."""
+"""The rows of the results table: one per attempt, and one per unreadable source item."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from imagegen_pipeline.ledger import Ledger
 
 Values = tuple[Any, ...]
-"""A row as its values, in the order of ``COLUMNS``."""
+"""The values of a row, in the order of ``COLUMNS``."""
 
 
-def values_of(row: Any) -> Values:  # noqa: ANN401 - a database row
-    """A row of the ledger (see ``ResultRows``) as a row of the table."""
-    request, planned, ended = row.request, row.created_at, row.finished_at
+def row_values(row: Any) -> Values:  # noqa: ANN401 - a database row
+    """Convert a row of the ledger (see ``ResultRows``) into a row of the table."""
+    request, planned_at, finished_at = row.request, row.created_at, row.finished_at
     return (
         row.id,
         row.item_key,
@@ -41,7 +41,7 @@ def values_of(row: Any) -> Values:  # noqa: ANN401 - a database row
         row.path,
         row.archive,
         row.digest,
-        None if ended is None else ended - planned,
+        None if finished_at is None else finished_at - planned_at,
         row.run_seconds,
         row.cost,
         row.reserved if row.cost is None else None,
@@ -54,9 +54,9 @@ def values_of(row: Any) -> Values:  # noqa: ANN401 - a database row
         row.error,
         row.remedy,
         " ".join(row.warnings) or None,
-        _iso(planned),
+        _iso(planned_at),
         _iso(row.submitted_at),
-        _iso(ended),
+        _iso(finished_at),
     )
 
 
@@ -67,7 +67,7 @@ def _iso(moment: float | None) -> str | None:
 
 
 def unreadable_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """What in the sources cannot be read."""
+    """One row for each source item that cannot be read."""
     for problem in ledger.items.problems():
         yield dict.fromkeys(COLUMNS) | {
             "location": problem.location,
@@ -78,28 +78,28 @@ def unreadable_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
         }
 
 
-def each_result(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Every attempt, oldest first, then what in the sources cannot be read, one at a time."""
+def iter_result_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Every attempt, oldest first, then the unreadable source items."""
     for row in ledger.results.all():
-        yield _named(row)
+        yield _by_name(row)
     yield from unreadable_rows(ledger)
 
 
 def result_rows(ledger: Ledger) -> list[dict[str, Any]]:
-    """Every row at once, as ``each_result``."""
-    return list(each_result(ledger))
+    """The rows of ``iter_result_rows`` as a list."""
+    return list(iter_result_rows(ledger))
 
 
 def approved_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """The current pictures that a person has approved: what to go on to training with."""
-    return map(_named, ledger.results.approved())
+    """The current images that a person has approved, oldest first."""
+    return map(_by_name, ledger.results.approved())
 
 
-def _named(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
-    return dict(zip(COLUMNS, values_of(row), strict=True))
+def _by_name(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a database row
+    return dict(zip(COLUMNS, row_values(row), strict=True))
 
 
-def attempts_for_reading(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows for people: an unreadable source is shown where a picture has its path."""
+def rows_for_display(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows with the location of an unreadable source item in the column ``path``."""
     for row in rows:
         yield {**row, "path": row["path"] if row["attempt"] is not None else row["location"]}

@@ -1,17 +1,23 @@
-"""The table in pictures: small PNGs on white, to be read in a light and in a dark page.
+"""Plots of the results: small PNGs on white, legible in a light and in a dark page.
 
-Drawn with matplotlib's objects alone, so that threads share nothing. matplotlib is imported when
-something is drawn.
+They use matplotlib's objects without ``pyplot``, so that threads share no state.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from itertools import cycle
 from typing import TYPE_CHECKING
 
-from imagegen_pipeline.results.statistics import OUTCOMES, ModelCost, Statistics
+from imagegen_pipeline.results.statistics import (
+    INTERVALS,
+    OUTCOMES,
+    Distributions,
+    ModelCost,
+    Statistics,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,10 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZE = (8.0, 3.4)
-"""Inches, of a hundred pixels."""
+"""Inches of 100 pixels."""
 _DPI = 100
-_COLORS_LEFT = 64
-"""A plot has few colours: so many are enough for smooth letters, and a fifth of the bytes."""
+_PALETTE_COLORS = 64
+"""Enough for smooth letters, at a fifth of the bytes of full colour."""
 _COLORS = {
     "made": "#009E73",
     "shared": "#56B4E9",
@@ -30,119 +36,95 @@ _COLORS = {
     "unknown": "#E69F00",
     "held": "#CC79A7",
 }
-"""Told apart by those too who do not see red or green (Okabe and Ito's)."""
-_WORDS = {"unknown": "no answer", "held": "held for a person"}
-_SERVICE_COLORS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73")
+"""Okabe and Ito's palette, which is safe for colour-blind readers."""
+_LABELS = {"unknown": "no response", "held": "held"}
+_PROVIDER_COLORS = ("#0072B2", "#E69F00", "#CC79A7", "#009E73")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_STEPS: Mapping[int, str] = {
-    _MINUTE: "minute",
-    5 * _MINUTE: "5 minutes",
-    15 * _MINUTE: "quarter of an hour",
-    _HOUR: "hour",
-    3 * _HOUR: "3 hours",
-    6 * _HOUR: "6 hours",
-    _DAY: "day",
-    7 * _DAY: "week",
-    28 * _DAY: "4 weeks",
-    364 * _DAY: "52 weeks",
-}
-"""Seconds of a bar, and its name."""
 _TICKS = (
     *(_MINUTE, 5 * _MINUTE, 10 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE),
     *(_HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 28 * _DAY),
 )
-"""Seconds between two times that are written below the bars, at round times of the day."""
-_MOST_BARS, _MOST_TICKS = 60, 7
-_MOST_MODELS = 10
-_LONGEST_NAME = 80
+"""Seconds between two labels of the time axis."""
+_MAX_TICKS, _MAX_MODELS, _MAX_NAME = 7, 10, 80
 _BINS = 36
 
 
-def plot_outcomes(statistics: Statistics) -> bytes | None:
-    """How attempts ended over time, as bars of a minute to a year; None when none has ended."""
-    import numpy as np
-
-    moments = {name: part for name, part in statistics.ended.items() if len(part)}
-    if not moments:
+def plot_outcomes(distributions: Distributions) -> bytes | None:
+    """How attempts ended over time, as stacked bars; None if none has ended."""
+    ended, interval = distributions.ended, distributions.interval
+    starts = {start for counts in ended.values() for start in counts}
+    if not starts:
         return None
-    every = np.concatenate(list(moments.values()))
-    step = _step_for(int(every.min()), int(every.max()))
-    first = int(every.min()) // step * step
-    edges = np.arange(first, int(every.max()) + step + 1, step)
-    counts = {name: np.histogram(part, edges)[0] for name, part in moments.items()}
+    first, last = min(starts), max(starts)
+    bars = range(first, last + interval, interval)
 
     def draw(axes: Axes) -> None:
-        below = np.zeros(len(edges) - 1)
-        for name in (name for name in OUTCOMES if name in counts):
-            label = f"{_WORDS.get(name, name)}: {len(moments[name]):,}"
+        bottom = [0] * len(bars)
+        for name in (name for name in OUTCOMES if name in ended):
+            heights = [ended[name].get(start, 0) for start in bars]
             axes.bar(
-                edges[:-1],
-                counts[name],
-                width=step * 0.92,
-                bottom=below,
+                bars,
+                heights,
+                width=interval * 0.92,
+                bottom=bottom,
                 align="edge",
                 color=_COLORS[name],
-                label=label,
+                label=f"{_LABELS.get(name, name)}: {sum(heights):,}",
             )
-            below += counts[name]
-        _whole_numbers(axes)
-        _time_axis(axes, first, int(edges[-1]), step)
-        axes.set_ylabel(f"attempts per {_STEPS[step]}")
+            bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
+        _integer_axis(axes)
+        _time_axis(axes, first, last + interval, interval)
+        axes.set_ylabel(f"attempts per {INTERVALS[interval]}")
         _legend_below_title(axes)
 
     return _png("How attempts ended", draw)
 
 
-def _step_for(first: int, last: int) -> int:
-    fitting = (step for step in _STEPS if (last - first) / step < _MOST_BARS)
-    return next(fitting, max(_STEPS))
-
-
-def _time_axis(axes: Axes, first: int, end: int, step: int) -> None:
-    every = next(
-        (one for one in _TICKS if one >= step and (end - first) / one <= _MOST_TICKS),
-        -(-(end - first) // _MOST_TICKS // step) * step,
+def _time_axis(axes: Axes, first: int, end: int, interval: int) -> None:
+    distance = next(
+        (one for one in _TICKS if one >= interval and (end - first) / one <= _MAX_TICKS),
+        -(-(end - first) // _MAX_TICKS // interval) * interval,
     )
-    round_time = min(every, _DAY)
+    round_time = min(distance, _DAY)
     start = -(-first // round_time) * round_time
-    ticks = range(start, end, every) or range(first, end, step)
+    ticks = range(start, end, distance) or range(first, end, interval)
     is_one_day = first // _DAY == (end - 1) // _DAY
-    form = "%H:%M" if is_one_day else ("%m-%d %H:%M" if every < _DAY else "%Y-%m-%d")
+    form = "%H:%M" if is_one_day else ("%m-%d %H:%M" if distance < _DAY else "%Y-%m-%d")
     labels = [dt.datetime.fromtimestamp(tick, dt.UTC).strftime(form) for tick in ticks]
     axes.set_xticks(list(ticks), labels)
-    lone = max(0, 12 - (end - first) // step) * step / 2  # a few bars do not fill the width
-    axes.set_xlim(first - lone, end + lone)
+    margin = max(0, 12 - (end - first) // interval) * interval / 2  # keeps few bars narrow
+    axes.set_xlim(first - margin, end + margin)
     day = dt.datetime.fromtimestamp(first, dt.UTC).strftime(" on %Y-%m-%d") if is_one_day else ""
     axes.set_xlabel(f"when they ended{day} (UTC)")
 
 
-def plot_seconds(statistics: Statistics) -> bytes | None:
-    """How long pictures took, by service; None when none was made."""
+def plot_seconds(distributions: Distributions) -> bytes | None:
+    """How long images took, by provider; None if none was generated."""
     import numpy as np
 
-    seconds = {name: part for name, part in statistics.seconds.items() if len(part)}
-    if not seconds:
+    durations = distributions.durations
+    if not durations:
         return None
-    shortest = max(min(float(part.min()) for part in seconds.values()), 0.001)
-    longest = max(max(float(part.max()) for part in seconds.values()), shortest)
+    shortest = max(min(one.seconds[0] for one in durations.values()), 0.001)
+    longest = max(max(one.seconds[-1] for one in durations.values()), shortest)
     edges = np.geomspace(shortest / 1.2, longest * 1.2, _BINS + 1)
 
     def draw(axes: Axes) -> None:
-        for (name, part), color in zip(seconds.items(), _SERVICE_COLORS, strict=False):
-            median, slow = statistics.percentiles(name)
+        for (name, one), color in zip(durations.items(), cycle(_PROVIDER_COLORS)):
+            median, slow = one.percentile(50), one.percentile(95)
             label = f"{name}: median {_short(median)} s, 95 % within {_short(slow)} s"
-            weights = np.full(len(part), 100 / len(part))
-            shown = np.clip(part, edges[0], edges[-1])
-            axes.hist(shown, list(edges), weights=weights, color=color, alpha=0.6, label=label)
+            percent = 100 * np.array(one.counts) / sum(one.counts)
+            seconds = np.clip(one.seconds, edges[0], edges[-1])
+            axes.hist(seconds, list(edges), weights=percent, color=color, alpha=0.6, label=label)
             axes.axvline(median, color=color, linewidth=1.5)
             axes.axvline(slow, color=color, linewidth=1.5, linestyle=":")
         axes.set_xscale("log")
         _seconds_axis(axes, edges)
         axes.set_xlabel("seconds from planned to stored (logarithmic)")
-        axes.set_ylabel("% of the service's pictures")
+        axes.set_ylabel("% of the provider's images")
         _legend_below_title(axes)
 
-    return _png("How long a picture takes", draw)
+    return _png("How long an image takes", draw)
 
 
 def _seconds_axis(axes: Axes, edges: np.ndarray) -> None:
@@ -165,33 +147,33 @@ def _seconds_axis(axes: Axes, edges: np.ndarray) -> None:
 
 
 def plot_costs(statistics: Statistics) -> bytes | None:
-    """What each model has cost; None when no price is known, or nothing was charged."""
+    """The cost of each model; None if no price is known or nothing was charged."""
     models = [one for one in statistics.models if one.cost]
     if not models:
         return None
     rows = _rows(list(statistics.models))
 
     def draw(axes: Axes) -> None:
-        places = range(len(rows))
-        axes.barh(places, [one.cost or 0.0 for one in rows], color="#0072B2", height=0.42)
-        most = max(one.cost or 0.0 for one in rows)
-        for place, one in enumerate(rows):
-            name = {"va": "bottom", "fontsize": 9, "parse_math": False}
-            axes.text(0, place - 0.24, _shown(one), **name)  # type: ignore[arg-type]
-            axes.text((one.cost or 0.0) + most * 0.01, place, _told(one), va="center", fontsize=9)
+        axes.barh(range(len(rows)), [one.cost or 0.0 for one in rows], color="#0072B2", height=0.42)
+        highest = max(one.cost or 0.0 for one in rows)
+        for row, one in enumerate(rows):
+            style = {"va": "bottom", "fontsize": 9, "parse_math": False}
+            axes.text(0, row - 0.24, _model_name(one), **style)  # type: ignore[arg-type]
+            label_x = (one.cost or 0.0) + highest * 0.01
+            axes.text(label_x, row, _charges(one), va="center", fontsize=9)
         axes.set_yticks([])
-        axes.set_ylim(len(rows) - 0.6, -0.75)  # the first on top
-        axes.set_xlim(0, most * 1.5)  # room for the words
+        axes.set_ylim(len(rows) - 0.6, -0.75)  # the first row on top
+        axes.set_xlim(0, highest * 1.5)  # room for the labels
         axes.set_xlabel("money, in the currency of IMAGEGEN_PRICES")
 
-    return _png("What each model has cost", draw, rows=len(rows))
+    return _png("Cost by model", draw, rows=len(rows))
 
 
 def _rows(models: list[ModelCost]) -> list[ModelCost]:
-    """Those that fit; the others are one row."""
-    if len(models) <= _MOST_MODELS:
+    """The models of highest cost; the others are one row."""
+    if len(models) <= _MAX_MODELS:
         return models
-    kept, others = models[: _MOST_MODELS - 1], models[_MOST_MODELS - 1 :]
+    kept, others = models[: _MAX_MODELS - 1], models[_MAX_MODELS - 1 :]
     known = [one.cost for one in others if one.cost is not None]
     rest = ModelCost(
         "",
@@ -203,13 +185,14 @@ def _rows(models: list[ModelCost]) -> list[ModelCost]:
     return [*kept, rest]
 
 
-def _shown(one: ModelCost) -> str:
+def _model_name(one: ModelCost) -> str:
     name = f"{one.model} ({one.provider})" if one.provider else one.model
-    name = " ".join(name.split()).encode("latin-1", "replace").decode("latin-1")  # has the font
-    return name if len(name) <= _LONGEST_NAME else f"...{name[-_LONGEST_NAME + 3 :]}"
+    name = " ".join(name.split())
+    name = name.encode("latin-1", "replace").decode("latin-1")  # the characters of the font
+    return name if len(name) <= _MAX_NAME else f"...{name[-_MAX_NAME + 3 :]}"
 
 
-def _told(one: ModelCost) -> str:
+def _charges(one: ModelCost) -> str:
     charges = f"{one.charges:,} charge{'' if one.charges == 1 else 's'}"
     if one.cost is None:
         return f"{charges} of unknown price"
@@ -221,7 +204,7 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
 
-def _whole_numbers(axes: Axes) -> None:
+def _integer_axis(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
@@ -253,15 +236,15 @@ def _png(title: str, draw: Callable[[Axes], None], *, rows: int | None = None) -
     draw(axes)
     lines = 0 if axes.get_legend() is None else 1
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=6 + 18 * lines)
-    return _few_colors(figure)
+    return _encode(figure)
 
 
-def _few_colors(figure: Figure) -> bytes:
+def _encode(figure: Figure) -> bytes:
     from PIL import Image
 
-    drawn, out = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
-    with Image.open(drawn) as image:
-        few = image.convert("RGB").quantize(_COLORS_LEFT, dither=Image.Dither.NONE)
-    few.save(out, format="PNG", optimize=True)
+    full, out = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", pil_kwargs={"compress_level": 1})
+    with Image.open(full) as image:
+        reduced = image.convert("RGB").quantize(_PALETTE_COLORS, dither=Image.Dither.NONE)
+    reduced.save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -1,30 +1,41 @@
-"""The table in numbers: the sums of its parts together, so that any number of rows will do.
-
-What is kept of each attempt are the moment at which it ended and its seconds (16 bytes).
-"""
+"""The results in numbers: counts and costs, and the distributions that plots are drawn from."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 from imagegen_pipeline.domain.requests import State
-from imagegen_pipeline.results.part_sums import PartSums
-from imagegen_pipeline.results.spending import counted_as, is_charge, is_unpriced
-
-if TYPE_CHECKING:
-    import numpy as np
+from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline.ledger.result_statistics import AttemptGroup
+from imagegen_pipeline.results.spending import counted_as, is_charge
 
 OUTCOMES = ("made", "shared", "failed", "unknown", "held")
 """How an attempt can have ended."""
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+INTERVALS: Mapping[int, str] = {
+    _MINUTE: "minute",
+    5 * _MINUTE: "5 minutes",
+    15 * _MINUTE: "quarter of an hour",
+    _HOUR: "hour",
+    3 * _HOUR: "3 hours",
+    6 * _HOUR: "6 hours",
+    _DAY: "day",
+    7 * _DAY: "week",
+    28 * _DAY: "4 weeks",
+    364 * _DAY: "52 weeks",
+}
+"""Intervals in which ended attempts are counted: seconds, and a name."""
+_MAX_INTERVALS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """What the pictures of a model have cost, ``cost`` None when nothing of it is known;
-    ``charges`` is how many there were, ``unpriced`` how many of them are not in the cost.
+    """The cost of a model's images: the number of charges, their known cost (None if no price is
+    known) and the number of charges that are not in it.
     """
 
     provider: str
@@ -36,13 +47,12 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The table in numbers.
+    """Counts and costs of all rows.
 
-    ``states`` counts rows by state, ``outcomes`` attempts by how they ended, and ``open`` those
-    under way. ``ended`` are the moments (seconds since the epoch) of each outcome, ``seconds`` how
-    long each picture that was made took, by service, in no order. ``cost`` is money known to be
-    spent (None when nothing is known of any charge) and ``unpriced`` the charges that are not in
-    it; those of today (UTC) again.
+    ``states`` counts rows by state, ``outcomes`` counts attempts by outcome, with ``open`` for
+    those that have not ended. ``cost`` is the money known to be spent (None if there are charges
+    and no price is known), ``unpriced`` the number of charges that are not in it; ``…_today`` is
+    the same for requests sent since midnight UTC.
     """
 
     rows: int
@@ -53,116 +63,109 @@ class Statistics:
     cost_today: float | None
     unpriced_today: int
     models: Sequence[ModelCost]
-    ended: Mapping[str, np.ndarray]
-    seconds: Mapping[str, np.ndarray]
 
     @property
     def success_rate(self) -> float | None:
-        """Of the attempts that were for a service to make and have ended, how many (0 to 1) have
-        brought a picture. Shared pictures asked no service; what is under way has not ended. None
-        when there is no such attempt.
+        """The share (0 to 1) of the ended attempts that made an image; None without any.
+
+        Shared images are left out, since they were not requested from a provider.
         """
         tried = sum(self.outcomes[name] for name in OUTCOMES if name != "shared")
         return self.outcomes["made"] / tried if tried else None
 
-    def percentiles(self, provider: str) -> tuple[float, float]:
-        """The median and the 95th percentile of the seconds of a service's pictures."""
-        import numpy as np
 
-        median, slow = np.percentile(self.seconds[provider], (50, 95))
-        return float(median), float(slow)
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """A distribution: ascending ``seconds``, and how many images took each of them."""
 
+    seconds: Sequence[float]
+    counts: Sequence[int]
 
-def statistics_of(parts: Iterable[PartSums], this_day: int) -> Statistics:
-    """The numbers of a table, from those of its parts; ``this_day`` is what counts as today."""
-    sums = _Sums()
-    for part in parts:
-        sums.add(part, this_day)
-    return sums.result()
-
-
-@dataclass
-class _Spent:
-    """Charges that are added up."""
-
-    charges: int = 0
-    unpriced: int = 0
-    cost: float = 0.0
-
-    def add(self, group: Mapping[str, Any], count: int, cost: float) -> None:
-        if is_charge(group):
-            self.charges += count
-            self.unpriced += count if is_unpriced(group) else 0
-            self.cost += cost
-
-    def known(self) -> float | None:
-        """The cost; None when there are charges and nothing is known of any."""
-        return None if self.charges and self.unpriced == self.charges else round(self.cost, 6)
+    def percentile(self, percent: float) -> float:
+        """The percentile (0 to 100), interpolated linearly between neighbours."""
+        ends = list(accumulate(self.counts))
+        rank = percent / 100 * (ends[-1] - 1)
+        lower = self.seconds[bisect_right(ends, int(rank))]
+        upper = self.seconds[bisect_right(ends, min(int(rank) + 1, ends[-1] - 1))]
+        return lower + (upper - lower) * (rank - int(rank))
 
 
-@dataclass
-class _Sums:
-    """What is kept of the parts that were read."""
+@dataclass(frozen=True, slots=True)
+class Distributions:
+    """When attempts ended, and how long images took.
 
-    states: Counter[str] = field(default_factory=Counter)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    spent: _Spent = field(default_factory=_Spent)
-    today: _Spent = field(default_factory=_Spent)
-    models: dict[tuple[str, str], _Spent] = field(default_factory=dict)
-    ended: dict[str, list[Any]] = field(default_factory=dict)
-    seconds: dict[str, list[Any]] = field(default_factory=dict)
+    ``ended`` has for each outcome the number of attempts by the start of the interval (seconds
+    since the epoch) in which they ended; ``interval`` is its length in seconds, a key of
+    ``INTERVALS``. ``durations`` has for each provider the seconds from planned to stored, to
+    three significant digits; shared images are left out.
+    """
 
-    def add(self, part: PartSums, this_day: int) -> None:
-        is_of_today = part.day is not None and part.day >= this_day
-        for group in part.groups:
-            self._count(_as_row(group), is_new=is_of_today and group["new"])
-        for outcome, moments in part.ended.items():
-            self.ended.setdefault(outcome, []).append(moments)
-        for provider, took in part.seconds.items():
-            self.seconds.setdefault(provider, []).append(took)
-
-    def _count(self, group: Mapping[str, Any], *, is_new: bool) -> None:
-        count = group["count"]
-        self.states[group["state"]] += count
-        if group["attempt"] is None:  # an unreadable source
-            return
-        held = group["state"] == State.HELD
-        self.outcomes["held" if held else counted_as(group)] += count
-        model = self.models.setdefault((group["provider"], group["model"]), _Spent())
-        for spent in (self.spent, model, *((self.today,) if is_new else ())):
-            spent.add(group, count, group["sum"])
-
-    def result(self) -> Statistics:
-        import numpy as np
-
-        models = [
-            ModelCost(provider, model, spent.charges, spent.known(), spent.unpriced)
-            for (provider, model), spent in self.models.items()
-            if spent.charges
-        ]
-        none = np.array([], dtype="int64")
-        return Statistics(
-            rows=sum(self.states.values()),
-            states=dict(sorted(self.states.items())),
-            outcomes={name: self.outcomes[name] for name in (*OUTCOMES, "open")},
-            cost=self.spent.known(),
-            unpriced=self.spent.unpriced,
-            cost_today=self.today.known(),
-            unpriced_today=self.today.unpriced,
-            models=sorted(models, key=lambda one: (-(one.cost or 0.0), -one.charges, one.model)),
-            ended={name: np.concatenate([none, *self.ended.get(name, [])]) for name in OUTCOMES},
-            seconds={name: np.concatenate(parts) for name, parts in sorted(self.seconds.items())},
-        )
+    interval: int
+    ended: Mapping[str, Mapping[int, int]]
+    durations: Mapping[str, Durations]
 
 
-def _as_row(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Attempts that count alike, as a row of the table that counts as they do."""
-    cost = (1.0 if group["paid"] else 0.0) if group["priced"] else None
-    return {
-        **{name: group[name] for name in ("state", "provider", "model", "error_kind")},
-        "attempt": 1 if group["attempt"] else None,
-        "shared_from": 1 if group["shared"] else None,
-        "cost": cost,
-        "count": group["count_all"],
-        "sum": group["cost_sum"] or 0.0,
-    }
+def read_statistics(ledger: Ledger, now: float) -> Statistics:
+    """Count all attempts; ``now`` (seconds since the epoch) decides what is of today."""
+    groups, unreadable = ledger.statistics.groups(now - now % _DAY)
+    states = Counter({"unreadable": unreadable} if unreadable else {})
+    outcomes: Counter[str] = Counter()
+    models: dict[tuple[str, str], list[AttemptGroup]] = defaultdict(list)
+    for group in groups:
+        states[group.state] += group.count
+        outcomes[_outcome(group.state, is_shared=group.is_shared)] += group.count
+        if is_charge(
+            group.state,
+            group.error_kind,
+            is_shared=group.is_shared,
+            is_paid=group.is_paid,
+        ):
+            models[group.provider, group.model].append(group)
+    charged = [group for several in models.values() for group in several]
+    total = _cost("", "", charged)
+    today = _cost("", "", [group for group in charged if group.is_today])
+    by_model = [_cost(provider, model, some) for (provider, model), some in models.items()]
+    return Statistics(
+        rows=states.total(),
+        states=dict(sorted(states.items())),
+        outcomes={name: outcomes[name] for name in (*OUTCOMES, "open")},
+        cost=total.cost,
+        unpriced=total.unpriced,
+        cost_today=today.cost,
+        unpriced_today=today.unpriced,
+        models=sorted(by_model, key=lambda one: (-(one.cost or 0.0), -one.charges, one.model)),
+    )
+
+
+def read_distributions(ledger: Ledger) -> Distributions:
+    """Read when attempts ended and how long images took, in at most 60 intervals."""
+    span = ledger.statistics.ended_span()
+    interval = _interval(*span) if span else _MINUTE
+    ended: dict[str, Counter[int]] = defaultdict(Counter)
+    for one in ledger.statistics.ended_counts(interval) if span else ():
+        ended[_outcome(one.state, is_shared=one.is_shared)][one.start] += one.count
+    durations: dict[str, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+    for provider, seconds, count in ledger.statistics.durations():
+        durations[provider][0].append(seconds)
+        durations[provider][1].append(count)
+    return Distributions(
+        interval, dict(ended), {name: Durations(*columns) for name, columns in durations.items()}
+    )
+
+
+def _outcome(state: str, *, is_shared: bool) -> str:
+    return "held" if state == State.HELD else counted_as(state, is_shared=is_shared)
+
+
+def _cost(provider: str, model: str, charged: Sequence[AttemptGroup]) -> ModelCost:
+    charges = sum(group.count for group in charged)
+    unpriced = sum(group.count for group in charged if not group.is_priced)
+    cost = round(sum((group.cost for group in charged), 0.0), 6)
+    is_known = not charges or unpriced < charges
+    return ModelCost(provider, model, charges, cost if is_known else None, unpriced)
+
+
+def _interval(first: int, last: int) -> int:
+    """The shortest interval of which a limited number covers the span."""
+    fitting = (one for one in INTERVALS if (last - first) / one < _MAX_INTERVALS)
+    return next(fitting, max(INTERVALS))

@@ -1,4 +1,4 @@
-"""Rows as tables with typed columns, in the forms that people and programs read."""
+"""Rows as text tables, CSV, JSON and Parquet, with typed columns."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from imagegen_pipeline.domain.result_columns import COLUMNS, Columns
-from imagegen_pipeline.results.parquet import parquet_bytes, table_of_rows
+from imagegen_pipeline.results.parquet import arrow_schema, parquet_bytes, table_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, Any]
 _CHUNK = 10_000
-"""Rows that are in memory at a time."""
+"""Rows in memory at a time."""
 
 
-def results_table(rows: Sequence[Row], columns: Columns = COLUMNS) -> pd.DataFrame:
-    """The rows as a table with typed columns; moments are texts (ISO 8601)."""
+def data_frame(rows: Sequence[Row], columns: Columns = COLUMNS) -> pd.DataFrame:
+    """Convert rows to typed columns; moments are ISO 8601 texts."""
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=list(columns))
@@ -27,54 +27,56 @@ def results_table(rows: Sequence[Row], columns: Columns = COLUMNS) -> pd.DataFra
     return table.astype({name: "string" if k == "moment" else k for name, k in kinds.items()})
 
 
-def rendered(
+def render(
     rows: Iterable[Row],
     form: str,
     *,
     columns: Columns = COLUMNS,
     shown: Sequence[str] | None = None,
 ) -> Iterator[bytes]:
-    """The rows as ``csv``, ``json``, ``parquet``, or a ``table`` for people, in parts: any number
-    of rows will do, but for a table, whose columns are as wide as its widest row.
+    """Encode rows as ``csv``, ``json``, ``parquet`` or a text ``table``, in parts.
 
-    A table has the columns ``shown`` (by default all), and blanks for what is not known.
+    Rows are streamed, except for a text table, whose column widths depend on every row. A text
+    table has the columns ``shown`` (default: all), with blanks for nulls.
     """
     if form == "table":
-        main = {name: columns[name] for name in shown or columns}
-        yield _as_text_table(results_table([{n: row[n] for n in main} for row in rows], main))
+        selected = {name: columns[name] for name in shown or columns}
+        records = [{name: row[name] for name in selected} for row in rows]
+        yield _text_table(data_frame(records, selected))
         return
-    forms = {"csv": _csv, "json": _json, "parquet": _parquet}
-    yield from forms[form](_chunks(rows), columns)
+    encoders = {"csv": _csv, "json": _json, "parquet": _parquet}
+    yield from encoders[form](_chunks(rows), columns)
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    several = iter(rows)
-    while chunk := list(islice(several, _CHUNK)):
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, _CHUNK)):
         yield chunk
 
 
 def _csv(chunks: Iterator[list[Row]], columns: Columns) -> Iterator[bytes]:
-    yield results_table([], columns).to_csv(index=False).encode()
+    yield data_frame([], columns).to_csv(index=False).encode()
     for chunk in chunks:
-        yield results_table(chunk, columns).to_csv(index=False, header=False).encode()
+        yield data_frame(chunk, columns).to_csv(index=False, header=False).encode()
 
 
 def _json(chunks: Iterator[list[Row]], columns: Columns) -> Iterator[bytes]:
-    before = "[\n"
+    separator = "[\n"
     for chunk in chunks:
-        table = results_table(chunk, columns)
+        table = data_frame(chunk, columns)
         records = table.astype(object).where(table.notna(), None).to_dict("records")
         text = json.dumps(records, ensure_ascii=False, indent=2)
-        yield before.encode() + text.removeprefix("[\n").removesuffix("\n]").encode()
-        before = ",\n"
-    yield b"[]\n" if before == "[\n" else b"\n]\n"
+        yield separator.encode() + text.removeprefix("[\n").removesuffix("\n]").encode()
+        separator = ",\n"
+    yield b"[]\n" if separator == "[\n" else b"\n]\n"
 
 
 def _parquet(chunks: Iterator[list[Row]], columns: Columns) -> Iterator[bytes]:
-    yield parquet_bytes((table_of_rows(chunk, columns) for chunk in chunks), columns)
+    tables = (table_of_rows(chunk, columns) for chunk in chunks)
+    yield parquet_bytes(tables, arrow_schema(columns))
 
 
-def _as_text_table(table: pd.DataFrame) -> bytes:
+def _text_table(table: pd.DataFrame) -> bytes:
     if table.empty:
         return b""
     text = table.astype(object).where(table.notna(), "")

@@ -1,4 +1,4 @@
-"""A local server that speaks both services' wire, and counts what they would bill.
+"""A local server that speaks the providers' wire, and counts what they would bill.
 
 It is a witness, not an accomplice: it is written from the services' documents
 alone and imports nothing from the rest of the project, so that a misreading

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from imagegen_pipeline.simulator.broken_connections import Connections
+from imagegen_pipeline.simulator.comfyui import ComfyUI
 from imagegen_pipeline.simulator.control import Control
 from imagegen_pipeline.simulator.duomi import Duomi
 from imagegen_pipeline.simulator.options import SimulatorOptions
@@ -50,7 +51,8 @@ def _routes(sim: Simulation) -> list[Route]:
     files = Files(sim)
     duomi = Duomi(sim, files)
     runpod = RunPod(sim, files)
-    control = Control(sim, files, duomi, runpod)
+    comfyui = ComfyUI(sim)
+    control = Control(sim, files, duomi, runpod, comfyui)
 
     def counted(method: str, path: str, handler: Handler) -> Route:
         template = f"{method} {path}"
@@ -72,11 +74,19 @@ def _routes(sim: Simulation) -> list[Route]:
         counted("POST", f"{endpoint}/retry/{{id}}", runpod.retry),
         counted("GET", f"{endpoint}/health", runpod.health),
         counted("POST", f"{endpoint}/purge-queue", runpod.purge_queue),
+        counted("POST", "/comfyui/prompt", comfyui.prompt),
+        counted("GET", "/comfyui/history/{id}", comfyui.history),
+        counted("GET", "/comfyui/queue", comfyui.queue),
+        counted("POST", "/comfyui/queue", comfyui.change_queue),
+        counted("POST", "/comfyui/interrupt", comfyui.interrupt),
+        counted("GET", "/comfyui/view", comfyui.view),
+        counted("GET", "/comfyui/object_info/{name}", comfyui.object_info),
         counted("GET", "/files/{key}/{name}", files.download),
         Route("/_sim/stats", control.stats),
         Route("/_sim/faults", control.list_faults, methods=["GET"]),
         Route("/_sim/faults", control.add_faults, methods=["POST"]),
         Route("/_sim/faults", control.clear_faults, methods=["DELETE"]),
+        Route("/_sim/comfyui/restart", comfyui.restart, methods=["POST"]),
         Route("/_sim/reset", control.reset, methods=["POST"]),
         counted("GET", "/{path:path}", _nothing_here),
         counted("POST", "/{path:path}", _nothing_here),

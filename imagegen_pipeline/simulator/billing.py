@@ -2,9 +2,9 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-Provider = Literal["duomi", "runpod"]
+Provider = Literal["duomi", "runpod", "comfyui"]
 Ending = Literal["completed", "failed", "cancelled"]
 
 
@@ -37,7 +37,7 @@ class Billing:
     """Counts since the start or the last reset. Billed counts pictures, the rest jobs."""
 
     providers: dict[Provider, ProviderCounts] = field(
-        default_factory=lambda: {"duomi": ProviderCounts(), "runpod": ProviderCounts()}
+        default_factory=lambda: {name: ProviderCounts() for name in get_args(Provider)}
     )
     prompts: dict[tuple[Provider, str], PromptCounts] = field(default_factory=dict)
     requests: Counter[str] = field(default_factory=Counter)

@@ -105,7 +105,7 @@ def read_recipes(graph: object) -> tuple[Recipe, ...]:
         raise GraphRefusedError("Prompt has no outputs")
     recipes: list[Recipe] = []
     for node_id in outputs:
-        for reached in _upstream(graph, node_id):
+        for reached in upstream(graph, node_id):
             _check_inputs(graph, reached)
         recipes.extend(_recipes_behind(graph, node_id))
     return tuple(recipes)
@@ -149,29 +149,30 @@ def _check_inputs(graph: Graph, node_id: str) -> None:
             raise GraphRefusedError(f"{where}Required input is missing: {name}")
         value = node["inputs"][name]
         if isinstance(expected, str):
-            if not _is_link(value):
+            if not is_link(value):
                 raise GraphRefusedError(
                     f"{where}Bad linked input, must be a length-2 list of "
                     f"[node_id, slot_index]: {name}"
                 )
-        elif _is_link(value):
+        elif is_link(value):
             raise GraphRefusedError(f"{where}Return type mismatch between linked nodes: {name}")
         elif (complaint := expected(value)) is not None:
             raise GraphRefusedError(f"{where}{complaint}: {name}")
 
 
-def _is_link(value: object) -> bool:
+def is_link(value: object) -> bool:
+    """Whether an input is fed by another node: its id and the number of its output."""
     return isinstance(value, list) and len(value) == 2
 
 
-def _upstream(graph: Graph, start: str) -> Iterator[str]:
+def upstream(graph: Graph, start: str) -> Iterator[str]:
     """The node and all it is fed by, nearest first; a link to nowhere is refused."""
     seen, waiting = {start}, deque([start])
     while waiting:
         node_id = waiting.popleft()
         yield node_id
         for name, value in graph[node_id]["inputs"].items():
-            if not _is_link(value):
+            if not is_link(value):
                 continue
             source = str(value[0])
             if source not in graph:
@@ -187,7 +188,7 @@ def _upstream(graph: Graph, start: str) -> Iterator[str]:
 def _behind(graph: Graph, node_id: str, input_name: str, class_type: str) -> tuple[str, Graph]:
     """The nearest node of that class that feeds the input: its id and inputs."""
     start = str(graph[node_id]["inputs"][input_name][0])
-    for reached in _upstream(graph, start):
+    for reached in upstream(graph, start):
         if graph[reached]["class_type"] == class_type:
             return reached, graph[reached]["inputs"]
     raise GraphRefusedError(

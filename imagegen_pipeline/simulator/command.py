@@ -30,7 +30,8 @@ DEFAULT_PORT = 8188
     "--capacity",
     default=64,
     type=click.IntRange(1),
-    help="Jobs that run at once, per service. RunPod jobs wait IN_QUEUE, Duomi requests just wait.",
+    help="Jobs that run at once at each of Duomi and RunPod. RunPod jobs wait IN_QUEUE, Duomi "
+    "requests just wait; ComfyUI always runs one.",
 )
 @click.option(
     "--cold-start",
@@ -53,7 +54,7 @@ DEFAULT_PORT = 8188
 @click.option(
     "--rate-limit",
     type=click.IntRange(1),
-    help="Submits a minute and service; one more is a 429. Without it there is no limit.",
+    help="Submits a minute and provider; one more is a 429. Without it there is no limit.",
 )
 @click.option(
     "--platform-limits/--no-platform-limits",
@@ -87,6 +88,16 @@ DEFAULT_PORT = 8188
     "--duomi-key", default=SimulatorOptions().duomi_key, help="The key that Duomi accepts."
 )
 @click.option(
+    "--comfyui-token",
+    default=SimulatorOptions().comfyui_token,
+    help="The bearer token that ComfyUI accepts.",
+)
+@click.option(
+    "--comfyui-own-ids/--no-comfyui-own-ids",
+    default=True,
+    help="Take the prompt_id that a client chooses, as newer ComfyUI servers do.",
+)
+@click.option(
     "--runpod-key", default=SimulatorOptions().runpod_key, help="The key that RunPod accepts."
 )
 @click.option(
@@ -105,7 +116,7 @@ DEFAULT_PORT = 8188
 def simulate(
     port: int, host: str, ready_file: Path | None, idle_exit: float | None, **settings: object
 ) -> None:
-    """Run a local server that answers as Duomi and RunPod do, at no cost.
+    """Run a local server that answers as Duomi, RunPod and ComfyUI do, at no cost.
 
     It makes real PNG pictures of the size asked for, each marked SIMULATED, or sends
     those that --pictures has, and counts what the real services would have billed.
@@ -152,11 +163,16 @@ def _shell_lines(options: SimulatorOptions, host: str, port: int) -> str:
         "RUNPOD_BASE_URL": f"{root}/runpod/v2",
         "RUNPOD_API_KEY": options.runpod_key,
         "RUNPOD_SERVER_100_ID": "simulated-endpoint" if endpoint == "*" else endpoint,
+        "COMFYUI_BASE_URL": f"{root}/comfyui",
+        "COMFYUI_API_TOKEN": options.comfyui_token,
         "IMAGEGEN_ALLOW_PRIVATE_HOSTS": host,
     }
     lines = [f"export {name}={value}" for name, value in exports.items()]
     return "\n".join(
-        [f"# Simulating Duomi and RunPod on {root} (Ctrl+C ends it). In another shell:", *lines]
+        [
+            f"# Simulating Duomi, RunPod and ComfyUI on {root} (Ctrl+C ends it). In another shell:",
+            *lines,
+        ]
     )
 
 

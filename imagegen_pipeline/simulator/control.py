@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from imagegen_pipeline.simulator.billing import Billing
+from imagegen_pipeline.simulator.comfyui import ComfyUI
 from imagegen_pipeline.simulator.duomi import Duomi
 from imagegen_pipeline.simulator.posted_faults import read_fault
 from imagegen_pipeline.simulator.result_urls import Files
@@ -16,10 +17,10 @@ from imagegen_pipeline.simulator.simulation import Simulation
 class Control:
     """Reads the books, scripts the faults, starts afresh."""
 
-    def __init__(self, sim: Simulation, files: Files, duomi: Duomi, runpod: RunPod) -> None:
+    def __init__(self, sim: Simulation, *parts: Files | Duomi | RunPod | ComfyUI) -> None:
         """Hold what there is to control."""
         self._sim = sim
-        self._parts: tuple[Files | Duomi | RunPod, ...] = (files, duomi, runpod)
+        self._parts = parts
 
     async def stats(self, request: Request) -> Response:
         """``GET /_sim/stats``, with ``?prompts=0`` without the list by prompt."""

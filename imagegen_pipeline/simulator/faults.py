@@ -41,6 +41,13 @@ PICTURE_FAULTS = frozenset(
 
 OUTCOME_FAULTS = JOB_FAULTS | OUTPUT_FAULTS | PICTURE_FAULTS
 
+COMFYUI_JOB_FAULTS = PICTURE_FAULTS - {"expired_url"} | {
+    "job_failed",
+    "job_cancelled",
+    "stuck_in_queue",
+}
+"""The prompt fails, is interrupted, waits for ever, or its file is damaged."""
+
 POSSIBLE: dict[tuple[str, str], frozenset[str]] = {
     ("duomi", "submit"): TRANSPORT_FAULTS | OUTCOME_FAULTS,
     ("duomi", "status"): TRANSPORT_FAULTS | OUTCOME_FAULTS,
@@ -48,6 +55,11 @@ POSSIBLE: dict[tuple[str, str], frozenset[str]] = {
     ("runpod", "status"): TRANSPORT_FAULTS | OUTCOME_FAULTS,
     ("runpod", "cancel"): TRANSPORT_FAULTS | {"expired"},
     ("runpod", "health"): TRANSPORT_FAULTS,
+    ("comfyui", "submit"): TRANSPORT_FAULTS | COMFYUI_JOB_FAULTS,
+    ("comfyui", "status"): TRANSPORT_FAULTS,
+    ("comfyui", "queue"): TRANSPORT_FAULTS,
+    ("comfyui", "cancel"): TRANSPORT_FAULTS,
+    ("comfyui", "view"): TRANSPORT_FAULTS | PICTURE_FAULTS - {"expired_url"},
     ("files", "download"): TRANSPORT_FAULTS | PICTURE_FAULTS | {"expired"},
 }
 """The faults that each provider's operations know."""

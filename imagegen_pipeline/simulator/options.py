@@ -39,7 +39,7 @@ class SimulatorOptions:
     latency: float = 0.05
     """Time to make one picture."""
     capacity: int = 64
-    """Jobs that run at once, per service; the rest wait."""
+    """Jobs that run at once at Duomi and at RunPod; the rest wait. ComfyUI runs one."""
     cold_start: float = 0.0
     """Time from the first RunPod job until the first worker is up."""
     retention: float = 1800.0
@@ -62,6 +62,10 @@ class SimulatorOptions:
     runpod_key: str = "simulated-runpod-key"
     runpod_endpoint: str = "simulated-endpoint"
     """The only endpoint that exists; ``*``: all do."""
+
+    comfyui_token: str = "simulated-comfyui-token"  # noqa: S105 - it opens nothing else
+    comfyui_own_ids: bool = True
+    """Take the prompt_id that a client chooses, as newer ComfyUI servers do."""
 
     def __post_init__(self) -> None:
         """Refuse what no service could be set to; the ValueError lists the choices."""

@@ -36,6 +36,7 @@ _CHOICES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("runpod", "job_failed"): ("form", ("plain", "json")),
     ("duomi", "wrong_format"): ("format", ("jpeg", "webp")),
     ("runpod", "wrong_format"): ("format", ("jpeg", "webp")),
+    ("comfyui", "wrong_format"): ("format", ("jpeg", "webp")),
     ("files", "wrong_format"): ("format", ("jpeg", "webp")),
 }
 

@@ -67,11 +67,21 @@ class Job:
 class WorkerPool:
     """The workers of one provider and the jobs they know."""
 
-    def __init__(self, sim: Simulation, provider: Provider, *, cold_start: float = 0.0) -> None:
-        """Start cold; ``cold_start`` seconds pass from the first job to the first worker."""
+    def __init__(
+        self,
+        sim: Simulation,
+        provider: Provider,
+        *,
+        cold_start: float = 0.0,
+        capacity: int | None = None,
+    ) -> None:
+        """Start cold; ``cold_start`` seconds pass from the first job to the first worker.
+
+        ``capacity`` jobs run at once, the options' number unless given.
+        """
         self._sim = sim
         self._provider: Provider = provider
-        self._slots = asyncio.Semaphore(sim.options.capacity)
+        self._slots = asyncio.Semaphore(capacity or sim.options.capacity)
         self._cold_start = cold_start
         self._warm_at: float | None = None
         self.jobs: dict[str, Job] = {}

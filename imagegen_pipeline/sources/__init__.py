@@ -1,5 +1,5 @@
-"""Readers of the users' sources: read-only and tolerant.
+"""Read-only scanners of the users' prompts and actors.
 
-Bad input is never raised: each bad thing becomes a ``SourceProblem``, one clear line that
-names the place and what to do, and the good ones go on.
+Bad input never raises: each bad file or row becomes a ``SourceProblem``, one line with its
+location and a remedy, and the other files and rows are read.
 """

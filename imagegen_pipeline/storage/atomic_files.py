@@ -1,18 +1,20 @@
-"""Files that are whole and durable, or not there: written beside their place, then moved."""
+"""Atomic writes: a file is whole and durable, or absent."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from imagegen_pipeline.domain.errors import StoreError
 
 
 def temporary_file(target: Path, data: bytes | Iterable[bytes]) -> Path:
-    """``data`` (or its parts), flushed to disk, in a hidden file beside ``target``; raises OSError.
+    """Write ``data`` (or its parts) to a hidden file beside ``target``, flushed; raises OSError.
 
-    The caller moves it to its place with ``replace`` or ``os.link``. A failure leaves nothing.
+    The caller must rename the file (``replace`` or ``rename_durably``). A failure leaves no file.
     """
     handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", dir=target.parent)
     try:
@@ -27,29 +29,39 @@ def temporary_file(target: Path, data: bytes | Iterable[bytes]) -> Path:
     return Path(name)
 
 
-def rename_durably(spare: Path, target: Path, *, flush: bool = True) -> None:
-    """Give a file its name for good; raises FileExistsError, and changes nothing, if it is taken.
+def rename_durably(temporary: Path, target: Path, *, flush: bool = True) -> None:
+    """Rename without overwriting; raises FileExistsError, with nothing changed.
 
-    Who calls it removes ``spare`` afterwards, which may still be there. Without ``flush`` he sees
-    to it himself that the name is on the disk.
+    The caller must delete the temporary file. With ``flush=False`` the caller must flush the
+    folder.
     """
     try:
-        os.link(spare, target)  # unlike rename(), refuses a name that is taken
+        os.link(temporary, target)  # unlike rename(), refuses an existing target
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
         if os.path.lexists(target):
-            raise FileExistsError(f"{target} is there already") from None
-        spare.replace(target)
+            raise FileExistsError(f"{target} already exists") from None
+        temporary.replace(target)
     if flush:
         flush_folder(target.parent)
 
 
 def flush_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk; raises OSError."""
-    with contextlib.suppress(PermissionError):  # some systems do not open folders
+    """Flush the directory entries of a folder to disk; raises OSError."""
+    with contextlib.suppress(PermissionError):  # some systems cannot open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def as_store_error(path: Path) -> Iterator[None]:
+    """Raise an OSError within the block as a StoreError that names the file, or else ``path``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StoreError(f"{error.filename or path} cannot be written: {reason}.") from error

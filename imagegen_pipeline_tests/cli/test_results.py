@@ -1,4 +1,4 @@
-"""``imagegen results``: the table, and its sums by run and day, in four forms."""
+"""``imagegen results``: the table, and its totals by run and day, in four formats."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from imagegen_pipeline.domain.result_columns import COLUMNS
 from imagegen_pipeline.ledger import Verdict
-from imagegen_pipeline.results import COLUMNS, By, spending_columns
+from imagegen_pipeline.results.spending import By, spending_columns
 from imagegen_pipeline_tests.cli.conftest import GENERATE, Invoke, on_a_terminal
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator
 
 
 @pytest.fixture
 def two_rows(project: Project, invoke: Invoke) -> Project:
-    """A project with a picture and an unreadable file."""
+    """A project with an image and an unreadable file."""
     project.write_json("mill", "a mill, a “stream”\nand a café")
     (project.data / "prompt_json" / "bad.json").write_text("{")
     assert invoke(*GENERATE, "json").exit_code == 1
     return project
 
 
-def test_no_results_yet_is_said_to_people_only(project: Project, invoke: Invoke) -> None:
-    """An empty ledger is no failure; stdout stays empty, or is an empty table."""
+def test_an_empty_ledger_is_explained_on_stderr(project: Project, invoke: Invoke) -> None:
+    """The exit code is 0, and stdout is empty or an empty table."""
     table = invoke("results")
     assert table.exit_code == 0
     assert table.stdout == ""
@@ -38,8 +39,8 @@ def test_no_results_yet_is_said_to_people_only(project: Project, invoke: Invoke)
     assert invoke("results", "--format", "csv").stdout.splitlines() == [",".join(COLUMNS)]
 
 
-def test_the_table_is_for_reading(two_rows: Project, invoke: Invoke) -> None:
-    """A row an attempt, blanks for what is not known, and the place of what is unreadable."""
+def test_the_text_table_is_readable(two_rows: Project, invoke: Invoke) -> None:
+    """A row per attempt, blanks for nulls, and the location of an unreadable source item."""
     head, made, unreadable = invoke("results").stdout.splitlines()
     assert head.split()[:3] == ["attempt", "key", "state"]
     assert "json-mill-" in made
@@ -51,8 +52,8 @@ def test_the_table_is_for_reading(two_rows: Project, invoke: Invoke) -> None:
     assert "None" not in made + unreadable
 
 
-def test_csv_json_and_parquet_tell_the_same(two_rows: Project, invoke: Invoke) -> None:
-    """Each has every column; texts keep their line breaks and accents."""
+def test_csv_json_and_parquet_are_equal(two_rows: Project, invoke: Invoke) -> None:
+    """Each has every column; texts keep line breaks and accents."""
     rows = json.loads(invoke("results", "--format", "json").stdout)
     lines = list(csv.DictReader(io.StringIO(invoke("results", "--format", "csv").stdout)))
     path = two_rows.root / "results.parquet"
@@ -70,8 +71,8 @@ def test_csv_json_and_parquet_tell_the_same(two_rows: Project, invoke: Invoke) -
 
 
 @pytest.mark.parametrize("by", ["run", "day"])
-def test_runs_and_days_are_added_up(by: By, two_rows: Project, invoke: Invoke) -> None:
-    """A row for each command, or for the day on which they were given; no unreadable source."""
+def test_totals_by_run_and_day(by: By, two_rows: Project, invoke: Invoke) -> None:
+    """A row per command, or per day of the commands; unreadable source items are left out."""
     assert invoke(*GENERATE, "json", "--regenerate").exit_code == 1
     rows = json.loads(invoke("results", "--by", by, "--format", "json").stdout)
     lines = list(
@@ -90,7 +91,7 @@ def test_runs_and_days_are_added_up(by: By, two_rows: Project, invoke: Invoke) -
 
 
 def test_an_unknown_price_is_a_blank_and_a_count(two_rows: Project, invoke: Invoke) -> None:
-    """Without a price table a run has no cost, and says of how many pictures."""
+    """Without a price table a run has a blank cost and the number of its charges."""
     head, run = invoke("results", "--by", "run").stdout.splitlines()
     assert head.split() == list(spending_columns("run"))
     (row,) = json.loads(invoke("results", "--by", "run", "--format", "json").stdout)
@@ -103,7 +104,7 @@ def test_an_unknown_price_is_a_blank_and_a_count(two_rows: Project, invoke: Invo
 def test_known_prices_are_added_up(
     project: Project, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a price by model and size, the day's cost is what its pictures cost."""
+    """With a price by model and size, the day's cost is the sum of its images' costs."""
     prices = {"duomi": {"*": {SMALL: 0.1, "*": 5}}}
     (project.root / "prices.json").write_text(json.dumps(prices))
     monkeypatch.setenv("IMAGEGEN_PRICES", "prices.json")
@@ -114,8 +115,8 @@ def test_known_prices_are_added_up(
     assert (row["cost"], row["unknown_price"], row["reserved"]) == (0.3, 0, 0.0)
 
 
-def test_nothing_is_added_up_to_nothing(project: Project, invoke: Invoke) -> None:
-    """An empty ledger has an empty table of sums, in every form."""
+def test_an_empty_ledger_has_no_totals(project: Project, invoke: Invoke) -> None:
+    """The table of totals is empty in every format."""
     table = invoke("results", "--by", "day")
     assert (table.exit_code, table.stdout) == (0, "")
     assert "No attempts yet" in table.stderr
@@ -124,8 +125,8 @@ def test_nothing_is_added_up_to_nothing(project: Project, invoke: Invoke) -> Non
     assert csv_text.splitlines() == [",".join(spending_columns("run"))]
 
 
-def test_parquet_goes_into_a_pipe_and_on_no_terminal(two_rows: Project) -> None:
-    """Bytes are for files: a terminal is refused with the remedy, exit 2."""
+def test_parquet_is_refused_on_a_terminal(two_rows: Project) -> None:
+    """It is written to a pipe; on a terminal the command exits with 2 and names the remedy."""
     command = ("imagegen", "results", "--format", "parquet")
     done = subprocess.run(
         [Path(sys.executable).parent / command[0], *command[1:]],
@@ -139,16 +140,16 @@ def test_parquet_goes_into_a_pipe_and_on_no_terminal(two_rows: Project) -> None:
     assert "--output FILE" in shown
 
 
-def test_a_file_that_cannot_be_written_is_said(two_rows: Project, invoke: Invoke) -> None:
-    """A folder that does not exist is exit 2, with the path and a remedy."""
+def test_a_file_that_cannot_be_written_is_an_error(two_rows: Project, invoke: Invoke) -> None:
+    """For a folder that does not exist the command exits with 2 and names the path."""
     path = two_rows.root / "nowhere" / "results.csv"
     result = invoke("results", "--format", "csv", "--output", str(path))
     assert result.exit_code == 2
     assert f"{path} cannot be written" in result.stderr
 
 
-def test_approved_pictures_can_be_had_alone(two_rows: Project, invoke: Invoke) -> None:
-    """``--approved`` has the current pictures that a person approved, and when that was."""
+def test_approved_images_can_be_selected(two_rows: Project, invoke: Invoke) -> None:
+    """``--approved`` has the current images that a person approved, and when."""
     nothing = invoke("results", "--approved")
     assert (nothing.exit_code, nothing.stdout) == (0, "")
     assert "imagegen serve" in nothing.stderr
@@ -162,8 +163,8 @@ def test_approved_pictures_can_be_had_alone(two_rows: Project, invoke: Invoke) -
     assert json.loads(invoke("results", "--format", "json").stdout)[0]["verdict"] == "rejected"
 
 
-def test_a_reader_that_leaves_is_no_error(two_rows: Project) -> None:
-    """``imagegen results | head`` ends without a word when the pipe is closed."""
+def test_a_closed_pipe_is_no_error(two_rows: Project) -> None:
+    """``imagegen results | head`` prints nothing to stderr."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -178,13 +179,13 @@ def test_a_reader_that_leaves_is_no_error(two_rows: Project) -> None:
     assert done.stderr == ""
 
 
-def test_it_needs_no_key_and_buys_nothing(
+def test_it_needs_no_key_and_submits_nothing(
     live_project: Project,
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
     invoke: Invoke,
 ) -> None:
-    """Looking at the table works without any key."""
+    """The table is printed without any provider key."""
     monkeypatch.delenv("DUOMI_API_KEY")
     monkeypatch.delenv("RUNPOD_API_KEY")
     assert invoke("results").exit_code == 0

@@ -29,8 +29,8 @@ def test_sync_registers_and_counts(project: Project, simulator: Simulator, invok
     project.write_actor("actor_1", description=DESCRIPTION)
     first = invoke("sync")
     assert first.exit_code == 0
-    assert "prompts: 2 new, 0 changed, 0 gone, 0 as before" in first.stdout
-    assert "actors: 1 new, 0 changed, 0 gone, 0 as before" in first.stdout
+    assert "prompts: 2 new, 0 changed, 0 gone, 0 unchanged" in first.stdout
+    assert "actors: 1 new, 0 changed, 0 gone, 0 unchanged" in first.stdout
     assert "Dagster: 3 partitions added" in first.stdout
     assert [key.rpartition("-")[0] for key in partitions("prompts")] == ["json-a", "json-b"]
     assert partitions("actors") == ["actor_1"]
@@ -38,7 +38,7 @@ def test_sync_registers_and_counts(project: Project, simulator: Simulator, invok
     project.write_json("a", "another picture")
     gone.unlink()
     second = invoke("sync")
-    assert "prompts: 0 new, 1 changed, 1 gone, 0 as before" in second.stdout
+    assert "prompts: 0 new, 1 changed, 1 gone, 0 unchanged" in second.stdout
     assert "Dagster: 0 partitions added" in second.stdout
     assert simulator.stats()["duomi"]["accepted"] == 0
 

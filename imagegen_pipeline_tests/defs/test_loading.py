@@ -8,7 +8,10 @@ import sys
 HEAVY = (
     *("PIL", "alembic", "fastapi", "matplotlib", "numpy", "pandas", "pyarrow"),
     *("requests", "sqlalchemy", "starlette", "tenacity", "tqdm", "uvicorn"),
-    *(f"imagegen_pipeline.{part}" for part in ("engine", "ledger", "pipeline", "providers", "web")),
+    *(
+        f"imagegen_pipeline.{part}"
+        for part in ("engine", "ledger", "pipeline", "providers.http", "web")
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""The table of results in Dagster: its columns, numbers and plots, and the users' log of a run."""
+"""The results table in Dagster: columns, counts and plots, and the JSON log of a run."""
 
 from __future__ import annotations
 
@@ -18,37 +18,36 @@ from PIL import Image
 from imagegen_pipeline.dagster_ext import results_metadata, step_reporter
 from imagegen_pipeline.domain.errors import StoreError
 from imagegen_pipeline.domain.parameters import PromptParameters
+from imagegen_pipeline.domain.result_columns import COLUMNS
 from imagegen_pipeline.ledger import Verdict
-from imagegen_pipeline.results import COLUMNS
 from imagegen_pipeline.web.jobs.report_queue import ReportQueue
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator, until
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
 
 PRICES = json.dumps({"duomi": {"*": 0.25}})
 LARGEST = {"PNG": 25_000, "WEBP": 60_000}
+PLOTS = {"outcomes over time", "seconds", "cost by model", "newest pictures"}
 
 
 def metadata(dagster: Dagster, asset: str = "generation_results") -> Mapping[str, Any]:
-    """What is shown of the newest table."""
+    """The metadata of the newest materialization."""
     event = dagster.events(asset)[0]
     return {name: value.value for name, value in event.metadata.items()}
 
 
 def image(value: object) -> Image.Image:
-    """The picture that a markdown value holds."""
-    found = re.fullmatch(r"!\[\]\(data:image/(png|webp);base64,([A-Za-z0-9+/=]+)\)", str(value))
-    assert found, str(value)[:200]
-    data = base64.b64decode(found[2])
+    """Decode the image that is embedded in a Markdown value."""
+    match = re.fullmatch(r"!\[\]\(data:image/(png|webp);base64,([A-Za-z0-9+/=]+)\)", str(value))
+    assert match, str(value)[:200]
+    data = base64.b64decode(match[2])
     opened = Image.open(io.BytesIO(data))
-    assert opened.format == found[1].upper()
+    assert opened.format == match[1].upper()
     assert len(data) <= LARGEST[opened.format]
     return opened
 
 
 def test_the_table_shows_its_columns(dagster: Dagster, prompts: list[str]) -> None:
-    """Every column with its type, what it holds, and whether a row can lack it, before the table
-    is made and with it.
-    """
+    """The asset and its materialization have every column's type, description and constraints."""
     from imagegen_pipeline.definitions import defs
 
     dagster.run(*PROMPT_ASSETS, keys=prompts)
@@ -66,16 +65,17 @@ def test_the_table_shows_its_columns(dagster: Dagster, prompts: list[str]) -> No
     assert by_name["cost"].constraints.nullable
 
 
-def test_the_table_is_shown_in_numbers_and_plots(
+def test_the_metadata_has_counts_and_plots(
     dagster: Dagster, prompts: list[str], simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three of four were made, at a known price: counts, rate, seconds, money, four images."""
+    """Three of four images were made at a known price: counts, rate, seconds, cost, four plots."""
     monkeypatch.setenv("IMAGEGEN_PRICES", PRICES)
     simulator.fault(
         provider="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
     )
     dagster.run(*PROMPT_ASSETS, keys=prompts)
 
+    dagster.run("generation_results")
     shown = metadata(dagster)
     assert shown["dagster/row_count"] == len(pd.read_parquet(shown["path"]))
     assert (shown["pictures made"], shown["failed"], shown["success rate"]) == (3, 1, 0.75)
@@ -83,20 +83,34 @@ def test_the_table_is_shown_in_numbers_and_plots(
     assert shown["charges of unknown price"] == 0
     assert 0 < shown["duomi median seconds"] <= shown["duomi 95th percentile seconds"]
     assert "| failed | 1 |\n| stored | 3 |" in shown["states"]
-    for name in ("outcomes over time", "seconds", "cost by model", "newest pictures"):
+    for name in PLOTS:
         image(shown[name])
 
 
-def test_what_is_not_known_is_said_in_words(
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_a_run_without_generation_results_draws_no_plots(
+    dagster: Dagster, prompts: list[str], simulator: Simulator, is_failing: bool
+) -> None:
+    """The images' step refreshes the table with its counts only, whether or not an item failed."""
+    if is_failing:
+        simulator.fault(provider="duomi", operation="submit", fault="status", status=400, times=1)
+    assert dagster.run("generated_images", keys=prompts).success is not is_failing
+    shown = metadata(dagster)
+    assert (shown["pictures made"], shown["failed"]) == ((3, 1) if is_failing else (4, 0))
+    assert len(pd.read_parquet(shown["path"])) == shown["dagster/row_count"]
+    assert PLOTS.isdisjoint(shown)
+
+
+def test_unknown_numbers_are_texts(
     dagster: Dagster, prompts: list[str], simulator: Simulator
 ) -> None:
-    """Without prices, and without a picture, there are sentences and no empty plots."""
+    """Without prices or images there are sentences instead of empty plots."""
     dagster.run("generation_results")
     shown = metadata(dagster)
-    assert shown["success rate"] == "nothing has ended"
-    assert shown["outcomes over time"] == "Nothing has ended yet."
-    assert shown["newest pictures"] == shown["seconds"] == "No picture has been made yet."
-    assert shown["cost by model"] == "Nothing has cost anything."
+    assert shown["success rate"] == "no attempt has ended"
+    assert shown["outcomes over time"] == "No attempt has ended yet."
+    assert shown["newest pictures"] == shown["seconds"] == "No image has been generated yet."
+    assert shown["cost by model"] == "Nothing has been charged."
 
     dagster.run(*PROMPT_ASSETS, keys=prompts)
     shown = metadata(dagster)
@@ -105,10 +119,10 @@ def test_what_is_not_known_is_said_in_words(
     assert "IMAGEGEN_PRICES" in shown["cost by model"]
 
 
-def test_a_plot_that_fails_is_told_and_costs_nothing_else(
+def test_a_plot_that_fails_does_not_fail_the_run(
     dagster: Dagster, prompts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault in drawing stands where the plot would be; pictures, table and run are good."""
+    """The error is in the plot's place; the images and the table are stored."""
 
     def faulty(_: object) -> bytes:
         raise ZeroDivisionError("no bins")
@@ -116,13 +130,13 @@ def test_a_plot_that_fails_is_told_and_costs_nothing_else(
     monkeypatch.setattr(results_metadata, "plot_seconds", faulty)
     assert dagster.run(*PROMPT_ASSETS, keys=prompts).success
     shown = metadata(dagster)
-    assert shown["seconds"] == "This could not be drawn: ZeroDivisionError: no bins"
+    assert shown["seconds"] == "The plot failed: ZeroDivisionError: no bins"
     image(shown["outcomes over time"])
     assert shown["pictures made"] == 4
 
 
-def test_approved_pictures_are_shown(dagster: Dagster, prompts: list[str]) -> None:
-    """The approved table has its columns, its newest pictures and their names."""
+def test_the_approved_table_has_metadata(dagster: Dagster, prompts: list[str]) -> None:
+    """It has the columns, the newest images and their keys."""
     dagster.run(*PROMPT_ASSETS, keys=prompts)
     ledger = dagster.project.pipeline().ledger
     current = ledger.attempts.current(prompts[1])
@@ -139,12 +153,12 @@ def test_approved_pictures_are_shown(dagster: Dagster, prompts: list[str]) -> No
 
 
 def users_logs(project: Project) -> list[Path]:
-    """The users' JSON logs, oldest first."""
+    """The JSON logs, oldest first."""
     return sorted((project.results / "logs").glob("duomi_generation_results_*.json"))
 
 
 def test_a_run_writes_the_users_log(dagster: Dagster, prompts: list[str]) -> None:
-    """One entry for each prompt of the run, as the commands write it; the run names the file."""
+    """It has one entry per prompt of the run; the step's output names the file."""
     result = dagster.run(*PROMPT_ASSETS, keys=prompts)
     (log,) = users_logs(dagster.project)
     entries = json.loads(log.read_text())
@@ -154,14 +168,14 @@ def test_a_run_writes_the_users_log(dagster: Dagster, prompts: list[str]) -> Non
     }
     assert all(Path(entry["saved_path"]).is_file() for entry in entries)
     outputs = result.filter_events(lambda event: event.is_successful_output)
-    told = [one.step_output_data.metadata.get("results log") for one in outputs]
-    assert [value.value for value in told if value] == [str(log)]
+    logs = [one.step_output_data.metadata.get("results log") for one in outputs]
+    assert [value.value for value in logs if value] == [str(log)]
 
 
 def test_a_run_that_fails_names_its_log(
     dagster: Dagster, prompts: list[str], simulator: Simulator
 ) -> None:
-    """What failed is in the log with its reason, and the failure says where the log lies."""
+    """The log has the failed prompt with its reason, and the failure names the log."""
     simulator.fault(
         provider="duomi", operation="submit", fault="status", status=400, match="number 2", times=-1
     )
@@ -177,7 +191,7 @@ def test_a_run_that_fails_names_its_log(
 
 
 def test_a_log_that_cannot_be_written_fails_no_run(dagster: Dagster, prompts: list[str]) -> None:
-    """The pictures and the table are there: a missing log is an error line of the run."""
+    """The images and the table are stored; the run's log has an error."""
     logs = dagster.project.results / "logs"
     logs.parent.mkdir(parents=True, exist_ok=True)
     logs.touch()
@@ -185,24 +199,22 @@ def test_a_log_that_cannot_be_written_fails_no_run(dagster: Dagster, prompts: li
     assert metadata(dagster)["pictures made"] == 4
 
 
-def test_the_log_does_not_wait_for_the_table(
+def test_the_log_is_written_before_the_table(
     dagster: Dagster, prompts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is written first, so that its lines are not in memory beside the table, and it is there
-    when the table fails.
-    """
+    """So the log exists if the table fails, and the two are not in memory together."""
 
     def fail(_: object) -> None:
         raise StoreError("There is no room for the table.")
 
-    monkeypatch.setattr(step_reporter, "refresh_results", fail)
+    monkeypatch.setattr(step_reporter, "refresh_table", fail)
     assert not dagster.run("generated_images", keys=prompts).success
     (log,) = users_logs(dagster.project)
     assert len(json.loads(log.read_text())) == len(prompts)
 
 
-def test_base_images_have_no_log_of_prompts(dagster: Dagster) -> None:
-    """The users' log is of prompts: an actor's run writes none."""
+def test_base_images_write_no_json_log(dagster: Dagster) -> None:
+    """The JSON log is of prompts only."""
     dagster.project.write_actor("0100_sailor", description="an old sailor")
     dagster.register()
     dagster.run("actor_base_images", keys=["0100_sailor"])
@@ -211,20 +223,23 @@ def test_base_images_have_no_log_of_prompts(dagster: Dagster) -> None:
 
 
 def test_the_command_line_refreshes_the_table(project: Project, dagster: Dagster) -> None:
-    """What `imagegen generate` makes is in the table at its end; reuse changes nothing."""
+    """At the end of `imagegen generate` the table has its images; a command that only reuses
+    reports nothing. No plot is drawn.
+    """
     project.write_json("mill", "a mill by a stream")
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
     for _ in range(2):
         project.run(*command)
     assert len(dagster.events("generation_results")) == 1
     assert metadata(dagster)["pictures made"] == 1
+    assert PLOTS.isdisjoint(metadata(dagster))
     assert len(pd.read_parquet(project.pipeline().results_file)) == 1
 
 
-def test_a_command_whose_pictures_failed_refreshes_the_table(
+def test_a_command_whose_images_failed_refreshes_the_table(
     project: Project, dagster: Dagster, simulator: Simulator
 ) -> None:
-    """A failure is news of the table, though no picture is."""
+    """A failed attempt is a row of the table."""
     project.write_json("mill", "a mill by a stream")
     simulator.fault(provider="duomi", operation="submit", fault="status", status=400, times=-1)
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
@@ -232,32 +247,30 @@ def test_a_command_whose_pictures_failed_refreshes_the_table(
     assert metadata(dagster)["failed"] == 1
 
 
-def test_without_dagster_the_table_is_refreshed_all_the_same(project: Project) -> None:
-    """A command in a folder without an instance writes the table, and says nothing of it."""
+def test_without_dagster_the_table_is_refreshed(project: Project) -> None:
+    """A command in a folder without a Dagster instance writes the table without a warning."""
     (project.root / "dagster.yaml").unlink()
     (project.root / ".env").write_text("")
     project.write_json("mill", "a mill by a stream")
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
-    output_without_event = project.run(*command, IMAGEGEN_DATA_DIR=str(project.data))
+    result = project.run(*command, IMAGEGEN_DATA_DIR=str(project.data))
     assert len(pd.read_parquet(project.results / "generation_results.parquet")) == 1
-    assert "out of date" not in output_without_event.stderr
+    assert "out of date" not in result.stderr
 
 
-def test_a_table_that_cannot_be_written_costs_no_picture(project: Project) -> None:
-    """The command says so, and its pictures are made."""
+def test_a_table_that_cannot_be_written_fails_no_command(project: Project) -> None:
+    """The command prints a warning, and its images are stored."""
     project.write_json("mill", "a mill by a stream")
     blocked = project.results / ".generation_results.parquet.lock"
     blocked.mkdir(parents=True)
     command = ("imagegen", "generate", "--source", "json", "--image-size", SMALL)
-    output_without_event = project.run(*command)
-    assert "The table of results may be out of date" in output_without_event.stderr
-    assert "1 made" in output_without_event.stdout
+    result = project.run(*command)
+    assert "The table of results may be out of date" in result.stderr
+    assert "1 made" in result.stdout
 
 
-def test_a_server_that_has_fallen_quiet_refreshes_the_table(
-    project: Project, dagster: Dagster
-) -> None:
-    """What a server made is in the table when nothing more comes, long before the server ends."""
+def test_an_idle_server_refreshes_the_table(project: Project, dagster: Dagster) -> None:
+    """The table has a server's images once it has been idle, before the server ends."""
     project.write_json("mill", "a mill by a stream")
     pipeline = project.pipeline()
     (prompt,) = pipeline.scan_prompts(database=False).prompts

@@ -18,7 +18,6 @@ from imagegen_pipeline.dagster_ext import source_sync
 from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.defs.sensors import sources
 from imagegen_pipeline.domain.partition_keys import json_key
-from imagegen_pipeline.sources import database_scan
 from imagegen_pipeline.sources.typed_prompts import typed_prompt
 from imagegen_pipeline_tests.defs.conftest import PROMPT_ASSETS, Dagster
 
@@ -194,27 +193,6 @@ def test_what_does_not_fit_into_a_tick_is_told_in_the_next_ones(
     assert len(sensor.dagster.count("prompts")) == 30
 
 
-def test_a_look_that_runs_out_of_time_says_where_it_goes_on(
-    sensor: Sensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A large database is read over some ticks, and each tick tells what it has read."""
-
-    monkeypatch.setattr(database_scan, "WINDOW", 10)
-    monkeypatch.setattr(sources, "LOOK_SECONDS", 0)
-    path = sensor.dagster.project.data / "llm_video_batch.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE prompts (id INTEGER PRIMARY KEY, image_prompt)")
-        rows = [(f"prompt {number}",) for number in range(25)]
-        connection.executemany("INSERT INTO prompts (image_prompt) VALUES (?)", rows)
-        connection.commit()
-    said = sensor.tick()
-    assert said.startswith("Prompts: 10 new. Dagster: 10 registered, 10 given a version.")
-    assert f"The next tick reads on in {path}." in said
-    sensor.tick()
-    assert "Prompts: 5 new." in sensor.tick()
-    assert len(sensor.dagster.count("prompts")) == 25
-
-
 def test_what_cannot_be_read_is_counted_in_every_tick(watched: Sensor) -> None:
     """A broken file is said for as long as it is broken; a source that nobody uses never is."""
     (watched.dagster.project.data / "prompt_json" / "bad.json").write_text("{", encoding="utf-8")
@@ -251,7 +229,7 @@ def test_a_ledger_that_was_made_anew_is_told_from_its_beginning(watched: Sensor)
     pipeline = watched.dagster.project.pipeline()
     url = str(pipeline.settings.ledger_url).removeprefix("sqlite:///")
     with closing(sqlite3.connect(url)) as connection:
-        for table in ("items", "source_reads"):
+        for table in ("items", "source_states"):
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of two names
         connection.commit()
     for name in "abcd":

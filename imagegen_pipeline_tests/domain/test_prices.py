@@ -9,11 +9,28 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.domain.prices import Prices, parse_prices
+from imagegen_pipeline.domain.prices import ImagePrices, OwnMachinePrices, PriceModel, SecondPrices
+from imagegen_pipeline.domain.prices import Prices as PriceTable
+from imagegen_pipeline.domain.prices import parse_prices as parse_table
 from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+MODELS: dict[ProviderName, PriceModel] = {
+    "duomi": ImagePrices,
+    "runpod": SecondPrices,
+    "own": OwnMachinePrices,
+}
 BY_GPU = {"gpu": "4090", "per_second": {"4090": 0.001, "A100": 0.002}}
+
+
+def Prices(table: Any) -> PriceTable:  # noqa: N802 - the class with the providers of these tests
+    """A table for the providers of these tests."""
+    return PriceTable(table, MODELS)
+
+
+def parse_prices(text: str) -> dict[str, Any]:
+    """The table in a text, for the providers of these tests."""
+    return parse_table(text, MODELS)
 
 
 def request(
@@ -79,6 +96,14 @@ def test_a_price_that_nobody_gave_is_unknown(table: dict[str, Any]) -> None:
     assert Prices({}).reserve(request(), 900.0) is None
 
 
+def test_ones_own_machine_costs_nothing_unless_a_rate_is_set() -> None:
+    """Without an entry the cost is 0 and reserves 0; a rate by second counts like RunPod's."""
+    free = Prices({})
+    assert free.cost(request("own"), None) == 0.0
+    assert free.reserve(request("own"), 900.0) == 0.0
+    assert Prices({"own": {"per_second": 0.01}}).cost(request("own"), 2.0) == 0.02
+
+
 def test_what_is_set_aside_is_the_most_that_it_can_cost() -> None:
     """Duomi: the picture's price. RunPod: the longest run at the rate."""
     prices = Prices({"duomi": {"sdxl": 0.01}, "runpod": BY_GPU})
@@ -109,7 +134,7 @@ def test_a_known_price_goes_before_an_assumed_one() -> None:
         ("{'duomi': 1}", "it is not JSON"),
         ('{"duomi": ' * 100_000, "it is not JSON"),
         ("[]", "the price table: a JSON object is wanted"),
-        ('{"doumi": {}}', "'doumi' is no service; there are duomi and runpod"),
+        ('{"doumi": {}}', "'doumi' is no provider; there are duomi, runpod, own, and 'assumed'"),
         ('{"duomi": 1}', "the prices of duomi: a JSON object is wanted"),
         ('{"duomi": null}', "the prices of duomi: a JSON object is wanted"),
         ('{"duomi": {"m": -0.01}}', "duomi 'm' is -0.01, not a number from 0 up"),
@@ -139,7 +164,7 @@ def test_a_known_price_goes_before_an_assumed_one() -> None:
             "runpod 'per_second' 'A100' is 'x', not a number",
         ),
         ('{"assumed": 1}', "'assumed': a JSON object is wanted"),
-        ('{"assumed": {"sdxl": 1}}', "'assumed' 'sdxl' is no service"),
+        ('{"assumed": {"sdxl": 1}}', "'assumed' 'sdxl' is no provider"),
         ('{"assumed": {"duomi": -1}}', "'assumed' 'duomi' is -1, not a number from 0 up"),
         ('{"assumed": {"duomi": 0}}', "'assumed' 'duomi' is 0, and so would hold no budget"),
     ],

@@ -204,15 +204,15 @@ def test_a_job_that_cannot_be_cancelled_is_left_to_be_collected(bench: Bench) ->
 
 
 SCRIPT = """
-from imagegen_pipeline.engine import Order
+from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.pipeline import Pipeline
 pipeline = Pipeline()
 if {base}:
-    batch = pipeline.generate_base_images(pipeline.scan_actors().actors, Order())
+    batch = pipeline.generate_base_images(pipeline.scan_actors().actors, BatchOptions())
 else:
     prompts = pipeline.scan_prompts(database=False).prompts
-    batch = pipeline.generate_images(prompts, PromptParameters(image_size="64x64"), Order())
+    batch = pipeline.generate_images(prompts, PromptParameters(image_size="64x64"), BatchOptions())
 list(batch)
 """
 
@@ -283,7 +283,7 @@ def test_a_job_is_collected_from_where_it_was_sent(bench: Bench) -> None:
     actor = bench.actor()
     attempt = submitted(bench, actor)
     assert str(attempt.endpoint).endswith("/simulated-endpoint")
-    bench.pipeline.use(bench.pipeline.runpod_client("simulated-runpod-key", endpoint_id="other"))
+    bench.pipeline.use(bench.pipeline.open_client("runpod", endpoint_id="other"))
     outcome = bench.make_base(actor)
 
     assert outcome.status is Status.MADE

@@ -14,6 +14,7 @@ from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
 from imagegen_pipeline.domain.requests import ProviderName, State, Status
 from imagegen_pipeline.engine import EngineContext
+from imagegen_pipeline.providers.registry import price_models
 from imagegen_pipeline_tests.conftest import Project
 from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT, Bench, FakeClock, counts
 
@@ -40,7 +41,7 @@ def shop_with(bench: Bench, *, limits: Limits | None = None, **changes: Any) -> 
     def of(_provider: ProviderName) -> Limits:
         return limits or Limits()
 
-    prices = Prices({"duomi": {PARAMETERS.model: PRICE}})
+    prices = Prices({"duomi": {PARAMETERS.model: PRICE}}, price_models())
     return replace(bench.pipeline.engine_context, **{"limits": of, "prices": prices, **changes})
 
 
@@ -122,12 +123,12 @@ def test_a_day_budget_counts_what_may_have_been_billed(bench: Bench) -> None:
 def test_a_price_that_nobody_knows_stops_a_batch_with_a_budget(bench: Bench) -> None:
     """Nothing is sent; an assumed price lets it go on, and the cost stays unknown."""
     prompt = bench.prompt()
-    unpriced = shop_with(bench, prices=Prices({}), budget=Budget(day=1.0))
+    unpriced = shop_with(bench, prices=Prices({}, price_models()), budget=Budget(day=1.0))
     refused = bench.make_one(prompt, shop=unpriced)
     assert (refused.status, refused.error_kind) == (Status.SKIPPED, "unknown_price")
     assert bench.requests(SUBMIT) == 0
 
-    assumed = Prices({"assumed": {"duomi": 0.4}})
+    assumed = Prices({"assumed": {"duomi": 0.4}}, price_models())
     made = bench.make_one(prompt, shop=shop_with(bench, prices=assumed, budget=Budget(day=1.0)))
     assert made.status is Status.MADE
     assert made.cost is None
@@ -152,8 +153,8 @@ def test_a_job_sets_its_longest_time_aside_and_settles_for_what_it_took(bench: B
     """
     actor = bench.actor()
     shop = bench.pipeline.engine_context
-    prices = Prices({"runpod": {"per_second": 0.001}})
-    bench.pipeline.__dict__["workshop"] = replace(shop, prices=prices, budget=Budget(day=1.0))
+    prices = Prices({"runpod": {"per_second": 0.001}}, price_models())
+    bench.pipeline.__dict__["engine_context"] = replace(shop, prices=prices, budget=Budget(day=1.0))
     made = bench.make_base(actor)
 
     assert made.ok, made.reason

@@ -30,7 +30,7 @@ def remake(
     plan = plan_regenerate(bench.pipeline, keys, how=how, change=change, intent=intent)
     outcomes = [*plan.refused, *plan.had]
     for part in plan.parts:
-        outcomes += list(bench.pipeline.make(part.provider, part.wanted, part.order))
+        outcomes += list(bench.pipeline.make(part.kind, part.provider, part.wanted, part.order))
     return {outcome.item_key: outcome for outcome in outcomes}
 
 

@@ -13,7 +13,7 @@ from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, Outcom
 from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.providers.base import ProviderClient, Submission
-from imagegen_pipeline.results import result_rows
+from imagegen_pipeline.results.attempt_rows import result_rows
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.engine.bench import HOUR, PARAMETERS, RUN, SUBMIT, FakeClock
 

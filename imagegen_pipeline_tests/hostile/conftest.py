@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.http.download import Downloader
 
 QUICK = Timeouts(connect=5, read=5, download=5)

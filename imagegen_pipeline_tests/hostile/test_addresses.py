@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.errors import DownloadError, UrlRefusedError
-from imagegen_pipeline.providers.http.client import Timeouts
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline.providers.http.ssrf_guard import is_public
 from imagegen_pipeline_tests.hostile.conftest import QUICK, Resolve

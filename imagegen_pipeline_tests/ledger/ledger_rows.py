@@ -1,4 +1,4 @@
-"""Prompts, scans and plans to write into a ledger."""
+"""Prompts, source records and plans to write into a ledger."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from imagegen_pipeline.domain.prompts import Prompt, PromptScan, SourceProblem
+from imagegen_pipeline.domain.prompts import Prompt, SourceProblem
 from imagegen_pipeline.domain.requests import Attempt, GenerationRequest
-from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline.ledger import Ledger, SourceRecord
 from imagegen_pipeline.ledger.admission import AdmissionRules
 from imagegen_pipeline.ledger.attempts import NewAttempt
 
@@ -23,9 +23,9 @@ def prompt(key: str, text: str = "a boat", **facts: Any) -> Prompt:
     return Prompt(key=key, text=text, source="json", **{**given, **facts})
 
 
-def scan(*prompts: Prompt, container: str = FOLDER, **facts: Any) -> PromptScan:
-    """A scan that found these."""
-    return PromptScan(container, prompts, **facts)
+def scan(*prompts: Prompt, container: str = FOLDER, **facts: Any) -> SourceRecord:
+    """A record of these prompts."""
+    return SourceRecord("prompt", container, [(one, None) for one in prompts], **facts)
 
 
 def problem(location: str, message: str = "It is broken.", container: str = FOLDER) -> Any:

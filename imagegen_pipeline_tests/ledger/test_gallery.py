@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from imagegen_pipeline.domain.actors import Actor, ActorScan
+from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import DecisionError, OutcomeUnknownError, RequestRefusedError
-from imagegen_pipeline.ledger import Decision, Filter, Ledger, PictureState, Verdict
+from imagegen_pipeline.ledger import Decision, Filter, Ledger, PictureState, SourceRecord, Verdict
 from imagegen_pipeline_tests.ledger.ledger_rows import (
     plan,
     prompt,
@@ -88,8 +88,8 @@ def test_the_newest_tries_come_first(ledger: Ledger) -> None:
 def test_filters_narrow_what_is_shown(ledger: Ledger) -> None:
     """By source, actor, model, state and words of the prompt or key; all of them together."""
     ledger.items.record(scan(prompt("a", "a red Boat at dawn"), prompt("b", "100% snow")))
-    actors = (Actor("0100_sailor", "an old sailor", container="/actors", location="x"),)
-    ledger.items.record(ActorScan("/actors", actors))
+    actor = Actor("0100_sailor", "an old sailor", container="/actors", location="x")
+    ledger.items.record(SourceRecord("actor", "/actors", [(actor, None)]))
     store(ledger, plan(ledger, "a", request=request("a red Boat at dawn")))
     assert shown(ledger, source="actor") == ["0100_sailor"]
     assert shown(ledger, actor="0100_sailor") == ["0100_sailor"]
@@ -130,7 +130,7 @@ def test_an_open_page_hears_of_each_change_once(ledger: Ledger) -> None:
     listen()
     ledger.reviews.decide([attempt.id], Verdict.APPROVED)
     listen()
-    ledger.items.record(scan(prompt("a", "another text")))
+    ledger.items.record(scan(prompt("a", "another text"), gone=["b"]))
     listen()
     assert heard == [["a", "b"], [], ["a"], ["a"], ["a"], ["a"], [], ["a", "b"]]
 

@@ -30,6 +30,7 @@ from imagegen_pipeline.ledger import (
 from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
 from imagegen_pipeline.ledger.reviews import ReviewRepository
+from imagegen_pipeline.providers.registry import price_models
 from imagegen_pipeline.storage.pictures import LocalStore
 from imagegen_pipeline_tests.ledger.ledger_rows import prompt, scan
 from imagegen_pipeline_tests.properties.simulated_process import Killed, SimulatedProcess, StepProxy
@@ -249,7 +250,7 @@ class Environment:
             store=StepProxy(process, "store", self.store),
             provider=lambda _name: StepProxy(process, "provider", connection),
             downloader=StepProxy(process, "downloader", connection),  # type: ignore[arg-type]  # a proxy
-            prices=Prices({"duomi": {"*": PRICE}}),
+            prices=Prices({"duomi": {"*": PRICE}}, price_models()),
             on_unknown=user_limits.on_unknown,
             as_sent=_as_sent,
             limits=lambda _name: Limits(in_flight=user_limits.in_flight),

@@ -17,8 +17,8 @@ from typing import Any
 
 from imagegen_pipeline.domain.comfy.workflow import Workflow, parse_workflow
 from imagegen_pipeline.domain.requests import GenerationRequest
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.duomi.client import DuomiClient
-from imagegen_pipeline.providers.http.client import Timeouts
 from imagegen_pipeline.providers.runpod.client import RunPodClient
 
 SHIPPED = Path(__file__).parents[2] / "workflows" / "normal_image_v4_workflow.json"

@@ -11,9 +11,9 @@ import pytest
 
 from imagegen_pipeline.domain.errors import DownloadError, NotAPictureError
 from imagegen_pipeline.domain.image.decode import decode_picture
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.duomi.client import DuomiClient
 from imagegen_pipeline.providers.http import download
-from imagegen_pipeline.providers.http.client import Timeouts
 from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.conftest import Simulator
 from imagegen_pipeline_tests.providers.local_services import (

@@ -16,7 +16,8 @@ from imagegen_pipeline.domain.errors import (
     RedirectedError,
     RequestRefusedError,
 )
-from imagegen_pipeline.providers.duomi.client import KNOWN_MODELS, KNOWN_SIZES, DuomiClient
+from imagegen_pipeline.providers.duomi.client import DuomiClient
+from imagegen_pipeline.providers.duomi.provider import KNOWN_MODELS, KNOWN_SIZES
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.conftest import Simulator

@@ -1,8 +1,7 @@
-"""The table of results as a folder of Parquet files, brought up to date in parts."""
+"""The results table as a partitioned Parquet dataset."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -13,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
 from imagegen_pipeline.domain.errors import OutcomeUnknownError, StoreError
+from imagegen_pipeline.domain.result_columns import COLUMNS
 from imagegen_pipeline.ledger import Decision, Ledger, Verdict
-from imagegen_pipeline.results import COLUMNS, dataset, dataset_state, refresh_results
+from imagegen_pipeline.results import dataset
+from imagegen_pipeline.results.dataset import DamagedPartError, refresh_dataset, verify_part
 from imagegen_pipeline_tests.ledger.ledger_rows import plan, problem, prompt, scan, submitting
 from imagegen_pipeline_tests.results.conftest import (
     SEVEN,
@@ -33,8 +35,8 @@ from imagegen_pipeline_tests.results.conftest import (
 PARTS = {"part-000000.parquet", "part-000001.parquet", "part-000002.parquet"}
 
 
-def test_a_folder_is_read_as_one_table(ledger: Ledger, folder: Path) -> None:
-    """pandas and pyarrow read the folder by its name: every attempt once, and nothing else."""
+def test_the_folder_is_one_table(ledger: Ledger, folder: Path) -> None:
+    """pandas and pyarrow read the folder as a table with one row per attempt."""
     table = refreshed(ledger, folder)
     assert list(table["attempt"]) == [1, 2, 3, 4, 5, 6, 7]
     assert times(folder).keys() == PARTS
@@ -42,8 +44,8 @@ def test_a_folder_is_read_as_one_table(ledger: Ledger, folder: Path) -> None:
 
 
 def test_columns_are_typed_and_described(ledger: Ledger, folder: Path) -> None:
-    """Whole numbers, truths and moments come back as such, where some are empty too; each column
-    says in the file what it holds.
+    """Nullable integers, booleans and timestamps keep their types; each field of the file has its
+    description.
     """
     types = refreshed(ledger, folder).dtypes.astype(str)
     assert (types["attempt"], types["current"], types["cost"]) == ("Int64", "boolean", "Float64")
@@ -53,15 +55,15 @@ def test_columns_are_typed_and_described(ledger: Ledger, folder: Path) -> None:
         assert field.metadata[b"description"].decode() == COLUMNS[field.name][1]
 
 
-def test_no_attempt_at_all_is_a_table_without_rows(tmp_path: Path, folder: Path) -> None:
-    """An empty ledger has an empty table with all of its columns."""
+def test_an_empty_ledger_is_a_table_without_rows(tmp_path: Path, folder: Path) -> None:
+    """The empty table has all columns."""
     with closing(Ledger(f"sqlite:///{tmp_path / 'new.db'}")) as empty:
         table = refreshed(empty, folder)
     assert (len(table), list(table)) == (0, list(COLUMNS))
 
 
-def test_nothing_new_writes_no_part(ledger: Ledger, folder: Path) -> None:
-    """A second refresh leaves every part as it is, the first one's work or a later one's."""
+def test_a_refresh_without_changes_writes_no_partition(ledger: Ledger, folder: Path) -> None:
+    """This holds after the first refresh and after an incremental one."""
     for key in ("a", "b"):
         refreshed(ledger, folder)
         before = times(folder)
@@ -71,23 +73,23 @@ def test_nothing_new_writes_no_part(ledger: Ledger, folder: Path) -> None:
 
 
 def approve(ledger: Ledger) -> None:
-    """A person approves an old picture."""
+    """A person approves an old image."""
     ledger.reviews.decide([2], Verdict.APPROVED)
 
 
 def give_up(ledger: Ledger) -> None:
-    """A person gives up a job that does not come home."""
+    """A person gives up an outstanding job."""
     ledger.decisions.decide("b", Decision.GIVE_UP)
 
 
 def note(ledger: Ledger) -> None:
-    """A job that could not be asked for says why."""
+    """The collection of a job fails with a reason."""
     ledger.attempts.note("b", OutcomeUnknownError("The line was cut."))
 
 
 def leave(ledger: Ledger) -> None:
     """An item leaves its source."""
-    ledger.items.record(scan(*(prompt(key) for key in SEVEN if key != "b")))
+    ledger.items.record(scan(gone=["b"]))
 
 
 def move(ledger: Ledger) -> None:
@@ -97,12 +99,10 @@ def move(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("change", [approve, leave, move])
-def test_a_change_writes_its_own_part_only(
+def test_a_change_rewrites_its_own_partition_only(
     ledger: Ledger, folder: Path, change: Callable[[Ledger], None]
 ) -> None:
-    """What happens to an item is in the table after the next refresh, and the parts that have
-    nothing of it stay as they are.
-    """
+    """The next refresh has the change, and the other partitions are not written."""
     refreshed(ledger, folder)
     before = times(folder)
     change(ledger)
@@ -111,10 +111,10 @@ def test_a_change_writes_its_own_part_only(
 
 
 @pytest.mark.parametrize("change", [give_up, note])
-def test_what_becomes_of_an_open_attempt_is_brought(
+def test_changes_of_an_open_attempt_are_refreshed(
     ledger: Ledger, folder: Path, change: Callable[[Ledger], None]
 ) -> None:
-    """An attempt that was under way, and what a person or a run says of it, are in the table."""
+    """A decision or an error that is recorded later is in the table."""
     sent = submitting(ledger, plan(ledger, "b", file_stem="again"))
     ledger.attempts.submitted(sent, job_id="job", endpoint="there")
     refreshed(ledger, folder)
@@ -122,8 +122,8 @@ def test_what_becomes_of_an_open_attempt_is_brought(
     assert refreshed(ledger, folder)["error"][7]
 
 
-def test_an_older_picture_is_no_longer_current(ledger: Ledger, folder: Path) -> None:
-    """A new picture is in the last part, and the one before it, in another part, says so too."""
+def test_a_new_image_changes_the_row_of_the_previous_one(ledger: Ledger, folder: Path) -> None:
+    """The previous image, in another partition, is no longer current."""
     refreshed(ledger, folder)
     before = times(folder)
     assert add_picture(ledger, "a") == 8
@@ -137,8 +137,8 @@ def test_an_older_picture_is_no_longer_current(ledger: Ledger, folder: Path) -> 
     assert written(folder, before) == {"part-000000.parquet", "part-000002.parquet"}
 
 
-def test_what_is_unreadable_comes_and_goes(ledger: Ledger, folder: Path) -> None:
-    """A bad file is a row for as long as it is bad."""
+def test_unreadable_source_items_are_rows(ledger: Ledger, folder: Path) -> None:
+    """A bad file has a row until it is repaired."""
     prompts = [prompt(key) for key in SEVEN]
     for problems, rows in (((problem("/prompts/bad.json"),), 8), ((), 7)):
         ledger.items.record(scan(*prompts, problems=problems))
@@ -147,57 +147,70 @@ def test_what_is_unreadable_comes_and_goes(ledger: Ledger, folder: Path) -> None
     assert "unreadable" not in set(table["state"])
 
 
-def test_the_one_file_of_an_older_version_becomes_the_folder(ledger: Ledger, folder: Path) -> None:
-    """Whoever reads the table by its name reads on, and finds all of it."""
+def test_a_single_file_is_replaced_by_the_folder(ledger: Ledger, folder: Path) -> None:
+    """A file of the table's name is not a dataset of this version."""
     pd.DataFrame({"attempt": [1]}).to_parquet(folder)
     refreshed(ledger, folder)
     assert folder.is_dir()
 
 
+UNREADABLE = "unreadable.parquet"
+
+
 def delete_folder(folder: Path) -> None:
-    """The whole table."""
+    """The whole table is gone."""
     shutil.rmtree(folder)
 
 
 def delete_part(folder: Path) -> None:
-    """One part."""
+    """One partition is gone."""
     (folder / "part-000001.parquet").unlink()
 
 
 def delete_unreadable(folder: Path) -> None:
-    """The part of what is unreadable."""
-    (folder / "unreadable.parquet").unlink()
+    """The file with the unreadable source items and the cursor is gone."""
+    (folder / UNREADABLE).unlink()
 
 
-def delete_state(folder: Path) -> None:
-    """How far the table has come."""
-    (folder / dataset_state.STATE_NAME).unlink()
+def delete_cursor(folder: Path) -> None:
+    """The file has no cursor, as during the move of a rebuilt table."""
+    table = pq.read_table(folder / UNREADABLE)
+    pq.write_table(table.replace_schema_metadata({}), folder / UNREADABLE)
 
 
-def garble_state(folder: Path) -> None:
-    """The same, unreadable."""
-    (folder / dataset_state.STATE_NAME).write_text('{"columns": []')
+def change_cursor(folder: Path) -> None:
+    """The cursor has the form of another version."""
+    table = pq.read_table(folder / UNREADABLE)
+    metadata = {b"imagegen_cursor": b'{"version": 0}'}
+    pq.write_table(table.replace_schema_metadata(metadata), folder / UNREADABLE)
 
 
 def change_columns(folder: Path) -> None:
-    """The columns of another version of this program."""
-    state = folder / dataset_state.STATE_NAME
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"columns": "others"}))
-    pd.DataFrame({"attempt": ["one"]}).to_parquet(folder / "part-000000.parquet")
+    """All files have the columns of another version."""
+    for file in folder.glob("*.parquet"):
+        pd.DataFrame({"attempt": ["one"]}).to_parquet(file)
+
+
+def change_description(folder: Path) -> None:
+    """The columns of all files are described differently."""
+    for file in folder.glob("*.parquet"):
+        table = pq.read_table(file)
+        fields = [field.with_metadata({"description": "Old."}) for field in table.schema]
+        pq.write_table(table.cast(pa.schema(fields, table.schema.metadata)), file)
 
 
 def cut_part(folder: Path) -> None:
-    """A part that was half copied."""
+    """A partition is incomplete."""
     part = folder / "part-000001.parquet"
     part.write_bytes(part.read_bytes()[:1000])
 
 
-def spoil_part(folder: Path) -> None:
-    """A part of which the disk has lost a byte without a word: same size, same time."""
+def corrupt_part(folder: Path) -> None:
+    """A bit of a partition has changed on disk: its size and time have not."""
     part = folder / "part-000001.parquet"
     with pq.ParquetFile(part) as opened:
         group, names = opened.metadata.row_group(0), opened.schema_arrow.names
-        end = group.column(names.index("seconds")).data_page_offset  # of the values' own page
+        end = group.column(names.index("seconds")).data_page_offset  # the page of the values
     moments = part.stat().st_atime_ns, part.stat().st_mtime_ns
     data = bytearray(part.read_bytes())
     data[end - 1] ^= 1
@@ -206,50 +219,88 @@ def spoil_part(folder: Path) -> None:
 
 
 def replace_part(folder: Path) -> None:
-    """A part that somebody has put a table of theirs over."""
+    """A partition is replaced by another table."""
     pd.DataFrame({"attempt": [99]}).to_parquet(folder / "part-000001.parquet")
 
 
 DAMAGES = (
-    *(delete_folder, delete_part, delete_unreadable, delete_state, garble_state),
-    *(change_columns, cut_part, spoil_part, replace_part),
+    *(delete_folder, delete_part, delete_unreadable, delete_cursor, change_cursor),
+    *(change_columns, change_description, cut_part, corrupt_part, replace_part),
 )
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_is_damaged_is_written_again(
-    ledger: Ledger, folder: Path, damage: Callable[[Path], None]
-) -> None:
-    """Whatever was deleted, cut or replaced, the next refresh makes the table whole."""
+def test_damage_is_repaired(ledger: Ledger, folder: Path, damage: Callable[[Path], None]) -> None:
+    """The next refresh restores what was deleted, cut or replaced."""
     refreshed(ledger, folder)
     damage(folder)
     refreshed(ledger, folder)
 
 
-def test_a_part_that_does_not_read_is_written_from_the_ledger(ledger: Ledger, folder: Path) -> None:
-    """A change within a part that has lost its bytes does not need those."""
+def test_a_change_in_a_damaged_partition_rebuilds_it(ledger: Ledger, folder: Path) -> None:
+    """The rows come from the ledger, not from the damaged file."""
     refreshed(ledger, folder)
-    spoil_part(folder)
+    corrupt_part(folder)
     ledger.reviews.decide([4], Verdict.REJECTED)
     refreshed(ledger, folder)
 
 
+def test_a_refresh_reads_only_changed_partitions(
+    ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a change no partition is read; with one, only the partitions of its items are."""
+    monkeypatch.setattr(dataset, "VERIFIED_PARTS", 0)
+    names: list[str] = []
+    read_part = dataset._read_part
+
+    def record(file: Path) -> pa.Table:
+        names.append(file.name)
+        return read_part(file)
+
+    monkeypatch.setattr(dataset, "_read_part", record)
+    refreshed(ledger, folder)
+    refreshed(ledger, folder)
+    assert names == []
+    ledger.reviews.decide([4], Verdict.REJECTED)
+    add_picture(ledger, "g")
+    refreshed(ledger, folder)
+    assert names == ["part-000001.parquet", "part-000002.parquet"]
+
+
+def test_every_partition_is_verified_in_time(
+    ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each refresh verifies a random partition, so repeated ones find a corrupt file."""
+    monkeypatch.setattr(dataset, "VERIFIED_PARTS", 1)
+    refreshed(ledger, folder)
+    corrupt_part(folder)
+    with pytest.raises(DamagedPartError):
+        verify_part(folder / "part-000001.parquet", read=True)
+    before = times(folder)
+    for _ in range(100):
+        refresh_dataset(ledger, folder)
+        if written(folder, before):
+            break
+    refreshed(ledger, folder)
+    assert written(folder, before) == {"part-000001.parquet"}
+
+
 def test_another_ledger_makes_another_table(ledger: Ledger, folder: Path, tmp_path: Path) -> None:
-    """Nothing of a ledger that was left, or that a backup has replaced, stays in the table."""
+    """No row of another ledger, or of one that a backup has replaced, stays in the table."""
     refreshed(ledger, folder)
     with closing(Ledger(f"sqlite:///{tmp_path / 'other.db'}")) as other:
         other.items.record(scan(prompt("z")))
         for _ in range(3):
             add_picture(other, "z")
-        for _ in range(40):  # it has seen more changes than the first
+        for _ in range(40):  # more changes than the first ledger has
             other.reviews.decide([1], Verdict.APPROVED)
             other.reviews.decide([1], Verdict.NONE)
         assert set(refreshed(other, folder)["key"]) == {"z"}
     assert set(refreshed(ledger, folder)["key"]) == set(SEVEN)
 
 
-def test_a_ledger_that_was_put_back_is_followed(folder: Path, tmp_path: Path) -> None:
-    """What happened after a backup is no longer in the table once the backup is put back."""
+def test_a_restored_ledger_rebuilds_the_table(folder: Path, tmp_path: Path) -> None:
+    """Changes after the backup are no longer in the table once the backup is restored."""
     file, backup = tmp_path / "imagegen.db", tmp_path / "backup.db"
     with closing(Ledger(f"sqlite:///{file}")) as ledger:
         ledger.items.record(scan(prompt("a")))
@@ -263,52 +314,62 @@ def test_a_ledger_that_was_put_back_is_followed(folder: Path, tmp_path: Path) ->
         assert refreshed(ledger, folder)["verdict"].isna().all()
 
 
-def test_what_else_lies_in_the_folder_stays(ledger: Ledger, folder: Path) -> None:
-    """Files that are not the table's own are left alone, even when it is written anew."""
+def test_other_files_in_the_folder_stay(ledger: Ledger, folder: Path) -> None:
+    """Files that are not part of the table survive a rebuild."""
     refreshed(ledger, folder)
     (folder / "_notes.txt").write_text("mine")
-    (folder / dataset_state.STATE_NAME).unlink()
+    (folder / UNREADABLE).unlink()
     refreshed(ledger, folder)
     assert (folder / "_notes.txt").read_text() == "mine"
 
 
 class Crash(BaseException):
-    """The end of a process, in the middle of a line."""
+    """The end of a process."""
 
 
-ANEW = [("written anew", at) for at in range(13)]
-BROUGHT_UP = [("brought up to date", at) for at in range(5)]
+REBUILDS = [("rebuild", at) for at in range(9)]
+UPDATES = [("update", at) for at in range(4)]
 
 
-@pytest.mark.parametrize(("how", "at"), [*ANEW, *BROUGHT_UP])
-def test_a_crash_leaves_what_the_next_refresh_completes(
+@pytest.mark.parametrize(("how", "at"), [*REBUILDS, *UPDATES])
+def test_the_refresh_after_a_crash_completes_the_table(
     ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch, how: str, at: int
 ) -> None:
-    """A process that ends before or after any file is written leaves a table that can be read,
-    and no rubbish after the next refresh.
+    """A crash before any file is replaced leaves a readable table, and the next refresh removes
+    the temporary files.
     """
     refreshed(ledger, folder)
-    if how == "written anew":
-        (folder / dataset_state.STATE_NAME).unlink()
+    if how == "rebuild":
+        (folder / UNREADABLE).unlink()
     add_picture(ledger, "a")
     add_picture(ledger, "d")
     with monkeypatch.context() as patched:
         crash_at(patched, at)
         with pytest.raises(Crash):
-            refresh_results(ledger, folder)
+            refresh_dataset(ledger, folder)
     assert len(pd.read_parquet(folder)) >= 7
     refreshed(ledger, folder)
     hidden = [file.name for file in folder.parent.glob(".*")]
     assert hidden == [f".{folder.name}.lock"]
-    assert {file.name for file in folder.iterdir()} - PARTS == {
-        *(f"_{Path(name).stem}.sums" for name in PARTS),
-        dataset_state.STATE_NAME,
-        "unreadable.parquet",
-    }
+    assert {file.name for file in folder.iterdir()} == {*PARTS, UNREADABLE}
+
+
+def test_an_interrupted_move_is_repeated(
+    ledger: Ledger, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that was half replaced by another ledger's is rebuilt for either ledger."""
+    refreshed(ledger, folder)
+    with closing(Ledger(f"sqlite:///{tmp_path / 'other.db'}")) as other, monkeypatch.context() as m:
+        other.items.record(scan(prompt("z")))
+        add_picture(other, "z")
+        crash_at(m, 4)  # two files of the draft, the cursor's removal, one move
+        with pytest.raises(Crash):
+            refresh_dataset(other, folder)
+    refreshed(ledger, folder)
 
 
 def crash_at(patched: pytest.MonkeyPatch, at: int) -> None:
-    """End at the file number ``at`` that is moved to its place; its spare stays behind."""
+    """Crash before the file number ``at`` is replaced; its temporary file stays."""
     moved = iter(range(at))
     replace = Path.replace
 
@@ -321,15 +382,15 @@ def crash_at(patched: pytest.MonkeyPatch, at: int) -> None:
     patched.setattr(Path, "replace", crashing)
 
 
-def test_many_at_once_lose_nothing(ledger: Ledger, folder: Path) -> None:
-    """Who refreshes after a change of its own finds it in the table, whoever refreshes too."""
-    both = threading.Barrier(4)
+def test_concurrent_refreshes_lose_no_change(ledger: Ledger, folder: Path) -> None:
+    """Each of four threads finds its own change in the table after its refresh."""
+    start = threading.Barrier(4)
 
     def work(number: int) -> None:
-        both.wait()
+        start.wait()
         for turn in range(3):
             ledger.reviews.decide([number + 1], Verdict.NONE if turn == 1 else Verdict.APPROVED)
-            refresh_results(ledger, folder)
+            refresh_dataset(ledger, folder)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
@@ -337,29 +398,29 @@ def test_many_at_once_lose_nothing(ledger: Ledger, folder: Path) -> None:
     assert list(table["verdict"][:4]) == ["approved"] * 4
 
 
-def test_it_waits_for_another_that_writes_and_then_says_so(
+def test_a_second_writer_waits_and_then_fails(
     ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that holds the table for too long is told of, with what to do."""
-    monkeypatch.setattr(dataset_state, "LOCK_SECONDS", 0.0)
+    """The error names the other process and the remedy."""
+    monkeypatch.setattr(dataset, "LOCK_SECONDS", 0.0)
     with (
-        dataset_state.only_writer(folder),
+        dataset._exclusive_lock(folder),
         pytest.raises(StoreError, match="Another process has been writing") as refused,
     ):
-        refresh_results(ledger, folder)
+        refresh_dataset(ledger, folder)
     assert "hangs" in refused.value.remedy
     refreshed(ledger, folder)
 
 
-def test_a_place_that_takes_no_files_is_a_store_error(ledger: Ledger, tmp_path: Path) -> None:
-    """A file where the data folder belongs is named."""
+def test_a_folder_that_cannot_be_written_is_a_store_error(ledger: Ledger, tmp_path: Path) -> None:
+    """The error names the file that is in the data folder's place."""
     (tmp_path / "taken").touch()
     with pytest.raises(StoreError, match="taken"):
-        refresh_results(ledger, tmp_path / "taken" / "generation_results.parquet")
+        refresh_dataset(ledger, tmp_path / "taken" / "generation_results.parquet")
 
 
-def test_a_linked_folder_is_written_where_it_lies(ledger: Ledger, folder: Path) -> None:
-    """A table that a link leads to another disk with is made there, and stays there."""
+def test_a_symbolic_link_is_followed(ledger: Ledger, folder: Path) -> None:
+    """A table that is linked to another disk is written there."""
     elsewhere = folder.with_name("elsewhere")
     folder.symlink_to(elsewhere)
     refreshed(ledger, folder)
@@ -367,8 +428,8 @@ def test_a_linked_folder_is_written_where_it_lies(ledger: Ledger, folder: Path) 
     assert times(elsewhere).keys() == PARTS
 
 
-def test_a_part_has_so_many_rows_and_no_more(ledger: Ledger, folder: Path) -> None:
-    """Any number of attempts is held in memory a part at a time."""
+def test_the_rows_of_a_partition_are_limited(ledger: Ledger, folder: Path) -> None:
+    """This bounds the memory of a refresh."""
     refreshed(ledger, folder)
     rows = [len(pd.read_parquet(folder / name)) for name in sorted(PARTS)]
     assert rows == [3, 3, 1]

@@ -1,4 +1,4 @@
-"""The table in pictures."""
+"""Plots of the results."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from PIL import Image
 
 from imagegen_pipeline.results import plots
 from imagegen_pipeline.results.plots import plot_costs, plot_outcomes, plot_seconds
-from imagegen_pipeline_tests.results.rows import UNREADABLE, row, statistics
+from imagegen_pipeline_tests.results.rows import UNREADABLE, distributions, row, statistics
 
 MINUTE, DAY = 60.0, 86_400.0
 LARGEST = 25_000
-"""Bytes of a plot: each stands in Dagster's database, for each refresh."""
+"""Bytes of a plot: each is stored in Dagster's database at each refresh."""
 
 
 @pytest.fixture
 def axes(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
-    """What is drawn from now on, as matplotlib has it."""
+    """The axes of each plot that is drawn."""
     drawn: list[Axes] = []
-    save = plots._few_colors
+    encode = plots._encode
 
-    def keep(figure: Figure) -> bytes:
+    def record(figure: Figure) -> bytes:
         drawn.append(figure.axes[0])
-        return save(figure)
+        return encode(figure)
 
-    monkeypatch.setattr(plots, "_few_colors", keep)
+    monkeypatch.setattr(plots, "_encode", record)
     return drawn
 
 
 def opened(data: bytes | None) -> Image.Image:
-    """A plot as a page shows it."""
+    """Decode a plot."""
     assert data is not None
     assert len(data) <= LARGEST
     image = Image.open(io.BytesIO(data))
@@ -43,7 +43,7 @@ def opened(data: bytes | None) -> Image.Image:
 
 
 def many(count: int = 500, span: float = DAY, **facts: Any) -> list[Any]:
-    """Attempts spread over a time, a few of them failed."""
+    """Attempts spread over ``span`` seconds, one of nine failed."""
     return [
         row(
             "failed" if number % 9 == 0 else "stored",
@@ -55,20 +55,26 @@ def many(count: int = 500, span: float = DAY, **facts: Any) -> list[Any]:
     ]
 
 
-def test_nothing_makes_no_plot() -> None:
-    """Where there is nothing to draw, nothing is drawn."""
+def test_nothing_to_draw_is_none() -> None:
+    """Without ended attempts, generated images or known costs there is no plot."""
     for rows in ((), (UNREADABLE,), (row("submitted"),)):
-        numbers = statistics(*rows)
-        assert plot_outcomes(numbers) is plot_seconds(numbers) is plot_costs(numbers) is None
-    assert plot_seconds(statistics(row("failed"))) is None
+        numbers = distributions(*rows)
+        assert plot_outcomes(numbers) is plot_seconds(numbers) is None
+        assert plot_costs(statistics(*rows)) is None
+    assert plot_seconds(distributions(row("failed"))) is None
     assert plot_costs(statistics(row())) is None, "no price is known"
 
 
-def test_plots_stand_on_white() -> None:
-    """They are read in a light and in a dark page: nothing of them is transparent."""
-    numbers = statistics(*many(cost=0.2))
-    for plot in (plot_outcomes, plot_seconds, plot_costs):
-        image = opened(plot(numbers))
+def all_plots(*rows: Any) -> list[bytes | None]:
+    """The three plots of these rows."""
+    numbers = distributions(*rows)
+    return [plot_outcomes(numbers), plot_seconds(numbers), plot_costs(statistics(*rows))]
+
+
+def test_plots_have_a_white_background() -> None:
+    """They are opaque, so they are legible in a light and in a dark page."""
+    for plot in all_plots(*many(cost=0.2)):
+        image = opened(plot)
         assert "transparency" not in image.info
         assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
 
@@ -85,66 +91,65 @@ def test_plots_stand_on_white() -> None:
         (200 * 365 * DAY, "52 weeks"),
     ],
 )
-def test_bars_fit_the_span_and_none_is_lost(axes: list[Axes], span: float, name: str) -> None:
-    """From minutes to decades: at most a few dozen bars, which hold every attempt."""
-    image = opened(plot_outcomes(statistics(*many(span=span))))
+def test_bars_fit_the_span(axes: list[Axes], span: float, name: str) -> None:
+    """From minutes to decades: at most about 60 bars, which count every attempt."""
+    image = opened(plot_outcomes(distributions(*many(span=span))))
     (drawn,) = axes
     assert drawn.get_ylabel() == f"attempts per {name}"
     assert sum(bar.get_height() for bar in drawn.patches) == 500
-    assert span > 50 * 365 * DAY or len(drawn.patches) <= 2 * plots._MOST_BARS
+    assert span > 50 * 365 * DAY or len(drawn.patches) <= 2 * 61
     assert 2 <= len(drawn.get_xticks()) <= 8
     assert image.width == 800
 
 
 def test_the_legend_counts_each_outcome(axes: list[Axes]) -> None:
-    """What has not happened is not in it."""
+    """Outcomes without attempts are left out."""
     rows = [row(), row(), row(shared_from=1), row("failed"), row("expired"), row("held")]
-    opened(plot_outcomes(statistics(*rows)))
+    opened(plot_outcomes(distributions(*rows)))
     legend = axes[0].get_legend()
     assert legend is not None
-    told = [text.get_text() for text in legend.get_texts()]
-    assert told == ["made: 2", "shared: 1", "failed: 2", "held for a person: 1"]
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["made: 2", "shared: 1", "failed: 2", "held: 1"]
 
 
-def test_one_attempt_is_a_plot_too() -> None:
-    """A single picture, made in no time at all, is drawn like any other."""
-    numbers = statistics(row(seconds=0.0, cost=0.01))
-    for plot in (plot_outcomes, plot_seconds, plot_costs):
-        opened(plot(numbers))
+def test_one_attempt_is_plotted() -> None:
+    """A single image that took no time is drawn."""
+    for plot in all_plots(row(seconds=0.0, cost=0.01)):
+        opened(plot)
 
 
-def test_seconds_name_the_median_and_the_slow_ones(axes: list[Axes]) -> None:
-    """Each service has its own, and a few slow pictures among many fast ones are seen."""
+def test_the_legend_names_the_percentiles_of_each_provider(axes: list[Axes]) -> None:
+    """Each provider's bars add up to 100 %, however few images it has."""
     fast = [row(seconds=3.0)] * 999
     slow = [row(seconds=80.0, provider="runpod")]
-    opened(plot_seconds(statistics(*fast, *slow)))
+    opened(plot_seconds(distributions(*fast, *slow)))
     legend = axes[0].get_legend()
     assert legend is not None
-    told = [text.get_text() for text in legend.get_texts()]
-    assert told == ["duomi: median 3 s, 95 % within 3 s", "runpod: median 80 s, 95 % within 80 s"]
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["duomi: median 3 s, 95 % within 3 s", "runpod: median 80 s, 95 % within 80 s"]
     heights = [bar.get_height() for bar in axes[0].patches]
     assert heights.count(pytest.approx(100)) == 2
 
 
-def test_costs_say_what_is_not_in_them(axes: list[Axes]) -> None:
-    """Charges of unknown price are named, beside a cost or without one."""
+def test_costs_name_the_charges_of_unknown_price(axes: list[Axes]) -> None:
+    """Their number is beside the cost, or in its place."""
     rows = [row(model="a", cost=0.5), row(model="a"), row(model="b")]
     opened(plot_costs(statistics(*rows)))
-    told = [text.get_text() for text in axes[0].texts]
-    assert told == [
+    labels = [text.get_text() for text in axes[0].texts]
+    assert labels == [
         *("a (duomi)", "0.5 for 2 charges, 1 of unknown price"),
         *("b (duomi)", "1 charge of unknown price"),
     ]
 
 
-def test_names_of_models_are_texts_and_no_more() -> None:
-    """A name may look like a formula, be very long, or have letters that the font has not."""
+def test_model_names_are_plain_text() -> None:
+    """A name may look like a formula, be very long, or have characters that the font lacks."""
     names = ("$x^", "a_b$c$", "\\frac{1}{", "模型", "n" * 500, "two\nlines")
     opened(plot_costs(statistics(*(row(model=name, cost=0.5) for name in names))))
 
 
-def test_many_models_are_a_few_rows(axes: list[Axes]) -> None:
-    """The dearest have bars of their own; the others are one."""
+def test_models_of_low_cost_share_a_row(axes: list[Axes]) -> None:
+    """The models of highest cost have their own bars; the others are added up."""
     rows = [row(model=f"model {number}", cost=float(number)) for number in range(1, 41)]
     opened(plot_costs(statistics(*rows)))
     bars = [bar.get_width() for bar in axes[0].patches]

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from imagegen_pipeline.domain.partition_keys import is_key
-from imagegen_pipeline.sources.json_prompts import scan_json_folder
-from imagegen_pipeline.sources.sqlite_prompts import scan_database
+from imagegen_pipeline_tests.sources.readings import items_of, read_database, read_json_folder
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not here")
@@ -14,22 +13,22 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not 
 
 def test_json_prompts() -> None:
     """All 302 files are prompts with keys of their own."""
-    scan = scan_json_folder(DATA / "prompt_json")
-    assert (len(scan.prompts), scan.problems, scan.complete) == (302, (), True)
-    keys = {prompt.key for prompt in scan.prompts}
+    reading = read_json_folder(DATA / "prompt_json")
+    assert (len(items_of(reading)), reading.problems, reading.complete) == (302, (), True)
+    keys = {prompt.key for prompt in items_of(reading)}
     assert len(keys) == 302
     assert all(is_key(key) for key in keys)
 
 
 def test_database() -> None:
     """All rows but the one of blanks are prompts with keys of their own."""
-    scan = scan_database(DATA / "llm_video_batch.db")
-    assert (len(scan.prompts), scan.complete) == (183, True)
-    (blank,) = scan.problems
+    reading = read_database(DATA / "llm_video_batch.db")
+    assert (len(items_of(reading)), reading.complete) == (183, True)
+    (blank,) = reading.problems
     assert blank.location.endswith("llm_video_batch.db#902")
     assert "blank" in blank.message
-    keys = {prompt.key for prompt in scan.prompts}
+    keys = {prompt.key for prompt in items_of(reading)}
     assert len(keys) == 183
     assert all(is_key(key) for key in keys)
-    (stray,) = (prompt for prompt in scan.prompts if prompt.row_id == 903)
+    (stray,) = (prompt for prompt in items_of(reading) if prompt.row_id == 903)
     assert (stray.image_id, stray.descriptive_name) == (99999, None)

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import insert, select, update
 
-from imagegen_pipeline.domain.actors import Actor, ActorScan
+from imagegen_pipeline.domain.actors import Actor
 from imagegen_pipeline.domain.errors import JobFailedError, OutcomeUnknownError, RequestRefusedError
 from imagegen_pipeline.domain.parameters import DEFAULT_MODEL, PromptParameters
 from imagegen_pipeline.domain.partition_keys import database_key, json_key
-from imagegen_pipeline.domain.prompts import Prompt, PromptScan
+from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.domain.requests import Attempt, GenerationRequest
-from imagegen_pipeline.ledger import Filter, Verdict
+from imagegen_pipeline.ledger import Filter, SourceRecord, Verdict
 from imagegen_pipeline.ledger.admission import AdmissionRules
 from imagegen_pipeline.ledger.attempts import NewAttempt
 from imagegen_pipeline.ledger.schema import attempts, items
@@ -78,9 +78,9 @@ def seed(pipeline: Pipeline, pictures: int, *, small: bool = False) -> list[str]
     prompts = tuple(source_item for source_item in source_items if isinstance(source_item, Prompt))
     actors = tuple(source_item for source_item in source_items if isinstance(source_item, Actor))
     folder = str(pipeline.settings.prompt_json_dir)
-    pipeline.ledger.items.record(PromptScan(folder, prompts, complete=False))
+    pipeline.ledger.items.record(SourceRecord("prompt", folder, [(p, None) for p in prompts]))
     roster = str(pipeline.settings.actors_dir)
-    pipeline.ledger.items.record(ActorScan(roster, actors, complete=False))
+    pipeline.ledger.items.record(SourceRecord("actor", roster, [(a, None) for a in actors]))
     files = _files(pipeline, min(6 if small else MOST_FILES, max(4, by_api)))
     states = [*_FIRST, *(dice.choice(_STATES) for _ in range(by_api))][:by_api]
     # The first are the newest: made last.

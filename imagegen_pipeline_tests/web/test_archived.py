@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from imagegen_pipeline.domain.requests import Attempt
-from imagegen_pipeline_tests.upkeep.conftest import age_pictures, clean, file_of, stored
+from imagegen_pipeline_tests.maintenance.conftest import age_pictures, clean, file_of, stored
 from imagegen_pipeline_tests.web.conftest import ACTOR, Served
 
 

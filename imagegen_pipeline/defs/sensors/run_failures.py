@@ -1,162 +1,181 @@
-"""Runs that failed: written down, and posted to the users' webhook if there is one.
+"""Reports each failed run to ``IMAGEGEN_FAILURE_WEBHOOK``; without a webhook it only logs.
 
-Both sensors are on by default. They cost nothing and send nothing but what the users asked for by
-setting ``IMAGEGEN_FAILURE_WEBHOOK``; without it the failures stand in ``failures.jsonl`` alone.
+No traceback and no key is sent, and the webhook's address is in no log, event or error.
 """
 
 import datetime as dt
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import json
+import time
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import SecretStr
 
 from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.domain import errors
-from imagegen_pipeline.domain.errors import ImagegenError
 
 if TYPE_CHECKING:
-    from imagegen_pipeline.maintenance.notifications import Delivery, FailedPartition, FailureNotice
     from imagegen_pipeline.settings import Settings
 
-SECONDS_BETWEEN_TICKS = 30
-SECONDS_BETWEEN_POSTS = 120
-MOST_FAILURES = 10
-MOST_PARTITIONS = 50
-LONGEST_TEXT = 1000
-_WILL_RETRY = "dagster/will_retry"
-_OURS = {
-    name
-    for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, ImagegenError)
-}
+CONNECT_SECONDS, RESPONSE_SECONDS = 3.0, 5.0
+MAX_TRIES, RETRY_SECONDS = 3, 5.0
+"""No try starts later than this: a tick has 60 s and reports up to five runs."""
+MAX_FAILURES, MAX_PARTITIONS, MAX_PARTITIONS_IN_TEXT = 10, 50, 5
+MAX_TEXT = 300
+_MIN_SECRET = 8
 
 
 @dg.run_failure_sensor(
-    minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
+    minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    # Runs of `dagster asset materialize` belong to no code location, and fail like others.
+    # Runs of `dagster asset materialize` belong to no code location.
     monitor_all_code_locations=True,
-    description="Writes each run that fails to failures.jsonl in the log folder, with what failed "
-    "and why, and posts it to IMAGEGEN_FAILURE_WEBHOOK if that is set.",
+    description="Posts each failed run to IMAGEGEN_FAILURE_WEBHOOK: the job, what failed and why, "
+    "and links. Without a webhook it only logs.",
 )
 def failure_sensor(context: dg.RunFailureSensorContext, pipeline: PipelineResource) -> None:
-    """Writes each run that fails to the log folder, and posts it."""
-    from imagegen_pipeline.maintenance.notifications import NotificationOutbox
-
+    """Log each failed run, and post it if a webhook is set."""
     settings = pipeline.get().settings
-    board = NotificationOutbox(settings)
-    board.put(notice_of(context.instance, context.dagster_run, context.dagster_event, settings))
-    if board.waiting == 1:  # else it is down: five failures a tick would each wait for it
-        _say(context, board.deliver())
+    message = context.failure_event.message or ""
+    notice = build_notice(context.instance, context.dagster_run, message, settings)
+    context.log.info(notice["text"])
+    if settings.failure_webhook is not None:
+        problem = post_notice(settings.failure_webhook, notice)
+        if problem:
+            context.log.error(f"Run {notice['run_id']} was not posted to the webhook: {problem}")
 
 
-@dg.sensor(
-    minimum_interval_seconds=SECONDS_BETWEEN_POSTS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Posts to IMAGEGEN_FAILURE_WEBHOOK once more what it did not take; after a day it "
-    "is given up.",
-)
-def failure_post_sensor(
-    context: dg.SensorEvaluationContext, pipeline: PipelineResource
-) -> dg.SkipReason:
-    """Posts once more what the webhook did not take."""
-    from imagegen_pipeline.maintenance.notifications import NotificationOutbox
+def build_notice(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, message: str, settings: "Settings"
+) -> dict[str, Any]:
+    """The JSON that is posted; ``text`` is a summary for chat services.
 
-    delivery = NotificationOutbox(pipeline.get().settings).deliver()
-    _say(context, delivery)
-    return dg.SkipReason(
-        f"{delivery.delivered} posted late, {delivery.waiting} waiting, {delivery.given_up} given "
-        f"up. {delivery.error}".strip()
-    )
-
-
-def _say(
-    context: dg.RunFailureSensorContext | dg.SensorEvaluationContext, delivery: "Delivery"
-) -> None:
-    if delivery.error:
-        context.log.warning(f"{delivery.waiting} failures are not posted yet: {delivery.error}")
-    elif delivery.delivered:
-        context.log.info(f"{delivery.delivered} failures were posted.")
-
-
-def notice_of(
-    instance: dg.DagsterInstance,
-    run: dg.DagsterRun,
-    event: dg.DagsterEvent,
-    settings: "Settings",
-) -> "FailureNotice":
-    """What is told of a run that failed: its steps' own sentences, and failed partitions."""
-    from imagegen_pipeline.maintenance.notifications import FailureNotice
-
-    failures = tuple(_step_failures(instance, run.run_id)) or (_line(event.message or ""),)
-    partitions = list(_failed_partitions(instance, run.run_id))
-    chosen = sorted(key.to_user_string() for key in run.asset_selection or ())
-    return FailureNotice(
-        run_id=run.run_id,
-        job=run.job_name,
-        at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        url=f"{settings.dagster_url}/runs/{run.run_id}",
-        simulated=settings.simulator,
-        failures=failures[:MOST_FAILURES],
-        partitions=tuple(partitions[:MOST_PARTITIONS]),
-        more=len(partitions) > MOST_PARTITIONS,
-        will_retry=run.tags.get(_WILL_RETRY, "").lower() == "true",
-        assets=tuple(chosen[:MOST_FAILURES]),
-    )
-
-
-def _step_failures(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
-    """Each failed step's sentence. Of an error that is not of this program only its name is
-    told: nobody knows what its text holds.
+    ``message`` is Dagster's own message, used when no step failed. Lists and texts have maximum
+    lengths; ``more`` says that further partitions failed.
     """
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+    failures, partitions = _read_events(instance, run.run_id)
+    notice = {
+        "event": "run_failed",
+        "run_id": run.run_id,
+        "job": run.job_name,
+        "assets": sorted(key.to_user_string() for key in run.asset_selection or ())[:MAX_FAILURES],
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "url": f"{settings.dagster_url}/runs/{run.run_id}",
+        "simulated": settings.simulator,
+        "failures": [_clean(text, settings) for text in (failures or [message])[:MAX_FAILURES]],
+        "partitions": [
+            {
+                "key": key,
+                "reason": _clean(reason, settings),
+                "url": f"{settings.gallery_url}/picture/{key}",
+            }
+            for key, reason in list(partitions.items())[:MAX_PARTITIONS]
+        ],
+        "more": len(partitions) > MAX_PARTITIONS,
+        "will_retry": run.tags.get("dagster/will_retry", "").lower() == "true",
+    }
+    return {"text": _summary(notice), **notice}
+
+
+def _read_events(instance: dg.DagsterInstance, run_id: str) -> tuple[list[str], dict[str, str]]:
+    """The failed steps with their errors, and the failed partitions with their reasons."""
+    failures: list[str] = []
+    partitions: dict[str, str] = {}
+    types = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_OBSERVATION}
+    for entry in instance.all_logs(run_id, of_type=types):
         event = entry.dagster_event
-        if event is None or not event.is_step_failure:
-            continue
-        data = event.step_failure_data
-        said = data.user_failure_data.description if data.user_failure_data else None
-        yield _line(f"{event.step_key}: {said or _error_of(data.error)}")
+        if event is not None and event.is_step_failure:
+            data = event.step_failure_data
+            stated = data.user_failure_data.description if data.user_failure_data else None
+            failures.append(f"{event.step_key}: {stated or _error_text(data.error)}")
+        elif event is not None:
+            observation = event.asset_observation_data.asset_observation
+            facts = observation.metadata
+            if observation.partition and "error" in facts:
+                parts = [str(facts[name].value) for name in ("error", "remedy") if name in facts]
+                partitions[observation.partition] = " ".join(parts)
+    return failures, partitions
 
 
-def _error_of(error: object) -> str:
-    """The innermost error that is told apart: one of ours with its sentence, any other by name."""
+def _error_text(error: object) -> str:
+    """The message of the first of this package's errors in the chain of causes.
+
+    Of any other error only the class name: its text may hold a secret.
+    """
     name = "an error"
     while error is not None:
         name = getattr(error, "cls_name", None) or name
-        message = str(getattr(error, "message", ""))
-        if name in _OURS:
-            return message.partition(f"{name}: ")[2].strip() or name
+        kind = getattr(errors, name, None)
+        if isinstance(kind, type) and issubclass(kind, errors.ImagegenError):
+            return str(getattr(error, "message", "")).partition(f"{name}: ")[2].strip() or name
         error = getattr(error, "cause", None) or getattr(error, "context", None)
-    return f"{name}. The run's page has the rest."
+    return f"{name}. The run's page has the details."
 
 
-def _failed_partitions(instance: dg.DagsterInstance, run_id: str) -> "Iterator[FailedPartition]":
-    """The partitions that the run says have no picture, one more than are named at most."""
-    from imagegen_pipeline.maintenance.notifications import FailedPartition
-
-    found: dict[str, FailedPartition] = {}
-    cursor = None
-    while len(found) <= MOST_PARTITIONS:
-        page = instance.get_records_for_run(
-            run_id, cursor, of_type=dg.DagsterEventType.ASSET_OBSERVATION, limit=200
-        )
-        for record in page.records:
-            event = record.event_log_entry.dagster_event
-            seen = event.asset_observation_data.asset_observation if event else None
-            if seen is not None and seen.partition and "error" in seen.metadata:
-                parts = (seen.metadata.get(name) for name in ("error", "remedy"))
-                reason = " ".join(str(one.value) for one in parts if one is not None)
-                found[seen.partition] = FailedPartition(seen.partition, _line(reason))
-        cursor = page.cursor
-        if not page.has_more:
-            break
-    yield from list(found.values())[: MOST_PARTITIONS + 1]
-
-
-def _line(text: str) -> str:
-    """The first line of a text, not too long: what follows may be a traceback."""
+def _clean(text: str, settings: "Settings") -> str:
+    """The first line, without secrets, shortened; the lines after it may be a traceback."""
     line = (text.strip().splitlines() or [""])[0]
-    return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}…"
+    for value in settings.secrets:
+        secret = value.get_secret_value().strip()
+        if len(secret) >= _MIN_SECRET:
+            line = line.replace(secret, "***")
+    return line if len(line) <= MAX_TEXT else f"{line[:MAX_TEXT]}…"
 
 
-SENSORS = [failure_sensor, failure_post_sensor]
+def _summary(notice: dict[str, Any]) -> str:
+    mark = "[simulated] " if notice["simulated"] else ""
+    target = ", ".join(notice["assets"]) or notice["job"]
+    lines = [f"{mark}Run {notice['run_id'][:8]} of {target} failed: {notice['failures'][0]}"]
+    named = notice["partitions"][:MAX_PARTITIONS_IN_TEXT]
+    lines += [f"• {failed['key']}: {failed['reason']}" for failed in named]
+    if notice["more"] or len(notice["partitions"]) > len(named):
+        lines.append("• … and more")
+    if notice["will_retry"]:
+        lines.append("The run's process died; Dagster retries the run.")
+    text = "\n".join(lines)
+    # A provider's words must not mention people or form links in a chat.
+    text = text.replace("<", "‹").replace(">", "›").replace("@", "@\u200b")  # noqa: RUF001
+    return f"{text}\n{notice['url']}"
+
+
+def post_notice(webhook: SecretStr, notice: dict[str, Any]) -> str:
+    """Post ``notice`` as JSON; returns why the webhook did not accept it, empty if it did.
+
+    A failed connection, 408, 429 or 5xx is retried. Redirects are not followed, the response body
+    is not read, and the reason never holds the address.
+    """
+    from urllib3.exceptions import HTTPError
+
+    from imagegen_pipeline.providers.http.client import NoRedirectSession
+    from imagegen_pipeline.providers.http.connections import LimitedAdapter
+
+    body = json.dumps(notice, ensure_ascii=False).encode("utf-8", "replace")
+    problem = ""
+    started = time.monotonic()
+    with NoRedirectSession() as session:
+        session.mount("http://", LimitedAdapter())
+        session.mount("https://", LimitedAdapter())
+        for number in range(MAX_TRIES):
+            if number and time.monotonic() - started > RETRY_SECONDS:
+                break
+            time.sleep(0.5 * number)
+            try:
+                response = session.post(
+                    webhook.get_secret_value(),
+                    data=body,
+                    headers={"Content-Type": "application/json"},
+                    auth=lambda request: request,  # keeps a password of .netrc out
+                    timeout=(CONNECT_SECONDS, RESPONSE_SECONDS),
+                    allow_redirects=False,
+                    stream=True,
+                )
+                response.close()
+            except (OSError, ValueError, HTTPError) as error:  # their texts hold the address
+                problem = f"it could not be reached ({type(error).__name__})."
+                continue
+            if 200 <= response.status_code < 300:
+                return ""
+            problem = f"it answered {response.status_code}."
+            if response.status_code not in (408, 429) and response.status_code < 500:
+                break
+    return f"{problem} Check IMAGEGEN_FAILURE_WEBHOOK."

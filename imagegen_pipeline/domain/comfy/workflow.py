@@ -13,13 +13,16 @@ from typing import Any
 
 from imagegen_pipeline.domain.comfy.bindings import Bindings, find_bindings
 from imagegen_pipeline.domain.comfy.graph import Graph, read_graph
+from imagegen_pipeline.domain.comfy.limits import (
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    MOST_GUIDANCE,
+    MOST_STEPS,
+    SIZE_STEP,
+    SMALLEST_SIDE,
+)
 from imagegen_pipeline.domain.errors import RequestRefusedError
 from imagegen_pipeline.domain.image.decode import LARGEST_PIXELS
-
-SIZE_STEP, SMALLEST_SIDE, LARGEST_SIDE = 16, 16, 16384
-MOST_STEPS = 10000
-LARGEST_SEED = 2**64 - 1
-MOST_GUIDANCE = 100
 
 _SET_BY_EVERY_REQUEST = (
     "prompt",

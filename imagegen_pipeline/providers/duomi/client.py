@@ -23,14 +23,21 @@ from imagegen_pipeline.domain.errors import (
     RedirectedError,
     RequestRefusedError,
 )
-from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
-from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
-from imagegen_pipeline.providers.http.client import (
-    HttpClient,
-    HttpResponse,
+from imagegen_pipeline.domain.requests import GenerationRequest
+from imagegen_pipeline.providers.base import (
+    JobReport,
+    JobState,
+    RemoteImage,
+    Submission,
     Timeouts,
-    require_object,
 )
+from imagegen_pipeline.providers.duomi.provider import (
+    KNOWN_MODELS,
+    KNOWN_SIZES,
+    NAME,
+    check_request,
+)
+from imagegen_pipeline.providers.http.client import HttpClient, HttpResponse, require_object
 from imagegen_pipeline.providers.http.response_parsing import (
     error_text,
     read_images,
@@ -40,17 +47,6 @@ from imagegen_pipeline.providers.http.response_parsing import (
     without_pictures,
 )
 
-KNOWN_SIZES = ("1024x1024", "512x1024", "768x512", "768x1024", "1024x576", "576x1024")
-KNOWN_MODELS = (
-    "stabilityai/stable-diffusion-2-1",
-    "stabilityai/stable-diffusion-xl-base-1.0",
-    "stabilityai/stable-diffusion-3-medium",
-    "stabilityai/stable-diffusion-3-5-large",
-    "black-forest-labs/FLUX.1-schnell",
-    "black-forest-labs/FLUX.1-dev",
-)
-_LARGEST_SEED = 9_999_999_999
-_GPT_PIXELS = (655_360, 8_294_400)
 _WAITING = {"pending": JobState.QUEUED, "running": JobState.RUNNING}
 _FAILED = ("error", "failed", "cancelled")
 _CODES: dict[int, type[ProviderError]] = {
@@ -64,9 +60,9 @@ _CODES: dict[int, type[ProviderError]] = {
 
 
 class DuomiClient:
-    """Duomi's API at ``base_url``; see ``ImageService`` for the calls."""
+    """Duomi's API at ``base_url``; see ``ProviderClient`` for the calls."""
 
-    name: ProviderName = "duomi"
+    name = NAME
 
     def __init__(
         self,
@@ -88,7 +84,7 @@ class DuomiClient:
         self._http.close()
 
     def submit(self, request: GenerationRequest) -> Submission:
-        """See ``ImageService.submit``. The synchronous mode answers with the picture."""
+        """See ``ProviderClient.submit``. The synchronous mode answers with the picture."""
         check_request(request)
         if self.is_async(request.model):
             answer = self._post(_async_body(request), {"async": "true"})
@@ -102,7 +98,7 @@ class DuomiClient:
         return self._mode == "async" or (self._mode == "auto" and model.startswith("gpt-image"))
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
-        """See ``ImageService.poll``."""
+        """See ``ProviderClient.poll``."""
         answer = self._http.send(
             "GET", f"{endpoint}/v1/tasks/{quote(job_id, safe='')}", creates=False
         )
@@ -131,7 +127,7 @@ class DuomiClient:
         """Duomi documents no way to cancel a task: it runs on and can be collected later."""
 
     def health(self) -> dict[str, Any]:
-        """See ``ImageService.health``: Duomi does not tell."""
+        """See ``ProviderClient.health``: Duomi does not tell."""
         return {}
 
     def _post(self, body: dict[str, Any], params: dict[str, str] | None) -> HttpResponse:
@@ -139,24 +135,6 @@ class DuomiClient:
         answer = self._http.send("POST", url, creates=True, payload=body, params=params)
         _raise_refusal(answer, creates=True)
         return answer
-
-
-def check_request(request: GenerationRequest) -> None:
-    """Refuse what the service is known to refuse, before anything is sent."""
-    if not 1 <= request.steps <= 100:
-        raise RequestRefusedError(f"Steps are 1 to 100 at Duomi, not {request.steps}.")
-    if not 0 <= request.guidance <= 20:
-        raise RequestRefusedError(f"Guidance is 0 to 20 at Duomi, not {request.guidance:g}.")
-    if not 0 <= request.seed <= _LARGEST_SEED:
-        raise RequestRefusedError(f"Seeds are 0 to {_LARGEST_SEED} at Duomi, not {request.seed}.")
-    if request.model.startswith("gpt-image"):
-        least, most = _GPT_PIXELS
-        pixels = request.width * request.height
-        if request.width % 16 or request.height % 16 or not least <= pixels <= most:
-            raise RequestRefusedError(
-                f"{request.model} makes pictures whose sides are divisible by 16, of {least:,} "
-                f"to {most:,} pixels; {request.size} is not one, 1024x1536 is."
-            )
 
 
 def _sync_body(request: GenerationRequest) -> dict[str, Any]:

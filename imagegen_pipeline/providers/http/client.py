@@ -38,6 +38,7 @@ from imagegen_pipeline.domain.errors import (
     SetupError,
     UnreachableError,
 )
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.http.connections import LimitedAdapter
 from imagegen_pipeline.providers.http.inflate import ACCEPTED, inflated
 from imagegen_pipeline.providers.http.response_parsing import one_line, read_json
@@ -64,15 +65,6 @@ _BEFORE_REQUEST = frozenset(
     }
 )
 """OpenSSL's reasons for a handshake that failed: the request was not sent yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds: to connect, for an answer's headers and each part of it, for a whole download."""
-
-    connect: float = 10
-    read: float = 120
-    download: float = 60
 
 
 class NoRedirectSession(requests.Session):
@@ -102,6 +94,13 @@ class NoRedirectSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         """None: there is no next step."""
         return None
+
+
+class NoAuth(AuthBase):
+    """Sends nothing, and keeps ``.netrc`` from adding anything."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
 
 
 class KeyAuth(AuthBase):
@@ -139,15 +138,18 @@ class HttpResponse:
 
 
 class HttpClient:
-    """One service's HTTP. Threads share it; the key is in no message and no ``repr``.
+    """One provider's HTTP. Threads share it; the key is in no message and no ``repr``.
 
-    ``scheme`` stands before the key in the Authorization header (``Bearer ``).
+    ``scheme`` stands before the key in the Authorization header (``Bearer ``); ``key`` None sends
+    no such header.
     Raises SetupError for a key that no HTTP header can carry: the library underneath would
     say so in a message that holds the key.
     """
 
-    def __init__(self, *, key: str | SecretStr, scheme: str = "", timeouts: Timeouts) -> None:
-        self._key = _stripped(key)
+    def __init__(
+        self, *, key: str | SecretStr | None, scheme: str = "", timeouts: Timeouts
+    ) -> None:
+        self._key = _stripped(key or "")
         if not _fits_a_header(self._key):
             raise SetupError(
                 "The API key holds a line break or a character outside ASCII.",
@@ -156,7 +158,7 @@ class HttpClient:
         self._spellings = _spellings(self._key)
         self._timeouts = timeouts
         self._session = NoRedirectSession()
-        self._session.auth = KeyAuth(self._key, scheme)
+        self._session.auth = NoAuth() if key is None else KeyAuth(self._key, scheme)
         adapter = LimitedAdapter()
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -182,21 +184,35 @@ class HttpClient:
         Raises UnreachableError when no connection was made; else, when the answer broke
         off, OutcomeUnknownError if it ``creates``, ServiceBusyError if not.
         """
+        response, raw = self._exchange(method, url, creates=creates, json=payload, params=params)
+        return self._answer(response, raw.decode("utf-8", "replace"))
+
+    def fetch(self, url: str, *, params: dict[str, str]) -> tuple[int, bytes]:
+        """The status and the bytes at a URL of the provider; raises as ``send``."""
+        response, raw = self._exchange("GET", url, creates=False, params=params)
+        return response.status_code, raw
+
+    def _exchange(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        *,
+        creates: bool,
+        **body: Any,  # noqa: ANN401 - as requests takes it
+    ) -> tuple[requests.Response, bytes]:
         try:
             response = self._session.request(
                 method,
                 url,
-                json=payload,
-                params=params,
+                **body,
                 timeout=(self._timeouts.connect, self._timeouts.read),
                 allow_redirects=False,
                 stream=True,
             )
             with response:
-                raw = self._read(response).decode("utf-8", "replace")
+                return response, self._read(response)
         except (OSError, LocationValueError) as error:
             raise self._transport_error(error, creates=creates) from None
-        return self._answer(response, raw)
 
     def _read(self, response: requests.Response) -> bytes:
         deadline = time.monotonic() + self._timeouts.read

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import requests
-from requests.auth import AuthBase
 from requests.utils import select_proxy
 
 from imagegen_pipeline.domain.errors import DownloadError, UrlRefusedError
 from imagegen_pipeline.domain.image.decode import LARGEST_BYTES
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.http.client import (
+    NoAuth,
     NoRedirectSession,
-    Timeouts,
     announced_length,
     received_parts,
     retry_after_seconds,
@@ -30,13 +30,6 @@ _REDIRECTS = 5
 _TRUST = UrlRefusedError.remedy
 _LONGEST_SHOWN = 200
 _GONE = (403, 404, 410)
-
-
-class _NoAuth(AuthBase):
-    """Sends nothing, and keeps ``.netrc`` from adding anything."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
 
 
 class Downloader:
@@ -58,7 +51,7 @@ class Downloader:
         self._timeouts = timeouts or Timeouts()
         self._hosts = PublicHosts(allow_private_hosts)
         self._session = NoRedirectSession()
-        self._session.auth = _NoAuth()
+        self._session.auth = NoAuth()
         adapter = LimitedAdapter(self._hosts)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)

@@ -27,14 +27,15 @@ from imagegen_pipeline.domain.errors import (
     RedirectedError,
     RequestRefusedError,
 )
-from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
-from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
-from imagegen_pipeline.providers.http.client import (
-    HttpClient,
-    HttpResponse,
+from imagegen_pipeline.domain.requests import GenerationRequest
+from imagegen_pipeline.providers.base import (
+    JobReport,
+    JobState,
+    RemoteImage,
+    Submission,
     Timeouts,
-    require_object,
 )
+from imagegen_pipeline.providers.http.client import HttpClient, HttpResponse, require_object
 from imagegen_pipeline.providers.http.response_parsing import (
     error_text,
     read_images,
@@ -44,6 +45,8 @@ from imagegen_pipeline.providers.http.response_parsing import (
     short_line,
     without_pictures,
 )
+from imagegen_pipeline.providers.runpod.provider import NAME
+from imagegen_pipeline.providers.workflow_requests import bind_request
 
 LARGEST_BODY = 10_000_000
 """``/run`` refuses bodies over 10 MB; ours is refused before it is sent."""
@@ -53,7 +56,7 @@ _WAITING = {"IN_QUEUE": JobState.QUEUED, "IN_PROGRESS": JobState.RUNNING}
 
 
 class RunPodClient:
-    """One RunPod endpoint; see ``ImageService`` for the calls.
+    """One RunPod endpoint; see ``ProviderClient`` for the calls.
 
     ``queue_seconds`` and ``run_seconds`` become the job's policy, so that the platform gives
     up after we do: a job is ended after ``run_seconds`` of work (``executionTimeout``), and
@@ -61,7 +64,7 @@ class RunPodClient:
     that ends at the last moment can still be collected after a crash.
     """
 
-    name: ProviderName = "runpod"
+    name = NAME
 
     def __init__(
         self,
@@ -88,8 +91,11 @@ class RunPodClient:
         self._http.close()
 
     def submit(self, request: GenerationRequest) -> Submission:
-        """See ``ImageService.submit``: the job's id is written down before the first poll."""
-        payload = {"input": {"workflow": self._graph(request)}, "policy": self._policy()}
+        """See ``ProviderClient.submit``: the job's id is written down before the first poll."""
+        payload = {
+            "input": {"workflow": bind_request(request, self._workflow)},
+            "policy": self._policy(),
+        }
         size = len(json.dumps(payload).encode())
         if size > LARGEST_BODY:
             raise RequestRefusedError(
@@ -103,24 +109,13 @@ class RunPodClient:
             raise BadAnswerError(f"RunPod accepted the job but named none: {answer.excerpt!r}.")
         return Submission(job_id=job_id)
 
-    def _graph(self, request: GenerationRequest) -> dict[str, Any]:
-        return self._workflow.bind(
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
-            width=request.width,
-            height=request.height,
-            steps=request.steps,
-            seed=request.seed,
-            guidance=None if self._workflow.guidance is None else request.guidance,
-        )
-
     def _policy(self) -> dict[str, int]:
         run = max(self._run_seconds, _LEAST_EXECUTION_SECONDS)
         lives = self._queue_seconds + run + _RETENTION_SECONDS
         return {"executionTimeout": round(run * 1000), "ttl": round(lives * 1000)}
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
-        """See ``ImageService.poll``; raises JobFailedError for every way a job can fail."""
+        """See ``ProviderClient.poll``; raises JobFailedError for every way a job can fail."""
         answer = self._http.send(
             "GET", f"{endpoint}/status/{quote(job_id, safe='')}", creates=False
         )
@@ -136,7 +131,7 @@ class RunPodClient:
         return read_job(require_object(answer, provider="RunPod"), job_id)
 
     def cancel(self, job_id: str, endpoint: str) -> None:
-        """See ``ImageService.cancel``."""
+        """See ``ProviderClient.cancel``."""
         answer = self._http.send(
             "POST", f"{endpoint}/cancel/{quote(job_id, safe='')}", creates=False
         )

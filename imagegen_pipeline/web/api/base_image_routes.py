@@ -25,14 +25,14 @@ from imagegen_pipeline.domain.actors import (
     DEFAULT_WIDTH,
     RANDOM_SEED,
 )
-from imagegen_pipeline.domain.comfy.workflow import (
+from imagegen_pipeline.domain.comfy.limits import (
     LARGEST_SEED,
     LARGEST_SIDE,
     MOST_STEPS,
     SIZE_STEP,
     SMALLEST_SIDE,
-    check_size,
 )
+from imagegen_pipeline.domain.comfy.workflow import check_size
 from imagegen_pipeline.domain.errors import RequestRefusedError
 from imagegen_pipeline.domain.partition_keys import LONGEST_KEY, is_key
 from imagegen_pipeline.pipeline import Pipeline

@@ -268,7 +268,6 @@ def card_json(card: Card) -> dict[str, Any]:
     return {
         **facts,
         "state": str(card.state),
-        "provider": card.provider,
         **_links(card.attempt),
         "page": f"/picture/{card.key}",
     }

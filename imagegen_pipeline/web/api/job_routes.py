@@ -229,5 +229,5 @@ def _base_image_of_ledger(pipeline: Pipeline, job_id: str, attempt: Attempt) -> 
             error=attempt.error,
             remedy=attempt.remedy,
         )
-        answer = failed(502, params, failure_text(outcome), outcome)
+        answer = failed(502, params, failure_text(pipeline, outcome), outcome)
     return {**answer.body, **named}

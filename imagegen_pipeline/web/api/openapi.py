@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from imagegen_pipeline.domain.comfy.workflow import LARGEST_SEED
+from imagegen_pipeline.domain.comfy.limits import LARGEST_SEED
 
 _NEVER_ANSWERED = "422"
 _ABOUT = """

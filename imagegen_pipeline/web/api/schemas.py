@@ -134,7 +134,9 @@ class Card(BaseModel):
     error_kind: str | None
     error: str | None
     remedy: str | None
-    provider: Literal["duomi", "runpod"]
+    provider: str | None = Field(
+        description="Of its current image, else of its last attempt; null when it has none."
+    )
     picture: str | None = Field(description="Where the original is.")
     thumbnail: str | None
     page: str = Field(description="Where a person looks at it.")
@@ -153,7 +155,7 @@ class Try(BaseModel):
 
     id: int
     state: str
-    provider: Literal["duomi", "runpod"]
+    provider: str
     model: str
     seed: int
     request: dict[str, Any]

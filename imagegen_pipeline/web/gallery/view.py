@@ -12,10 +12,12 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup, escape
 
 from imagegen_pipeline.domain.actors import base_image_prompt
+from imagegen_pipeline.domain.errors import SetupError
 from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.ledger.decisions import GIVEN_UP
 from imagegen_pipeline.ledger.gallery_queries import Card, Filter, PictureState
 from imagegen_pipeline.ledger.gallery_stats import GalleryStats
+from imagegen_pipeline.providers.registry import registry
 
 SOURCE_NAMES = {
     "database": "Database",
@@ -282,7 +284,8 @@ class PictureView:
             return {}
         given = ("negative_prompt", "steps", "guidance", "width", "height")
         return {
-            "provider": self.card.provider,
+            "kind": self.card.kind,
+            "limits": _limits(str(request.get("provider", ""))),
             "prompt": self._text_of(str(request.get("prompt", self.card.text))),
             "model": request.get("model", ""),
             "seed": "" if shown is None else str(shown.attempt.seed),
@@ -373,3 +376,23 @@ def card_views(
         )
         for number, card in enumerate(cards)
     ]
+
+
+def _limits(provider: str) -> dict[str, Any] | None:
+    """The provider's limits for the dialog's fields; None for one that is not installed now.
+
+    Seeds are texts, since JavaScript's numbers are too short for them.
+    """
+    try:
+        capabilities = registry().get(provider).capabilities
+    except SetupError:
+        return None
+    least, most = capabilities.seed
+    return {
+        "steps": capabilities.steps,
+        "guidance": capabilities.guidance,
+        "side": capabilities.side,
+        "side_step": capabilities.side_step,
+        "seed": (str(least), str(most)),
+        "model": capabilities.model,
+    }

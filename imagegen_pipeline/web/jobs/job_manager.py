@@ -81,11 +81,7 @@ class JobManager:
         self._pipeline = pipeline
         self._news = news
         self._max_waiting = max_waiting
-        count = pipeline.settings.concurrency
-        self._places: dict[ProviderName, SlotPool] = {
-            "duomi": SlotPool(count),
-            "runpod": SlotPool(count),
-        }
+        self._places: dict[ProviderName, SlotPool] = {}
         self._lock = threading.RLock()
         self._open: dict[str, Job] = {}
         self._ended: dict[str, Job] = {}
@@ -109,7 +105,8 @@ class JobManager:
             self._check_room(1)
             made = BaseImageJob(left or uuid.uuid4().hex, 1, params=params, regenerate=regenerate)
             self._take_on(made)
-            self._queue(made, "runpod", 1, lambda places: self._make_base_image(made, places))
+            provider = self._pipeline.settings.actor_provider
+            self._queue(made, provider, 1, lambda places: self._make_base_image(made, places))
         return made
 
     def _left_by_others(self, params: BaseImageParams) -> str | None:
@@ -234,7 +231,7 @@ class JobManager:
         self, job: Job, provider: ProviderName, items: int, work: Callable[[int], None]
     ) -> None:
         """Let ``work`` run in a thread once it has places; 0 places: it was stopped before."""
-        places = self._places[provider]
+        places = self._pool(provider)
 
         def start(count: int) -> None:
             if count == 0:
@@ -260,6 +257,12 @@ class JobManager:
         self._tickets[job].append((places, ticket))
         places.ask(ticket)
 
+    def _pool(self, provider: ProviderName) -> SlotPool:
+        with self._lock:
+            if provider not in self._places:
+                self._places[provider] = SlotPool(self._pipeline.settings.concurrency)
+            return self._places[provider]
+
     def _make_base_image(self, job: BaseImageJob, places: int) -> None:
         answer = self._answer(job, places)
         if answer.outcome is not None:
@@ -272,7 +275,9 @@ class JobManager:
         params = job.params
         if not places or job.stopped:
             error: ImagegenError = StoppedError("It was stopped before it was sent.")
-            return failed(502, params, failure_text(_lost(params.actor_name, error)))
+            return failed(
+                502, params, failure_text(self._pipeline, _lost(params.actor_name, error))
+            )
         order = self._pipeline.order(
             intent=job.intent,
             regenerate=job.regenerate,
@@ -285,16 +290,22 @@ class JobManager:
             return failed(400, params, error.sentence)
         except ImagegenError as error:
             if isinstance(error, MissingKeyError):
-                return failed(502, params, failure_text(_lost(params.actor_name, error)))
+                return failed(
+                    502, params, failure_text(self._pipeline, _lost(params.actor_name, error))
+                )
             return failed(503, params, f"Generation failed: {error.sentence}")
         except Exception as error:  # noqa: BLE001 - whoever waits for the job gets an answer
             return failed(500, params, _fault(error).sentence)
+
+    def _not_sent(self, params: BaseImageParams, error: ImagegenError) -> BaseImageAnswer:
+        outcome = _lost(params.actor_name, error)
+        return failed(502, params, failure_text(self._pipeline, outcome))
 
     def _make_part(self, job: GenerationJob, part: BatchRequest, places: int) -> None:
         try:
             if places and not job.stopped:
                 order = replace(part.order, concurrency=places)
-                batch = self._pipeline.make(part.provider, part.wanted, order)
+                batch = self._pipeline.make(part.kind, part.provider, part.wanted, order)
                 job.begin(batch)
                 for outcome in batch:
                     job.outcomes[outcome.item_key] = outcome

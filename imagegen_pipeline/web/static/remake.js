@@ -12,7 +12,7 @@ const DECISIONS = {
 };
 const QUOTE_AFTER = 250; // ms without typing
 
-/** @typedef {{ provider: string, prompt: string, negative_prompt: string, steps: number, guidance: number, width: number, height: number, model: string, seed: string, first: boolean }} Asked */
+/** @typedef {{ kind: string, limits: import("./fields.js").Limits | null, prompt: string, negative_prompt: string, steps: number, guidance: number, width: number, height: number, model: string, seed: string, first: boolean }} Asked */
 
 /** @typedef {{ keys: string[], how: "regenerate" | "retry", asked?: Asked | null, title?: string, first?: boolean,
  *   decision?: keyof typeof DECISIONS | null, queued?: number }} Wish `first`: of what has no picture */
@@ -65,12 +65,15 @@ export class Remake {
     const about = how === "retry" ? "Those that failed or were never made are asked for; the others stay as they are." : "What is left empty stays as each picture has it.";
     this.#text("#remake-about", (one ? keys[0] + (more && ".") : about) + more);
     this.#text("#remake-seed-new", this.first ? "As set" : "New");
-    this.#text("#remake-prompt-label", asked?.provider === "runpod" ? "Description" : "Prompt");
+    this.#text("#remake-prompt-label", asked?.kind === "actor" ? "Description" : "Prompt");
     this.submit.textContent = title;
     /** @type {HTMLElement} */ (this.dialog.querySelector("#remake-fields")).hidden = how === "retry";
+    const isActor = asked?.kind === "actor";
+    /** @type {Record<string, boolean>} */
+    const hidden = { one: !asked, again: !asked || this.first, prompt: isActor, model: isActor || asked?.limits?.model === false };
     for (const part of this.dialog.querySelectorAll("[data-for]")) {
-      const { for: whom } = /** @type {HTMLElement} */ (part).dataset;
-      /** @type {HTMLElement} */ (part).hidden = whom === "one" ? !asked : whom === "again" ? !asked || this.first : asked?.provider === "runpod";
+      const element = /** @type {HTMLElement} */ (part);
+      element.hidden = hidden[element.dataset.for ?? ""];
     }
     for (const input of this.#inputs()) showFault(input, "");
     if (!asked) return;
@@ -105,7 +108,7 @@ export class Remake {
     const seed = /** @type {RadioNodeList} */ (this.form.elements.namedItem("seed")).value;
     const faults = this.#inputs().map((input) => {
       const isAsked = !input.closest("[hidden]") && (input.name !== "seed_number" || seed === "number");
-      const fault = isAsked ? faultOf(input, this.asked?.provider ?? null) : "";
+      const fault = isAsked ? faultOf(input, this.asked?.limits ?? null) : "";
       showFault(input, fault);
       return fault;
     });
