@@ -188,7 +188,7 @@ def _typed(pipeline: Pipeline, text: str, *, record: bool) -> ScanResult:
         raise SetupError(str(error), remedy=error.remedy) from None
     if record:
         pipeline.register(prompt)
-    return ScanResult(prompts=(prompt,))
+    return ScanResult((prompt,))
 
 
 def _parameters(pipeline: Pipeline, options: dict[str, Any]) -> PromptParameters:
