@@ -289,7 +289,7 @@ def attempt_writes(pipeline: Pipeline, key: str) -> list[float]:
     lease = ledger.leases.acquire([key], "benchmark")
     assert lease is not None
     terms = AdmissionRules(lease)
-    sent, took = _timed(lambda: attempts.sending(plan, terms, on_disk=lambda _folder, _stem: False))
+    sent, took = _timed(lambda: attempts.start(plan, terms, on_disk=lambda _folder, _stem: False))
     assert isinstance(sent, Attempt)
     seconds = [took]
     done, took = _timed(lambda: attempts.completed(sent))

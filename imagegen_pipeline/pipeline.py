@@ -53,7 +53,6 @@ from imagegen_pipeline.providers.simulator_process import ensure_simulator
 from imagegen_pipeline.settings import Settings, load_settings
 from imagegen_pipeline.sources.scanner import ScanResult, SourceScanner
 from imagegen_pipeline.sources.workflow_file import load_workflow
-from imagegen_pipeline.steady_memory import keep_memory_steady
 from imagegen_pipeline.storage.pictures import LocalStore
 
 __all__ = ["Pipeline"]
@@ -63,7 +62,6 @@ class Pipeline:
     """Everything the doors need. Opening it reads no source and needs no key."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        keep_memory_steady()
         self.settings = settings or load_settings()
         self.store = LocalStore(self.settings.data_dir)
         self.request_builder = RequestBuilder(self.settings, self.store, lambda: self.workflow)

@@ -1,4 +1,4 @@
-"""One base image of one actor, with the users' HTTP answer as its result."""
+"""Generates one actor's base image and builds the guide's HTTP response."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from imagegen_pipeline.storage.atomic_files import temporary_file
 MISSING_FIELDS = "Missing required fields: actorName and description are required"
 _NO_RESPONSE = ("unreachable", "busy", "unknown", "bad_answer")
 _REFUSED = ("account", "missing_key", "rate_limited", "bad_request")
-_NOT_THE_JOB = (
+_NOT_THE_PROMPT = (
     *("stopped", "given_up", "decision", "spending", "budget", "unknown_price", "day_limit"),
     *("store", "name_taken", "ledger", "attempt_moved", "lease_lost", "internal"),
 )
-"""What kept a picture from being made, or kept, that no other description would change."""
+"""Errors that another description would not avoid."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseImageParams:
-    """What the users' endpoint and command are asked: pixels, steps, and a seed (-1: random)."""
+    """The parameters of the endpoint and the command: pixels, steps, a seed (-1: random)."""
 
     actor_name: str
     description: str
@@ -54,21 +54,21 @@ class BaseImageParams:
 
     @property
     def warnings(self) -> list[str]:
-        """Advice that refuses nothing."""
+        """Advice on the description and size; nothing is refused for it."""
         return description_warnings(self.description) + size_warnings(self.width, self.height)
 
 
 @dataclass(frozen=True, slots=True)
 class BaseImageAnswer:
-    """The users' JSON, and the outcome behind it; ``status_code`` is the HTTP one."""
+    """The guide's JSON with its HTTP status and the outcome that it describes."""
 
     status_code: int
     body: dict[str, Any]
     outcome: Outcome | None = field(default=None)
 
 
-def refusal(params: BaseImageParams) -> str | None:
-    """Why a wish cannot be granted, before anything is sent; None when it can."""
+def invalid_reason(params: BaseImageParams) -> str | None:
+    """Why the parameters are invalid; None if they are valid."""
     if not params.actor_name.strip() or not params.description.strip():
         return MISSING_FIELDS
     fault = prompt_text_fault(params.description, "description")
@@ -90,26 +90,26 @@ def generate_base_image(
     pipeline: Pipeline,
     params: BaseImageParams,
     *,
-    order: BatchOptions | None = None,
-    begun: Callable[[Batch], None] = lambda _batch: None,
+    options: BatchOptions | None = None,
+    on_start: Callable[[Batch], None] = lambda _batch: None,
 ) -> BaseImageAnswer:
-    """Make an actor's base image, or reuse it; the answer has the users' shape either way.
+    """Generate an actor's base image, or reuse it.
 
-    ``begun`` is given the batch before it sends anything, so that others can stop it.
+    ``on_start`` gets the batch before anything is sent, so that the caller can stop it.
 
-    An actor without an ``actor.json`` gets one, so that the roster knows it. Where there is
-    one with another description, it stays as it is, and this picture counts for it.
-    Raises RequestRefusedError for a size that the graph cannot make, and SetupError.
+    An actor without an ``actor.json`` gets one. An existing one with another description is
+    not changed, and this image counts for it.
+    Raises RequestRefusedError for a size that the workflow cannot generate, and SetupError.
     """
-    reason = refusal(params) or _misplaced(pipeline, params)
+    reason = invalid_reason(params) or _folder_fault(pipeline, params)
     if reason is not None:
         return failed(400, params, reason)
     check_size(params.width, params.height)
-    # A missing key is found before an actor is written down.
+    # Raises for a missing key before an actor is written.
     pipeline.provider(pipeline.settings.actor_provider)
-    actor, own = _enrol(pipeline, params)
-    batch = pipeline.generate_base_images([actor], order or pipeline.order(), own=own)
-    begun(batch)
+    actor, own = _register_actor(pipeline, params)
+    batch = pipeline.generate_base_images([actor], options or pipeline.order(), own=own)
+    on_start(batch)
     (outcome,) = tuple(batch)
     if not outcome.ok:
         return failed(502, params, failure_text(pipeline, outcome), outcome)
@@ -117,7 +117,7 @@ def generate_base_image(
 
 
 def base_image_answer(pipeline: Pipeline, actor_name: str) -> BaseImageAnswer | None:
-    """The actor's current base image as the answer that its wish got; None without one."""
+    """The response for the actor's current base image; None without one."""
     outcome = pipeline.current_outcome(actor_name)
     attempt = None if outcome is None else outcome.attempt
     if outcome is None or attempt is None or attempt.kind != "actor":
@@ -126,7 +126,7 @@ def base_image_answer(pipeline: Pipeline, actor_name: str) -> BaseImageAnswer | 
 
 
 def params_from(attempt: Attempt) -> BaseImageParams:
-    """The wish that an attempt was made for, its seed the one used."""
+    """The parameters of an attempt, with the seed that was used."""
     request = attempt.sent_request
     return BaseImageParams(
         attempt.item_key,
@@ -138,17 +138,17 @@ def params_from(attempt: Attempt) -> BaseImageParams:
     )
 
 
-def _misplaced(pipeline: Pipeline, params: BaseImageParams) -> str | None:
-    """Why nothing may be written to the actor's folders: they are somebody else's."""
-    given = pipeline.settings
-    for roster in {given.actors_dir, given.base_images_dir}:
+def _folder_fault(pipeline: Pipeline, params: BaseImageParams) -> str | None:
+    """Why nothing may be written to the actor's folder: it is a link that leads outside."""
+    settings = pipeline.settings
+    for roster in {settings.actors_dir, settings.base_images_dir}:
         if leads_outside(roster / params.actor_name, roster):
             return f"{params.actor_name}: {LEADS_OUTSIDE} {MOVE_IT_HERE}"
     return None
 
 
-def _enrol(pipeline: Pipeline, params: BaseImageParams) -> tuple[Actor, str | None]:
-    """The actor to make, and the fingerprint of what the roster asks for if it differs."""
+def _register_actor(pipeline: Pipeline, params: BaseImageParams) -> tuple[Actor, str | None]:
+    """The actor to generate, and the fingerprint of the roster's request if it differs."""
     folder = pipeline.settings.actors_dir / params.actor_name
     actor = Actor(
         name=params.actor_name,
@@ -171,7 +171,7 @@ def _enrol(pipeline: Pipeline, params: BaseImageParams) -> tuple[Actor, str | No
 
 
 def _write_actor(path: Path, actor: Actor) -> None:
-    facts = {
+    fields = {
         "description": actor.description,
         "width": actor.width,
         "height": actor.height,
@@ -180,7 +180,7 @@ def _write_actor(path: Path, actor: Actor) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
+        text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
         temporary_file(path, text.encode()).replace(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
@@ -200,7 +200,8 @@ def _metadata(params: BaseImageParams, prompt: str) -> dict[str, Any]:
 def picture_bytes(pipeline: Pipeline, outcome: Outcome) -> bytes:
     """The PNG of the outcome's own attempt; raises StoreError.
 
-    It is read from the history: another wish may have replaced the picture at the fixed path.
+    It is read from the attempt's file: a later request may have replaced the image at the
+    actor's fixed path.
     """
     file, attempt = Path(outcome.path or ""), outcome.attempt
     if attempt is not None and attempt.path is not None:
@@ -215,13 +216,13 @@ def picture_bytes(pipeline: Pipeline, outcome: Outcome) -> bytes:
 def completed(
     pipeline: Pipeline, params: BaseImageParams, prompt: str, outcome: Outcome
 ) -> BaseImageAnswer:
-    """The users' answer for a picture that is there; raises StoreError when it cannot be read."""
+    """The response for a stored image; raises StoreError if it cannot be read."""
     attempt = outcome.attempt
     picture = picture_bytes(pipeline, outcome)
     name = f"{params.actor_name}_base.png"
     warnings = [*params.warnings, *outcome.warnings]
     if pipeline.settings.simulator:
-        warnings.append(f"The simulator made this picture; it lies at {outcome.path}.")
+        warnings.append(f"The simulator made this image; it is stored at {outcome.path}.")
     body = {
         "status": "COMPLETED",
         "output": {"job_results": {"images": [base64.b64encode(picture).decode()]}},
@@ -237,7 +238,7 @@ def completed(
 def failed(
     status_code: int, params: BaseImageParams, error: str, outcome: Outcome | None = None
 ) -> BaseImageAnswer:
-    """The users' answer for what went wrong."""
+    """The response for an error."""
     body: dict[str, Any] = {
         "status": "FAILED",
         "error": error,
@@ -248,8 +249,8 @@ def failed(
 
 
 def failure_text(pipeline: Pipeline, outcome: Outcome) -> str:
-    """The guide's three texts, each with its cause and remedy. The provider's own hint is left
-    out where the generation is not at fault (a stop, a budget, a full disk).
+    """One of the guide's three error texts with cause and remedy. The provider's own hint is
+    omitted if the description is not the cause (a stop, a budget, a full disk).
     """
     name = outcome.attempt.provider if outcome.attempt else pipeline.settings.actor_provider
     provider = registry().get(name)
@@ -260,5 +261,5 @@ def failure_text(pipeline: Pipeline, outcome: Outcome) -> str:
         head, hint = f"{provider.title} error", hints.refused
     else:
         head, hint = "Generation failed", hints.failed
-    hint = "" if outcome.error_kind in _NOT_THE_JOB else hint
+    hint = "" if outcome.error_kind in _NOT_THE_PROMPT else hint
     return " ".join(filter(None, (f"{head}:", outcome.error, outcome.remedy, hint)))

@@ -1,25 +1,25 @@
-"""What a click would do and cost, before it is asked for."""
+"""Estimates what a regenerate or retry would do and cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imagegen_pipeline.app.regenerate import Mode, Overrides, plan_regenerate
+from imagegen_pipeline.app.regenerate import Mode, Overrides, RegeneratePlan, plan_regenerate
 from imagegen_pipeline.pipeline import Pipeline
 
-_MOST_REASONS = 3
+_MAX_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """What a remaking would do and cost, before it is asked for.
+    """What a regenerate or retry would do and cost.
 
-    ``make`` counts the pictures, ``by_time`` those of them that are paid by the second, and
-    ``unpriced`` those whose price is not known. ``cost`` is what all others will cost,
-    ``reserve`` what a budget sets aside for all; None when that is not known. ``refused`` counts
-    what is held too, and ``reasons`` says why, each once. Budgets are the settings', None when
-    there is none.
+    ``make``: images to generate; of these, ``by_time`` are billed by the second and
+    ``unpriced`` have no known price. ``cost``: the price of the others; None if there are none.
+    ``reserve``: what a budget sets aside for all of them; None if that is unknown. ``reuse``:
+    images that exist. ``refused``: items that cannot be requested, held ones included, with up
+    to three distinct ``reasons``. Budgets are the settings'; None without one.
     """
 
     make: int
@@ -35,42 +35,59 @@ class CostEstimate:
     budget_run: float | None
 
 
-def estimate_cost(
-    pipeline: Pipeline, keys: Sequence[str], *, how: Mode, change: Overrides
-) -> CostEstimate:
-    """What ``plan_regenerate`` with the same arguments would do and cost; nothing is written."""
-    plan = plan_regenerate(pipeline, keys, how=how, change=change, intent="estimate_cost")
-    make = by_time = unpriced = reuse = held = 0
-    cost = 0.0
+@dataclass(slots=True)
+class _Totals:
+    """Sums over the dry runs of a plan's batches."""
+
+    make: int = 0
+    by_time: int = 0
+    unpriced: int = 0
+    reuse: int = 0
+    held: int = 0
+    cost: float = 0.0
     reserve: float | None = 0.0
-    for part in plan.parts:
-        forecast = pipeline.dry_run(part.wanted, regenerate=part.order.regenerate)
-        fates = list(forecast.fates.values())
-        making = fates.count("make")
-        make += making
-        held += fates.count("hold")
-        reuse += len(fates) - making - fates.count("hold")
-        cost += forecast.cost or 0.0
-        if forecast.cost is None:
-            by_time += making if forecast.reserve is not None else 0
-            unpriced += making if forecast.reserve is None else 0
-        reserve = (
-            None if reserve is None or forecast.reserve is None else reserve + forecast.reserve
-        )
-    reasons = dict.fromkeys(str(one.error) for one in plan.refused)
-    if held:
+
+
+def estimate_cost(
+    pipeline: Pipeline, keys: Sequence[str], *, mode: Mode, overrides: Overrides
+) -> CostEstimate:
+    """What ``plan_regenerate`` with the same arguments would do and cost; writes nothing."""
+    plan = plan_regenerate(pipeline, keys, mode=mode, overrides=overrides, intent="estimate_cost")
+    totals = _dry_run_totals(pipeline, plan)
+    reasons = dict.fromkeys(str(outcome.error) for outcome in plan.refused)
+    if totals.held:
         reasons["It may have been billed, and waits for your decision."] = None
     budget = pipeline.settings.budget
+    has_price = not totals.make or totals.by_time + totals.unpriced < totals.make
     return CostEstimate(
-        make=make,
-        by_time=by_time,
-        unpriced=unpriced,
-        reuse=reuse,
-        refused=len(plan.refused) + held,
-        reasons=tuple(reasons)[:_MOST_REASONS],
-        cost=None if make and by_time + unpriced == make else cost,
-        reserve=reserve,
+        make=totals.make,
+        by_time=totals.by_time,
+        unpriced=totals.unpriced,
+        reuse=totals.reuse,
+        refused=len(plan.refused) + totals.held,
+        reasons=tuple(reasons)[:_MAX_REASONS],
+        cost=totals.cost if has_price else None,
+        reserve=totals.reserve,
         spent_today=pipeline.ledger.attempts.spent_today(),
         budget_day=budget.day,
         budget_run=budget.run,
     )
+
+
+def _dry_run_totals(pipeline: Pipeline, plan: RegeneratePlan) -> _Totals:
+    totals = _Totals()
+    for batch in plan.batches:
+        dry_run = pipeline.dry_run(batch.tasks, regenerate=batch.options.regenerate)
+        fates = list(dry_run.fates.values())
+        make, held = fates.count("make"), fates.count("hold")
+        totals.make += make
+        totals.held += held
+        totals.reuse += len(fates) - make - held
+        totals.cost += dry_run.cost or 0.0
+        if dry_run.cost is None and dry_run.reserve is None:
+            totals.unpriced += make
+        elif dry_run.cost is None:
+            totals.by_time += make
+        if totals.reserve is not None:
+            totals.reserve = None if dry_run.reserve is None else totals.reserve + dry_run.reserve
+    return totals

@@ -1,6 +1,6 @@
-"""What a person asks of items whose picture is there, or failed: another one, or a new try.
+"""Plans what a person requests for existing items: another image, or a retry of a failed one.
 
-The gallery and the HTTP API come here; what is made goes through the engine like all else.
+The gallery and the HTTP API use it; the engine generates what is planned.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.sources.actors import LEADS_OUTSIDE, MOVE_IT_HERE, leads_outside
 from imagegen_pipeline.storage.pictures import StoredPicture
 
-_AT_ONCE = 500
-"""Items whose attempts are read together."""
+_CHUNK = 500
+"""Items whose attempts are read in one query."""
 _NO_PICTURE = (State.FAILED, State.UNKNOWN, State.EXPIRED, State.PLANNED)
 
 
 class Mode(StrEnum):
-    """``regenerate``: another picture beside the one that is there (or the first one).
-    ``retry``: once more what failed, as it was asked; nothing for an item that has its picture.
+    """``regenerate``: another image beside the current one (or the first one).
+    ``retry``: the failed request again; refused for an item that has not failed.
     """
 
     REGENERATE = "regenerate"
@@ -48,10 +48,10 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What of the shown picture's request is to differ; None keeps it.
+    """Fields that differ from the shown image's request; None keeps its value.
 
-    ``prompt`` is the description for an actor. ``seed`` is ``new`` (drawn), ``same`` (the shown
-    picture's) or a number. Sizes are pixels.
+    ``prompt`` is an actor's description. ``seed`` is ``new`` (drawn), ``same`` (the shown
+    image's) or a number. Sizes are pixels.
     """
 
     prompt: str | None = None
@@ -65,110 +65,132 @@ class Overrides:
 
 
 NO_OVERRIDES = Overrides()
+_NOT_FOR_ACTORS = ("model", "negative_prompt", "guidance")
+"""Fixed by the workflow's graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """Items of one kind, provider and order: one batch of the engine."""
+    """One batch of the engine: items of one kind and provider with the same options."""
 
     kind: ItemKind
     provider: ProviderName
-    order: BatchOptions
-    wanted: tuple[ImageTask, ...]
+    options: BatchOptions
+    tasks: tuple[ImageTask, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RegeneratePlan:
-    """What will be asked of the engine; what cannot be, with the reason; and ``had``, the
-    pictures that the same intent has brought already.
+    """The batches to run, the items that are refused with the reason, and ``collected``: images
+    that the same intent has generated already.
     """
 
-    parts: tuple[BatchRequest, ...]
+    batches: tuple[BatchRequest, ...]
     refused: tuple[Outcome, ...] = ()
-    had: tuple[Outcome, ...] = ()
+    collected: tuple[Outcome, ...] = ()
 
     @property
     def size(self) -> int:
-        """How many items are asked of the engine."""
-        return sum(len(part.wanted) for part in self.parts)
+        """The number of items in the batches."""
+        return sum(len(batch.tasks) for batch in self.batches)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """An item with what the ledger knows of its pictures."""
+class _ItemHistory:
+    """An item with its attempts, newest first, and the attempt of its current image."""
 
     source_item: Prompt | Actor
     default: ImageTask
-    history: list[Attempt]
+    attempts: list[Attempt]
     current: Attempt | None
+
+    @property
+    def shown(self) -> Attempt | None:
+        """The attempt whose request the gallery shows."""
+        return self.current or (self.attempts[0] if self.attempts else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlannedTask:
+    """A task with the options that decide which batch it belongs to."""
+
+    task: ImageTask
+    intent: str
+    regenerate: bool = False
+    seed_given: bool = False
 
 
 def plan_regenerate(
-    pipeline: Pipeline, keys: Sequence[str], *, how: Mode, change: Overrides, intent: str
+    pipeline: Pipeline, keys: Sequence[str], *, mode: Mode, overrides: Overrides, intent: str
 ) -> RegeneratePlan:
-    """What a person's click asks of the engine; nothing is sent.
+    """Plan another image or a retry for each item; sends nothing.
 
-    ``intent`` names the click: asked again with it, nothing is bought twice. Raises
-    RequestRefusedError for a change that no item could have.
+    ``intent`` names the request: planned again with the same intent, nothing is bought twice.
+    Raises RequestRefusedError for overrides that no item could have.
     """
-    _check_text(change)
-    orders: dict[tuple[ItemKind, ProviderName, bool, bool, str], list[ImageTask]] = {}
+    _check_text(overrides)
+    planned: list[_PlannedTask] = []
     refused: list[Outcome] = []
-    had: list[Outcome] = []
-    for key, known in _known(pipeline, keys):
-        if known is None:
-            refused.append(_refusal(key, _unknown(key)))
-            continue
-        brought = _brought(pipeline, known, intent)
-        if brought is not None:
-            had.append(brought)
-            continue
+    collected: list[Outcome] = []
+    for key, history in _read_histories(pipeline, keys):
         try:
-            wanted, regenerate, seed_given, why = _asked(pipeline, known, how, change, intent)
+            if history is None:
+                raise _unknown_key(key)
+            outcome = _collected_outcome(pipeline, history, intent)
+            if outcome is None:
+                planned.append(_plan_task(pipeline, history, mode, overrides, intent))
+            else:
+                collected.append(outcome)
         except ImagegenError as error:
-            refused.append(_refusal(key, error))
-            continue
-        group = (wanted.kind, wanted.request.provider, regenerate, seed_given, why)
-        orders.setdefault(group, []).append(wanted)
-    parts = tuple(
+            refused.append(_refused_outcome(key, error))
+    return RegeneratePlan(_batches(pipeline, planned), tuple(refused), tuple(collected))
+
+
+def _batches(pipeline: Pipeline, planned: list[_PlannedTask]) -> tuple[BatchRequest, ...]:
+    """Group the tasks by kind, provider and options, in their order."""
+    groups: dict[tuple[ItemKind, ProviderName, bool, bool, str], list[ImageTask]] = {}
+    for one in planned:
+        task = one.task
+        group = (task.kind, task.request.provider, one.regenerate, one.seed_given, one.intent)
+        groups.setdefault(group, []).append(task)
+    return tuple(
         BatchRequest(
             kind,
             provider,
-            pipeline.order(intent=why, regenerate=regenerate, seed_given=seed_given),
-            tuple(wanted),
+            pipeline.order(intent=intent, regenerate=regenerate, seed_given=seed_given),
+            tuple(tasks),
         )
-        for (kind, provider, regenerate, seed_given, why), wanted in orders.items()
+        for (kind, provider, regenerate, seed_given, intent), tasks in groups.items()
     )
-    return RegeneratePlan(parts, tuple(refused), tuple(had))
 
 
-def basis(pipeline: Pipeline, key: str) -> GenerationRequest | None:
-    """What a regenerate without any change would ask for; None for what is not known."""
-    for _, known in _known(pipeline, [key]):
-        if known is not None:
-            return _changed(known, _shown(known), NO_OVERRIDES)
+def base_request(pipeline: Pipeline, key: str) -> GenerationRequest | None:
+    """The request that a regenerate without overrides would send; None for an unknown key."""
+    for _, history in _read_histories(pipeline, [key]):
+        if history is not None:
+            return _request_with(history, NO_OVERRIDES)
     return None
 
 
-def choose(pipeline: Pipeline, attempt_id: int) -> Attempt:
-    """Make a picture of an item's history its current one, at its fixed path too.
+def make_current(pipeline: Pipeline, attempt_id: int) -> Attempt:
+    """Make an older image of an item its current one, at the item's fixed path too.
 
-    Raises DecisionError when it has no picture, or while another process is at the item.
+    Raises DecisionError if the attempt has no image, or while another process works on the item.
     """
-    found = pipeline.ledger.attempts.get([attempt_id])
-    if not found or not pipeline.engine_context.has_picture(found[0]):
+    attempts = pipeline.ledger.attempts.get([attempt_id])
+    if not attempts or not pipeline.engine_context.has_picture(attempts[0]):
         raise DecisionError(
-            f"Attempt {attempt_id} has no picture on disk.", remedy="Choose another one."
+            f"Attempt {attempt_id} has no image on disk.", remedy="Choose another one."
         )
-    (attempt,) = found
+    (attempt,) = attempts
     owner = new_owner()
     if pipeline.ledger.leases.acquire([f"item:{attempt.item_key}"], owner) is None:
         raise DecisionError(
-            f"{attempt.item_key} is being made just now.", remedy="Try again when it is done."
+            f"{attempt.item_key} is being generated.", remedy="Try again when it has ended."
         )
     try:
         item = pipeline.ledger.items.get([attempt.item_key])[attempt.item_key]
-        pipeline.engine_context.extract_picture(attempt)  # an old one may lie in an archive
+        pipeline.engine_context.extract_picture(attempt)  # it may be in an archive
         target = pipeline.request_builder.as_sent(attempt, item.source_item).publish
         if target is not None:
             pipeline.store.publish(StoredPicture.of(attempt), target)
@@ -177,76 +199,77 @@ def choose(pipeline: Pipeline, attempt_id: int) -> Attempt:
         pipeline.ledger.leases.release(owner)
 
 
-def _known(pipeline: Pipeline, keys: Sequence[str]) -> Iterator[tuple[str, _Known | None]]:
-    wanted = list(dict.fromkeys(keys))
-    for start in range(0, len(wanted), _AT_ONCE):
-        some = wanted[start : start + _AT_ONCE]
-        items = pipeline.ledger.items.get(some)
-        histories = pipeline.ledger.gallery.histories(some)
-        for key in some:
+def _read_histories(
+    pipeline: Pipeline, keys: Sequence[str]
+) -> Iterator[tuple[str, _ItemHistory | None]]:
+    """Each distinct key with its item's history; None for an unknown key."""
+    distinct = list(dict.fromkeys(keys))
+    for start in range(0, len(distinct), _CHUNK):
+        chunk = distinct[start : start + _CHUNK]
+        items = pipeline.ledger.items.get(chunk)
+        histories = pipeline.ledger.gallery.histories(chunk)
+        for key in chunk:
             item, history = items.get(key), histories.get(key, [])
             if item is None:
                 yield key, None
                 continue
             yield (
                 key,
-                _Known(
+                _ItemHistory(
                     source_item=item.source_item,
                     default=pipeline.request_builder.by_default(item.source_item),
-                    history=[attempt for attempt, _ in history],
-                    current=next((one for one, is_current in history if is_current), None),
+                    attempts=[attempt for attempt, _ in history],
+                    current=next((attempt for attempt, is_current in history if is_current), None),
                 ),
             )
 
 
-def _brought(pipeline: Pipeline, known: _Known, intent: str) -> Outcome | None:
-    """The picture that this very click has brought to an item, before a restart say."""
-    for attempt in known.history:
+def _collected_outcome(pipeline: Pipeline, history: _ItemHistory, intent: str) -> Outcome | None:
+    """The image that this intent has generated already, for example before a restart."""
+    for attempt in history.attempts:
         if attempt.intent == intent and pipeline.engine_context.extract_picture(attempt):
             path = str(pipeline.picture_path(attempt))
             return Outcome(attempt.item_key, Status.REUSED, attempt=attempt, path=path)
     return None
 
 
-def _refusal(key: str, error: ImagegenError) -> Outcome:
+def _refused_outcome(key: str, error: ImagegenError) -> Outcome:
     return Outcome(key, Status.FAILED, error_kind=error.kind, error=str(error), remedy=error.remedy)
 
 
-def _asked(
-    pipeline: Pipeline, known: _Known, how: Mode, change: Overrides, intent: str
-) -> tuple[ImageTask, bool, bool, str]:
-    """What is wanted of one item; whether it is a regenerate, has a seed given, and its intent."""
-    _check_place(pipeline, known.source_item)
-    begun = next((one for one in known.history if one.intent == intent), None)
-    if begun is not None:  # by an earlier process: what it sent may have brought a picture since
-        return (
-            pipeline.request_builder.as_sent(begun, known.source_item),
-            begun.regenerate,
-            False,
-            intent,
-        )
-    if how is Mode.RETRY:
-        return _once_more(pipeline, known, intent)
-    request = _changed(known, _shown(known), change)
+def _plan_task(
+    pipeline: Pipeline, history: _ItemHistory, mode: Mode, overrides: Overrides, intent: str
+) -> _PlannedTask:
+    """The task for one item; raises ImagegenError if it cannot be requested."""
+    _check_folders(pipeline, history.source_item)
+    begun = next((attempt for attempt in history.attempts if attempt.intent == intent), None)
+    if begun is not None:  # by an earlier process: the engine collects what it has sent
+        task = pipeline.request_builder.as_sent(begun, history.source_item)
+        return _PlannedTask(task, intent, regenerate=begun.regenerate)
+    if mode is Mode.RETRY:
+        return _plan_retry(pipeline, history, intent)
+    request = _request_with(history, overrides)
     _check(pipeline, request)
-    wanted = pipeline.request_builder.of(known.source_item, request, own=_own(known))
-    seed_given = change.seed != "new" and request.seed_is_fixed
-    return wanted, known.current is not None, seed_given, intent
+    own = _source_fingerprint(history)
+    return _PlannedTask(
+        pipeline.request_builder.of(history.source_item, request, own=own),
+        intent,
+        regenerate=history.current is not None,
+        seed_given=overrides.seed != "new" and request.seed_is_fixed,
+    )
 
 
-def _shown(known: _Known) -> Attempt | None:
-    return known.current or (known.history[0] if known.history else None)
-
-
-def _once_more(pipeline: Pipeline, known: _Known, intent: str) -> tuple[ImageTask, bool, bool, str]:
-    last = known.history[0] if known.history else None
-    if last is None:
-        return known.default, False, False, intent
+def _plan_retry(pipeline: Pipeline, history: _ItemHistory, intent: str) -> _PlannedTask:
+    if not history.attempts:
+        return _PlannedTask(history.default, intent)
+    last = history.attempts[0]
     if last.state not in _NO_PICTURE:
         raise _not_failed(last)
-    wanted = pipeline.request_builder.as_sent(last, known.source_item)
-    # A regenerate is bought once for each intent: its new try goes on under the same one.
-    return wanted, last.regenerate, False, last.intent if last.regenerate else intent
+    task = pipeline.request_builder.as_sent(last, history.source_item)
+    # A regenerate is bought once per intent, so its retry continues the same intent.
+    return _PlannedTask(
+        task, last.intent if last.regenerate else intent, regenerate=last.regenerate
+    )
 
 
 def _not_failed(last: Attempt) -> DecisionError:
@@ -254,64 +277,60 @@ def _not_failed(last: Attempt) -> DecisionError:
         return DecisionError(f"{last.item_key} is held.", remedy=last.remedy)
     if last.state in OPEN_STATES:
         return DecisionError(
-            f"{last.item_key} is with its service just now.",
-            remedy="Wait for its picture: it is collected.",
+            f"{last.item_key} is being generated by its provider.",
+            remedy="Wait for the image: it is collected.",
         )
     return DecisionError(
-        f"{last.item_key} has nothing that failed.",
-        remedy="Regenerate it to have another picture.",
+        f"{last.item_key} has not failed.", remedy="Regenerate it to get another image."
     )
 
 
-def _unknown(key: str) -> DecisionError:
+def _unknown_key(key: str) -> DecisionError:
     return DecisionError(
-        f"Nothing of the name {key} is known.",
-        remedy="`imagegen sync` writes down what the sources have.",
+        f"No item has the key {key}.", remedy="Run `imagegen sync` to register the sources' items."
     )
 
 
-def _changed(known: _Known, shown: Attempt | None, change: Overrides) -> GenerationRequest:
-    """The request of the shown picture, brought up to its source's text, with the change."""
-    request = known.default.request
+def _request_with(history: _ItemHistory, overrides: Overrides) -> GenerationRequest:
+    """The shown image's request, with its source's present text and the overrides."""
+    request, shown = history.default.request, history.shown
     if shown is not None and shown.provider == request.provider:
         request = GenerationRequest(**{**shown.request, "workflow_digest": request.workflow_digest})
-        if shown.fingerprint != _own(known):  # its source has another text now
-            request = dataclasses.replace(request, prompt=known.default.request.prompt)
-    wishes: dict[str, Any] = {
-        field.name: getattr(change, field.name)
-        for field in dataclasses.fields(change)
-        if field.name != "seed" and getattr(change, field.name) is not None
+        if shown.fingerprint != _source_fingerprint(history):  # the source's text has changed
+            request = dataclasses.replace(request, prompt=history.default.request.prompt)
+    changes: dict[str, Any] = {
+        field.name: getattr(overrides, field.name)
+        for field in dataclasses.fields(overrides)
+        if field.name != "seed" and getattr(overrides, field.name) is not None
     }
-    if isinstance(known.source_item, Actor):
-        wishes.pop("model", None)
-        wishes.pop("negative_prompt", None)
-        wishes.pop("guidance", None)  # the graph's own: none of these is the users' to change
-        if change.prompt is not None:
-            wishes["prompt"] = base_image_prompt(change.prompt)
-    if change.seed == "same" and shown is not None:
-        wishes["seed"] = shown.seed
-    elif isinstance(change.seed, int):
-        wishes["seed"] = change.seed
-    return dataclasses.replace(request, **wishes)
+    if isinstance(history.source_item, Actor):
+        changes = {name: changes[name] for name in changes if name not in _NOT_FOR_ACTORS}
+        if overrides.prompt is not None:
+            changes["prompt"] = base_image_prompt(overrides.prompt)
+    if overrides.seed == "same" and shown is not None:
+        changes["seed"] = shown.seed
+    elif isinstance(overrides.seed, int):
+        changes["seed"] = overrides.seed
+    return dataclasses.replace(request, **changes)
 
 
-def _own(known: _Known) -> str:
-    """What the item's source asks for: as its picture was last asked for, while the text is
-    the same, else by the users' defaults. The new picture then counts for it.
+def _source_fingerprint(history: _ItemHistory) -> str:
+    """The fingerprint that makes the new image count for the item's source: the current image's
+    while the text is unchanged, else that of the default request.
     """
-    default = known.default.request
-    current = known.current
-    if current is None or isinstance(known.source_item, Actor):
+    default = history.default.request
+    current = history.current
+    if current is None or isinstance(history.source_item, Actor):
         return default.fingerprint
-    same_text = any(
-        one.fingerprint == current.fingerprint and one.request["prompt"] == default.prompt
-        for one in known.history
+    has_same_text = any(
+        attempt.fingerprint == current.fingerprint and attempt.request["prompt"] == default.prompt
+        for attempt in history.attempts
     )
-    return current.fingerprint if same_text else default.fingerprint
+    return current.fingerprint if has_same_text else default.fingerprint
 
 
-def _check_text(change: Overrides) -> None:
-    for name, text in (("prompt", change.prompt), ("model", change.model)):
+def _check_text(overrides: Overrides) -> None:
+    for name, text in (("prompt", overrides.prompt), ("model", overrides.model)):
         fault = None if text is None else prompt_text_fault(text, name)
         if fault is not None:
             raise RequestRefusedError(fault[0], remedy=fault[1])
@@ -323,11 +342,11 @@ def _check(pipeline: Pipeline, request: GenerationRequest) -> None:
     pipeline.check_request(sent)
 
 
-def _check_place(pipeline: Pipeline, source_item: Prompt | Actor) -> None:
-    given = pipeline.settings
-    if isinstance(source_item, Actor):
-        for roster in {given.actors_dir, given.base_images_dir}:
-            if leads_outside(roster / source_item.name, roster):
-                raise RequestRefusedError(
-                    f"{source_item.name}: {LEADS_OUTSIDE}", remedy=MOVE_IT_HERE
-                )
+def _check_folders(pipeline: Pipeline, source_item: Prompt | Actor) -> None:
+    """Refuse an actor whose folder is a link that leads outside the roster."""
+    if not isinstance(source_item, Actor):
+        return
+    settings = pipeline.settings
+    for roster in {settings.actors_dir, settings.base_images_dir}:
+        if leads_outside(roster / source_item.name, roster):
+            raise RequestRefusedError(f"{source_item.name}: {LEADS_OUTSIDE}", remedy=MOVE_IT_HERE)

@@ -1,4 +1,4 @@
-"""What nobody watches may make: what failed, and what is out of date, within its patience."""
+"""Items that unattended jobs may generate: failed and stale ones, subject to backoff."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from imagegen_pipeline.pipeline import Pipeline
 
 @dataclass(frozen=True, slots=True)
 class RetryEligibility:
-    """Keys by how they stand: to be made now, waiting for their next try, and those that only a
-    person lifts.
+    """Item keys by status: eligible now, paused until their backoff ends, and final until a
+    person allows a retry.
     """
 
     now: list[str] = field(default_factory=list)
@@ -26,8 +26,8 @@ class RetryEligibility:
 def failed_items(
     pipeline: Pipeline, *, among: Sequence[str] = (), at_once: bool = False
 ) -> RetryEligibility:
-    """Items whose newest attempt failed (``among`` these, if any are named). ``at_once`` is a
-    person's word: what is paused or final is due too.
+    """Items whose newest attempt failed (only ``among`` these keys, if given). ``at_once``: a
+    person asks, so paused and final items are eligible too.
     """
     failing = pipeline.ledger.failures.failing()
     keys = [key for key in failing if not among or key in set(among)]
@@ -35,9 +35,7 @@ def failed_items(
 
 
 def stale_items(pipeline: Pipeline, *, missing: bool = False) -> RetryEligibility:
-    """Items whose picture was made from an older text, and with ``missing`` those that have
-    none; in their order.
-    """
+    """Items whose image was made from an older text, and with ``missing`` those without one."""
     keys = pipeline.out_of_date()
     if missing:
         keys += pipeline.ledger.attempts.without_picture()
@@ -45,52 +43,51 @@ def stale_items(pipeline: Pipeline, *, missing: bool = False) -> RetryEligibilit
 
 
 def retry_eligibility(pipeline: Pipeline, keys: Iterable[str]) -> RetryEligibility:
-    """``keys`` by how they stand. Failures at another request than the item's present one do not
-    count: whoever edits a prompt starts anew.
+    """``keys`` by status. Failures of another request than the item's present one do not
+    count, so an edited prompt is eligible at once.
     """
-    wanted = list(keys)
-    failures = pipeline.ledger.failures.of(wanted)
+    requested = list(keys)
+    failures = pipeline.ledger.failures.of(requested)
     newest = pipeline.ledger.attempts.newest(list(failures))
     items = pipeline.ledger.items.get(failures)
+    made_from = pipeline.request_builder.made_from
     now = pipeline.engine_context.clock.now()
-    due = RetryEligibility()
-    lists = {RetryStatus.DUE: due.now, RetryStatus.PAUSED: due.paused, RetryStatus.FINAL: due.final}
-    for key in wanted:
-        standing = RetryStatus.DUE
-        if key in failures:
-            is_same = (
-                pipeline.request_builder.made_from(newest[key], items[key].source_item) is not None
-            )
-            standing = failures[key].standing(now) if is_same else RetryStatus.DUE
-        lists[standing].append(key)
-    return due
+    result = RetryEligibility()
+    by_status = {
+        RetryStatus.DUE: result.now,
+        RetryStatus.PAUSED: result.paused,
+        RetryStatus.FINAL: result.final,
+    }
+    for key in requested:
+        status = RetryStatus.DUE
+        if key in failures and made_from(newest[key], items[key].source_item) is not None:
+            status = failures[key].standing(now)
+        by_status[status].append(key)
+    return result
 
 
 def retry_requests(pipeline: Pipeline, keys: Sequence[str], *, intent: str) -> list[BatchRequest]:
-    """What is asked of the engine for what failed: the same again, or what its source asks for
-    now where that has changed since.
+    """Batches that repeat the failed requests, or send the sources' present request where it
+    has changed since.
     """
     newest = pipeline.ledger.attempts.newest(keys)
     items = pipeline.ledger.items.get(keys)
-    changed = [
-        key
-        for key in keys
-        if pipeline.request_builder.made_from(newest[key], items[key].source_item) is None
-    ]
+    made_from = pipeline.request_builder.made_from
+    changed = [key for key in keys if made_from(newest[key], items[key].source_item) is None]
     same = [key for key in keys if key not in set(changed)]
-    again = plan_regenerate(pipeline, same, how=Mode.RETRY, change=NO_OVERRIDES, intent=intent)
-    return [*again.parts, *refresh_requests(pipeline, changed, intent=intent)]
+    plan = plan_regenerate(pipeline, same, mode=Mode.RETRY, overrides=NO_OVERRIDES, intent=intent)
+    return [*plan.batches, *refresh_requests(pipeline, changed, intent=intent)]
 
 
 def refresh_requests(pipeline: Pipeline, keys: Sequence[str], *, intent: str) -> list[BatchRequest]:
-    """What is asked of the engine for items as their sources have them now."""
+    """Batches that generate the items as their sources have them now."""
     items = pipeline.ledger.items.get(keys)
-    wanted = [pipeline.request_builder.by_default(item.source_item) for item in items.values()]
-    order = pipeline.order(intent=intent)
+    tasks = [pipeline.request_builder.by_default(item.source_item) for item in items.values()]
+    options = pipeline.order(intent=intent)
     groups: dict[tuple[ItemKind, ProviderName], list[ImageTask]] = {}
-    for one in wanted:
-        groups.setdefault((one.kind, one.request.provider), []).append(one)
+    for task in tasks:
+        groups.setdefault((task.kind, task.request.provider), []).append(task)
     return [
-        BatchRequest(kind, provider, order, tuple(tasks))
-        for (kind, provider), tasks in groups.items()
+        BatchRequest(kind, provider, options, tuple(group))
+        for (kind, provider), group in groups.items()
     ]

@@ -1,4 +1,4 @@
-"""Problems of the sources, without those of sources that are not in use."""
+"""Filters out problems of default source locations that the project does not use."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from imagegen_pipeline.sources.source_paths import absolute, display_path
 
 
 def is_unused(pipeline: Pipeline, problem: SourceProblem) -> bool:
-    """Whether the problem is a missing source at its default path that never existed."""
+    """Whether the source is at its default location and has never existed there."""
     settings = pipeline.settings
-    at_default = {
-        display_path(absolute(path))
-        for path, setting in (
+    unused_defaults = {
+        display_path(absolute(location))
+        for location, configured in (
             (settings.prompt_db, settings.prompt_db_path),
             (settings.prompt_json_dir, settings.prompt_json_path),
             (settings.actors_dir, settings.actors_path),
         )
-        if setting is None and not path.exists()
+        if configured is None and not location.exists()
     }
-    if problem.location not in at_default:
+    if problem.location not in unused_defaults:
         return False
     return not pipeline.ledger.items.has_any(problem.container)
 
 
 def problems_in_use(pipeline: Pipeline) -> list[SourceProblem]:
-    """The problems of the last scans, without those of sources that are not in use."""
+    """What the last scan could not read, without unused default locations."""
     problems = pipeline.ledger.items.problems()
     return [problem for problem in problems if not is_unused(pipeline, problem)]

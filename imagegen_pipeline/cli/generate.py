@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     "--api-key",
     metavar="KEY",
     callback=param_types.key,
-    help="The provider's API key for this command. Prefer its variable, such as DUOMI_API_KEY: "
-    "other users can see arguments.",
+    help="The provider's key for this call. Better set its variable, such as DUOMI_API_KEY: other "
+    "users can see arguments.",
 )
 @click.option(
     "--model",
     metavar="M",
     callback=param_types.word,
-    help="The provider's model; `imagegen models` finds out which ones work.",
+    help="The provider's model; `imagegen models` finds which answer.",
 )
 @click.option(
     "--image-size",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     metavar="H",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen at. Any but this machine's own wants IMAGEGEN_TOKEN to be set.",
+    help="Address to listen at. Addresses that other machines reach need IMAGEGEN_TOKEN.",
 )
 @click.option(
     "--port",
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 picks a free one. Dagster's links lead to IMAGEGEN_GALLERY_URL.",
+    help="Port to listen on; 0 picks a free one. Set IMAGEGEN_GALLERY_URL for Dagster's links.",
 )
 @click.option(
     "--allow-host",
     "allowed_hosts",
     metavar="NAME",
     multiple=True,
-    help="A name that the server goes by beside its addresses, such as a proxy's. Repeat it.",
+    help="A host name accepted beside the server's addresses, such as a proxy's. Repeatable.",
 )
 @click.option(
     "--max-waiting",
@@ -41,25 +41,25 @@ if TYPE_CHECKING:
     default=500,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Pictures that may wait for their turn; one more is answered with 429.",
+    help="Images that may wait for a slot; more are refused with status 429.",
 )
 def serve(host: str, port: int, allowed_hosts: tuple[str, ...], max_waiting: int) -> None:
     """Serve the gallery, and the endpoint for base images, until Ctrl-C.
 
-    The first line on stdout is the gallery's address; /docs there describes the API. Pictures
-    that a browser or a program asks for are made to their end, whether or not it waits.
+    The first line on stdout is the gallery's address; /docs there documents the API. Generations
+    continue when the browser or program that requested them disconnects.
 
     \b
     imagegen serve
     curl -s localhost:8000/api/generate-base-image -H 'Content-Type: application/json' \\
       -d '{"actorName": "0100_european_25_male", "description": "european 25 year old male"}'
 
-    From other machines: IMAGEGEN_TOKEN=$(openssl rand -hex 24) imagegen serve --host 0.0.0.0,
+    To allow other machines: IMAGEGEN_TOKEN=$(openssl rand -hex 24) imagegen serve --host 0.0.0.0,
     then log in with the token, or send it as `Authorization: Bearer …`. Pages of other sites
-    may call the API when IMAGEGEN_CORS names their origins.
+    may call the API if IMAGEGEN_CORS names their origins.
 
-    Ctrl-C and SIGTERM: nothing more is sent, answers under way are waited for, and a job at a
-    service is left there, where the next start collects it.
+    On Ctrl-C and SIGTERM the server sends nothing more and waits for open requests. Jobs that
+    run at a provider stay there; the next start collects them.
     """
     from imagegen_pipeline.cli.signal_messages import interruptible
     from imagegen_pipeline.pipeline import Pipeline
@@ -76,34 +76,34 @@ def serve(host: str, port: int, allowed_hosts: tuple[str, ...], max_waiting: int
             max_waiting=max_waiting,
         )
 
-        def say(url: str) -> None:
+        def print_address(url: str) -> None:
             click.echo(f"Gallery: {url}  API: {url}/docs")
             if pipeline.settings.simulator:
-                click.echo("On the local simulator: nothing is bought.", err=True)
-            for line in _cannot_make(pipeline):
+                click.echo("Using the local simulator: nothing is bought.", err=True)
+            for line in _missing_keys(pipeline):
                 click.echo(line, err=True)
 
-        server = GalleryServer(pipeline, options, on_ready=say)
+        server = GalleryServer(pipeline, options, on_ready=print_address)
         with interruptible(server.stop) as interrupts:
-            server.answer()
+            server.serve_until_stopped()
     finally:
         pipeline.close()
     if interrupts.first == signal.SIGINT:
-        raise click.exceptions.Exit(128 + signal.SIGINT)  # as a shell knows Ctrl-C
+        raise click.exceptions.Exit(128 + signal.SIGINT)  # as shells do
 
 
-def _cannot_make(pipeline: Pipeline) -> list[str]:
-    """What can only be looked at, since a live key is missing."""
+def _missing_keys(pipeline: Pipeline) -> list[str]:
+    """A line for each kind of image that cannot be generated for lack of a key."""
     from imagegen_pipeline.domain.errors import SetupError
 
     lines = []
     kinds: tuple[tuple[str, ItemKind], ...] = (
-        ("Pictures of prompts", "prompt"),
+        ("Images of prompts", "prompt"),
         ("Base images", "actor"),
     )
-    for what, kind in kinds:
+    for images, kind in kinds:
         try:
             pipeline.check_provider(kind)
         except SetupError as error:
-            lines.append(f"{what} can be looked at, not made: {error.sentence}")
+            lines.append(f"{images} can be viewed, not generated: {error.sentence}")
     return lines

@@ -76,7 +76,6 @@ class CheckLog:
         # Dagster makes of a result in a run over one partition that partition's evaluation.
         self._own = context.partition_key if is_asset and context.has_partition_key else None
         self._checks = PictureChecks(pipeline)
-        self._traffic = pipeline.engine_context.traffic
         self._held: list[dg.AssetCheckEvaluation] = []
         self._counts: dict[str, _Count] = defaultdict(_Count)
 
@@ -90,7 +89,6 @@ class CheckLog:
         except Exception as error:  # noqa: BLE001 - each picture is still checked by itself
             self._context.log.warning(f"Pictures could not be looked up together: {error!r}")
         for attempt, seen in pictures:
-            self._traffic.let_pass()
             found += self._evaluated(attempt, seen, targets.get(attempt.item_key))
         for one in found:
             self._counts[one.check_name].add(one)

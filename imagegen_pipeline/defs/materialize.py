@@ -173,9 +173,9 @@ def materialize_requests(
     log = None
     for part in orders:
         asset, source = ASSETS_OF[part.kind]
-        keys = [one.key for one in part.wanted]
+        keys = [one.key for one in part.tasks]
         log = StepReporter(context, work, asset, source, keys, tally=tally)
-        log.run(work.make(part.kind, part.provider, part.wanted, part.order))
+        log.run(work.make(part.kind, part.provider, part.tasks, part.options))
     if log is None:
         context.log.info("There is nothing to make.")
         return

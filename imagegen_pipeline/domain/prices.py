@@ -102,9 +102,9 @@ class Prices:
     """A price table, in one currency; a ValueError says what of it is wrong.
 
     ```
-    {"duomi": {"MODEL": 0.01, "OTHER": {"1024x1024": 0.01, "*": 0.02}, "*": 0.03},
-     "runpod": {"per_second": 0.0003},
-     "assumed": {"duomi": 0.05, "runpod": 0.0005}}
+    {PROVIDER: {"MODEL": 0.01, "OTHER": {"1024x1024": 0.01, "*": 0.02}, "*": 0.03},
+     PROVIDER: {"per_second": 0.0003},
+     "assumed": {PROVIDER: 0.05, PROVIDER: 0.0005}}
     ```
 
     ``models`` are the price models of the registered providers. ``assumed`` prices (of an image

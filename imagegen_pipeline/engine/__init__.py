@@ -1,7 +1,8 @@
-"""The one verb, ``generate``: requests in, an outcome for each as it finishes.
+"""Generates images: ``generate`` takes tasks and gives an outcome for each as it finishes.
 
-``batch`` bounds the concurrency, ``item`` is one item's life from reuse to a stored picture,
-``sending`` is the conversation with a service. Nothing here knows Dagster.
+``batch`` bounds the concurrency, ``task_runner`` runs one item, ``submit_limiter`` decides when a
+request may be sent, ``job_session`` polls and downloads, ``result_writer`` stores, and ``recovery``
+continues what an earlier process left open. Nothing here imports Dagster.
 """
 
 from imagegen_pipeline.engine.batch import Batch, generate

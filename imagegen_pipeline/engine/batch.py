@@ -1,4 +1,4 @@
-"""Many items at once, with bounded concurrency: one outcome each, as it finishes."""
+"""Runs many items at once, with bounded concurrency; yields each outcome as it finishes."""
 
 from __future__ import annotations
 
@@ -34,56 +34,57 @@ from imagegen_pipeline.ledger.lease_owner import new_owner
 from imagegen_pipeline.ledger.leases import LEASE_SECONDS, Lease
 
 _log = logging.getLogger(__name__)
-_MOST_IN_VAIN = {
+_MOST_WASTED = {
     (NotAPictureError.kind, BadAnswerError.kind): 3,
     (JobFailedError.kind,): 10,
 }
-"""So many in a row that were paid for and brought no picture stop the batch, by kind."""
-_MOST_SPARE = 64
-_FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
+"""How many failures in a row of these kinds, all paid for, stop the batch."""
+_MOST_EXTRA_WORKERS = 64
+_FIRST_LEASE_WAIT, _LONGEST_LEASE_WAIT = 0.05, 2.0
 
 
-def generate(context: EngineContext, wanted: Iterable[ImageTask], order: BatchOptions) -> Batch:
-    """Get every wanted picture: reuse, collect or make it. Iterate over the batch to run it.
+def generate(context: EngineContext, tasks: Iterable[ImageTask], options: BatchOptions) -> Batch:
+    """A batch that reuses, collects or generates the image of each task when iterated over.
 
-    The ledger must know the items. Every item gives exactly one ``Outcome``; nothing is
-    raised for a single item's sake.
+    The ledger must know the items. Every item gives exactly one ``Outcome``; no error of a single
+    item is raised.
     """
-    return Batch(context, wanted, order)
+    return Batch(context, tasks, options)
 
 
 class Batch(Iterator[Outcome]):
-    """A batch under way. As a ``with`` it sends nothing more once an exception leaves it.
+    """A running batch: an iterator over its outcomes, in the order in which they finish.
 
-    Outcomes come in the order in which they finish.
+    As a context manager it sends nothing more once an exception leaves the ``with``.
 
-    It is no generator, on purpose: after an exception that the caller's thread was sent
-    (Ctrl-C, Dagster's *terminate*), ``stop()`` and a further loop still bring the outcomes
-    of what is in flight.
+    It is not a generator: after an exception in the caller's loop (Ctrl-C, Dagster's
+    *terminate*), ``stop()`` and a second loop still give the outcomes of what is in flight.
     """
 
     def __init__(
-        self, context: EngineContext, wanted: Iterable[ImageTask], order: BatchOptions
+        self, context: EngineContext, tasks: Iterable[ImageTask], options: BatchOptions
     ) -> None:
         self._ctx = context
-        self._order = order
-        self._feed = iter(_sent_ones_first(context, wanted))
+        self._options = options
+        self._tasks = iter(_sent_ones_first(context, tasks))
         self._stops = StopSignals()
-        if order.collect_only:
+        if options.collect_only:
             self._stops.submits.set()
             self._stops.waits.set()
         self._reason: ImagegenError | None = None
         self._owner = new_owner()
-        self._limiter = SubmitLimiter(context, order, self._stops)
-        self._watching = threading.Lock()
-        self._in_vain: Counter[tuple[str, ...]] = Counter()
-        self._workers = _workers(order.concurrency)
+        self._limiter = SubmitLimiter(context, options, self._stops)
+        self._counting = threading.Lock()
+        self._wasted: Counter[tuple[str, ...]] = Counter()
+        self._workers = _workers(options.concurrency)
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="imagegen")
         self._pending = 0
         self._finished: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         self._reused = 0
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="imagegen-heart", daemon=True)
+        self._renewer = threading.Thread(
+            target=self._renew_leases, name="imagegen-leases", daemon=True
+        )
 
     def __iter__(self) -> Batch:
         return self
@@ -107,8 +108,8 @@ class Batch(Iterator[Outcome]):
         return outcome
 
     def arriving(self, seconds: float) -> Iterator[Outcome | None]:
-        """The outcomes as they come; None whenever none has come for so many seconds, so that
-        the caller can finish what it gathers.
+        """The outcomes as they finish, and None whenever none has finished for so many seconds,
+        so that the caller can write what it has gathered.
         """
         while True:
             try:
@@ -132,7 +133,7 @@ class Batch(Iterator[Outcome]):
 
     def stop(self, reason: ImagegenError | None = None, *, leave_jobs: bool = False) -> None:
         """Send nothing more. What was sent is waited for, unless ``leave_jobs``: then jobs are
-        left at their service, where a later run collects them.
+        left at their provider, where a later run collects them.
         """
         if self._reason is None:
             self._reason = reason or StoppedError("The batch was stopped before this item.")
@@ -141,15 +142,15 @@ class Batch(Iterator[Outcome]):
             self._stops.waits.set()
 
     def _fill(self) -> None:
-        if self._heart.ident is None:
-            self._heart.start()
-        while self._pending < self._workers + self._order.concurrency:
+        if self._renewer.ident is None:
+            self._renewer.start()
+        while self._pending < self._workers + self._options.concurrency:
             try:
-                wanted = next(self._feed)
+                task = next(self._tasks)
             except StopIteration:
                 return
             self._pending += 1
-            self._pool.submit(self._one, wanted).add_done_callback(self._finished.put)
+            self._pool.submit(self._run_task, task).add_done_callback(self._finished.put)
 
     def _close(self) -> None:
         self._ended.set()
@@ -158,29 +159,28 @@ class Batch(Iterator[Outcome]):
         if reused:
             try:
                 self._ctx.ledger.reviews.count_reuse(reused)
-            except LedgerError as error:  # a number in a report, no picture
+            except LedgerError as error:  # a number in a report only
                 _log.warning("imagegen: %d reused pictures were not counted: %s", reused, error)
 
-    def _one(self, wanted: ImageTask) -> Outcome:
-        self._ctx.traffic.let_pass()
-        maker = self._maker(wanted)
-        outcome = self._outcome(wanted, maker)
-        if maker.has_sent:
-            self._watch(outcome)
+    def _run_task(self, task: ImageTask) -> Outcome:
+        runner = self._runner(task)
+        outcome = self._outcome(task, runner)
+        if runner.has_sent:
+            self._count_wasted(outcome)
         level = logging.INFO if outcome.ok else logging.ERROR
-        what = outcome.path if outcome.ok else outcome.reason
-        _log.log(level, "%s %s: %s", outcome.item_key, outcome.status, what)
+        detail = outcome.path if outcome.ok else outcome.reason
+        _log.log(level, "%s %s: %s", outcome.item_key, outcome.status, detail)
         return outcome
 
-    def _watch(self, outcome: Outcome) -> None:
-        """Stop when what this batch pays for cannot be used, one after another."""
-        with self._watching:
+    def _count_wasted(self, outcome: Outcome) -> None:
+        """Stop the batch when one paid request after another brings no usable image."""
+        with self._counting:
             if outcome.ok:
-                self._in_vain.clear()
-            for kinds, most in _MOST_IN_VAIN.items():
+                self._wasted.clear()
+            for kinds, most in _MOST_WASTED.items():
                 if outcome.error_kind in kinds:
-                    self._in_vain[kinds] += 1
-                    if self._in_vain[kinds] >= most:
+                    self._wasted[kinds] += 1
+                    if self._wasted[kinds] >= most:
                         self.stop(
                             BrokenPicturesError(
                                 f"{most} pictures in a row were paid for in vain; the last: "
@@ -188,117 +188,117 @@ class Batch(Iterator[Outcome]):
                             )
                         )
 
-    def _outcome(self, wanted: ImageTask, maker: TaskRunner) -> Outcome:
+    def _outcome(self, task: ImageTask, runner: TaskRunner) -> Outcome:
         if self._reason is not None:
-            return _without_picture(wanted, Status.SKIPPED, self._reason)
+            return _without_image(task, Status.SKIPPED, self._reason)
         try:
-            return self._settle(maker)
+            return self._run(runner)
         except SpendingError as error:
             self.stop(error)
-            return _without_picture(wanted, Status.SKIPPED, error)
+            return _without_image(task, Status.SKIPPED, error)
         except StoppedError as error:
             if not error.sent:
-                return _without_picture(wanted, Status.SKIPPED, self._reason or error)
-            return _without_picture(wanted, Status.SKIPPED, error, cost=None)
+                return _without_image(task, Status.SKIPPED, self._reason or error)
+            return _without_image(task, Status.SKIPPED, error, cost=None)
         except ImagegenError as error:
-            if self._stops_all(error):
+            if self._stops_batch(error):
                 self.stop(error)
-            cost = None if maker.has_sent else 0.0
-            return _without_picture(wanted, Status.FAILED, error, cost=cost)
+            cost = None if runner.has_sent else 0.0
+            return _without_image(task, Status.FAILED, error, cost=cost)
         except Exception as error:  # noqa: BLE001 - one item's bug must not cost the others
-            _log.exception("imagegen: a fault of this program at item %s", wanted.key)
+            _log.exception("imagegen: a fault of this program at item %s", task.key)
             fault = InternalFaultError(
                 f"A fault of this program: {type(error).__name__}.",
                 remedy="Please report it with the log; the other items went on.",
             )
-            return _without_picture(wanted, Status.FAILED, fault, cost=None)
+            return _without_image(task, Status.FAILED, fault, cost=None)
 
-    def _stops_all(self, error: ImagegenError) -> bool:
-        if self._order.collect_only:  # another item's service, key or address may be in order
+    def _stops_batch(self, error: ImagegenError) -> bool:
+        if self._options.collect_only:  # other items may have another provider, key or endpoint
             return isinstance(error, StoreError | LedgerError) and error.stops_batch
         return error.stops_batch
 
-    def _settle(self, maker: TaskRunner) -> Outcome:
-        if self._order.collect_only:
-            with self._leased(maker.lease_names) as lease:
-                return maker.collect(lease)
-        reused = maker.reuse()
+    def _run(self, runner: TaskRunner) -> Outcome:
+        if self._options.collect_only:
+            with self._leased(runner.lease_names) as lease:
+                return runner.collect(lease)
+        reused = runner.reuse()
         if reused is not None:
             return reused
         while True:
-            with self._leased(maker.lease_names) as lease:
-                identical_in_flight = maker.identical_in_flight()
-                if not identical_in_flight:
+            with self._leased(runner.lease_names) as lease:
+                history = runner.history()
+                if not history.identical_open:
                     try:
-                        return maker.settle(lease)
-                    except LeaseLostError as error:  # nothing was sent: see what others made of it
+                        return runner.run(lease, history)
+                    except LeaseLostError as error:  # nothing was sent: read the ledger again
                         _log.warning("imagegen: %s", error)
-            for identical in identical_in_flight:
+            for identical in history.identical_open:
                 self._collect(identical)
 
-    def _maker(self, wanted: ImageTask) -> TaskRunner:
-        return TaskRunner(self._ctx, self._order, wanted, self._limiter, self._stops)
+    def _runner(self, task: ImageTask) -> TaskRunner:
+        return TaskRunner(self._ctx, self._options, task, self._limiter, self._stops)
 
     def _collect(self, identical: Attempt) -> None:
         """Collect what a dead process sent for another item and an identical request."""
-        wanted = self._ctx.as_sent(identical)
-        if wanted is None:
+        task = self._ctx.as_sent(identical)
+        if task is None:
             raise JobElsewhereError(
                 f"Attempt {identical.id} of {identical.item_key} is of no known item."
             )
-        maker = self._maker(wanted)
-        with self._leased(maker.lease_names) as lease:
-            maker.collect(lease)
+        runner = self._runner(task)
+        with self._leased(runner.lease_names) as lease:
+            runner.collect(lease)
 
     @contextmanager
     def _leased(self, names: list[str]) -> Iterator[Lease]:
-        """Be the only one at work on these names, in this process and all others."""
+        """Hold the leases of these names, exclusive among all processes."""
         owner = f"{self._owner}/{uuid.uuid4().hex[:12]}"
-        book, pause = self._ctx.ledger.leases, _FIRST_LOOK
-        while (lease := book.acquire(names, owner)) is None:
+        leases, pause = self._ctx.ledger.leases, _FIRST_LEASE_WAIT
+        while (lease := leases.acquire(names, owner)) is None:
             if self._ctx.clock.wait(self._stops.submits, pause):
                 raise StoppedError("Another process is at this item; it was not waited for.")
-            pause = min(pause * 2, _LONGEST_LOOK)
+            pause = min(pause * 2, _LONGEST_LEASE_WAIT)
         try:
             yield lease
         finally:
             try:
-                book.release(owner)
-            except LedgerError as error:  # the picture stands; the lease ends by itself
-                _log.warning("imagegen: a lease could not be given back: %s", error)
+                if not lease.is_released:
+                    leases.release(owner)
+            except LedgerError as error:  # the image is stored; the lease ends by itself
+                _log.warning("imagegen: a lease could not be released: %s", error)
 
-    def _beat(self) -> None:
+    def _renew_leases(self) -> None:
         while not self._ended.wait(LEASE_SECONDS / 4):
             try:
                 self._ctx.ledger.leases.renew(self._owner)
-            except Exception as error:  # noqa: BLE001 - the heart beats on, whatever ails it
+            except Exception as error:  # noqa: BLE001 - the next renewal may succeed
                 _log.warning("imagegen: the leases could not be renewed: %s", error)
 
 
 def _workers(concurrency: int) -> int:
-    """Threads for so many requests under way: as many more (to 64) bring home what has been made,
-    or stand ready, so that a place at the service is taken as soon as it is left. A batch that
-    does one thing at a time does so to the end.
+    """Threads for ``concurrency`` requests in flight: as many again (at most 64) download and write
+    images, or are ready to send when a slot is released. A batch of one has one thread.
     """
-    return concurrency + min(concurrency, _MOST_SPARE) if concurrency > 1 else 1
+    return concurrency + min(concurrency, _MOST_EXTRA_WORKERS) if concurrency > 1 else 1
 
 
-def _sent_ones_first(context: EngineContext, wanted: Iterable[ImageTask]) -> Iterable[ImageTask]:
-    """What was sent before comes home before anything new is sent."""
+def _sent_ones_first(context: EngineContext, tasks: Iterable[ImageTask]) -> Iterable[ImageTask]:
+    """The tasks, those with open attempts first: they are collected before anything is sent."""
     unfinished = context.ledger.attempts.unfinished_keys()
     if not unfinished:
-        return wanted
-    return sorted(wanted, key=lambda item: item.key not in unfinished)
+        return tasks
+    return sorted(tasks, key=lambda task: task.key not in unfinished)
 
 
-def _without_picture(
-    wanted: ImageTask, status: Status, error: ImagegenError | None, *, cost: float | None = 0.0
+def _without_image(
+    task: ImageTask, status: Status, error: ImagegenError, *, cost: float | None = 0.0
 ) -> Outcome:
     return Outcome(
-        wanted.key,
+        task.key,
         status,
         cost=cost,
-        error_kind=error.kind if error else None,
-        error=str(error) if error else None,
-        remedy=error.remedy if error else None,
+        error_kind=error.kind,
+        error=str(error),
+        remedy=error.remedy,
     )

@@ -1,9 +1,9 @@
-"""A circuit breaker: a service that fails again and again is asked less, then not at all."""
+"""A circuit breaker: a provider that keeps failing gets fewer requests, then none."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from imagegen_pipeline.clock import Clock
@@ -19,15 +19,17 @@ from imagegen_pipeline.domain.errors import (
 )
 
 FAILURES = 5
-"""Failed submits in a row, of whatever items, after which submits pause."""
+"""Failed submits in a row, of any items, after which submits pause."""
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 120.0
-"""Seconds of the first pause and of the longest; each is twice the one before."""
+"""Seconds of the first and the longest pause; each pause is twice the one before."""
 LONGEST_REST = 600.0
-"""Seconds that a service may ask all of a batch to wait; beyond, its item alone fails."""
+"""The longest Retry-After, in seconds, that the whole batch waits for; a longer one fails its item
+only.
+"""
 PROBES = 5
-"""Submits let through one by one, a pause before each; when all have failed, it is over."""
+"""Single submits that are tried, each after a pause; when all have failed, the batch stops."""
 _COUNTED = (UnreachableError, ProviderBusyError, RateLimitedError, OutcomeUnknownError)
-_LOOK_SECONDS = 0.5
+_PROBE_CHECK_SECONDS = 0.5
 
 
 class Breaker:
@@ -41,12 +43,10 @@ class Breaker:
         self._probe_is_out = False
         self._closed_until = 0.0
 
-    def enter(
-        self, stop: threading.Event, *, before_a_wait: Callable[[], object] = lambda: None
-    ) -> bool:
+    def enter(self, stop: threading.Event) -> bool:
         """Wait until a submit may be tried; returns whether it is a probe.
 
-        Raises StoppedError when ``stop`` is set meanwhile, and ServiceDownError when the
+        Raises StoppedError when ``stop`` is set meanwhile, and ProviderDownError when the
         probes have failed. Each ``enter`` is followed by one ``watch`` or one ``leave``.
         """
         while True:
@@ -55,18 +55,19 @@ class Breaker:
                 if pause is None:
                     self._probe_is_out = self._failures >= FAILURES
                     return self._probe_is_out
-            before_a_wait()
             if self._clock.wait(stop, pause):
-                raise StoppedError("The batch was stopped while the service was given a rest.")
+                raise StoppedError(
+                    "The batch was stopped while submits to the service were paused."
+                )
 
     def leave(self, *, probe: bool) -> None:
-        """The submit was not tried after all."""
+        """Report that the submit was not tried."""
         if probe:
             self._probe_is_out = False
 
     @contextmanager
     def watch(self, *, probe: bool) -> Iterator[None]:
-        """Learn from how the submit within the ``with`` goes."""
+        """Count the result of the submit within the ``with``."""
         try:
             yield
         except _COUNTED as error:
@@ -90,7 +91,7 @@ class Breaker:
         left = self._closed_until - self._clock.monotonic()
         if left > 0:
             return left
-        return _LOOK_SECONDS if self._probe_is_out else None
+        return _PROBE_CHECK_SECONDS if self._probe_is_out else None
 
     def _failed(self, error: ProviderError, *, is_probe: bool) -> None:
         with self._lock:
@@ -106,7 +107,7 @@ class Breaker:
             self._rest(refusal)
 
     def _rest(self, error: ProviderError | None) -> None:
-        """What one item was asked to wait holds for all of them, within reason."""
+        """Apply one item's Retry-After to the whole batch, up to ``LONGEST_REST``."""
         seconds = getattr(error, "retry_after", None) or 0.0
         if seconds <= LONGEST_REST:
             self._close(seconds)

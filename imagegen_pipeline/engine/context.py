@@ -1,4 +1,4 @@
-"""What the engine works with, and what is asked of it."""
+"""The engine's inputs: an image task, its batch's options, and the context that all tasks share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from imagegen_pipeline.clock import Clock, SystemClock
 from imagegen_pipeline.domain.limits import Budget, Limits
 from imagegen_pipeline.domain.prices import Prices
 from imagegen_pipeline.domain.requests import Attempt, GenerationRequest, ItemKind, ProviderName
-from imagegen_pipeline.engine.io_limiter import IoLimiter
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.providers.base import ProviderClient
 from imagegen_pipeline.providers.http.download import Downloader
@@ -21,17 +20,25 @@ from imagegen_pipeline.storage.archives import extract_picture, read_picture
 from imagegen_pipeline.storage.pictures import PictureStore
 
 LEAST_RUN_SECONDS = 5.0
-"""RunPod lets no time limit be shorter, so a job may always run so long."""
+"""RunPod accepts no shorter time limit, so a job may always run this long."""
+MOST_DOWNLOADS, MOST_DISK_WRITES = 16, 4
+"""Images that a process downloads at once, which also bounds the bytes in memory, and that it
+decodes and writes at once.
+"""
+
+
+def _semaphore(count: int) -> Callable[[], threading.BoundedSemaphore]:
+    return lambda: threading.BoundedSemaphore(count)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
     """One item of a batch: its key, kind, request, and where its image is stored.
 
-    ``folder`` is as the ledger writes paths; ``file_prefix`` gets the time behind it.
-    ``publish`` is the fixed path of the current picture, where there is one. ``own`` is the
-    fingerprint of what the item's source asks for, where ``request`` departs from it for
-    once: the picture then counts for the source's request too.
+    ``folder`` is a path as in the ledger; the time is appended to ``file_prefix``. ``publish`` is
+    the fixed path of the current image, if the item has one. ``own`` is the fingerprint of the
+    source's request when ``request`` differs from it for this one image: the image then counts
+    for the source's request too. ``about`` goes into the image's sidecar file.
     """
 
     key: str
@@ -45,14 +52,14 @@ class ImageTask:
 
     @property
     def item_fingerprint(self) -> str:
-        """What the ledger compares the next request of this item with."""
+        """The fingerprint that the item's next request is compared with."""
         return self.own or self.request.fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that a job may wait in the service's queue, and then run; and that a request
-    may be without its answer.
+    """Seconds that a job may wait in the provider's queue, that it may then run, and that a
+    request may wait for its answer.
     """
 
     queue: float = 900
@@ -62,9 +69,10 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """Everything a picture is made with. ``provider`` opens a client when one is first needed,
-    so that work which only reuses needs no key. ``as_sent`` gives the item of an attempt as it
-    was when that was sent.
+    """Everything that generating images needs. ``provider`` opens a client on first use, so that
+    work which only reuses needs no key. ``as_sent`` gives the task of an attempt as it was sent,
+    None for an unknown item. ``downloads`` and ``disk_writes`` are held while an image is
+    downloaded, and while it is decoded and written.
     """
 
     ledger: Ledger
@@ -79,25 +87,26 @@ class EngineContext:
     budget: Budget = field(default_factory=Budget)
     simulated: bool = False
     clock: Clock = field(default_factory=SystemClock)
-    traffic: IoLimiter = field(default_factory=IoLimiter)
+    downloads: threading.BoundedSemaphore = field(default_factory=_semaphore(MOST_DOWNLOADS))
+    disk_writes: threading.BoundedSemaphore = field(default_factory=_semaphore(MOST_DISK_WRITES))
 
     def longest_cost(self, request: GenerationRequest) -> float | None:
-        """What a request may cost at most, as it is reserved; None when no price is known."""
+        """The most that a request may cost, which is reserved for it; None without a price."""
         return self.prices.reserve(request, max(self.deadlines.run, LEAST_RUN_SECONDS))
 
     def has_picture(self, attempt: Attempt) -> bool:
-        """Whether the attempt's picture lies on disk as recorded, or in an archive, and counts
-        here: a simulated one never counts in live work.
+        """Whether the attempt's image is on disk as recorded, or in an archive. A simulated one
+        never counts in live work.
 
         Raises UnreadableError when its file, or the archive that it was moved into, cannot be
-        read: it may be a paid picture, so nothing is bought in its place.
+        read: it may be a paid image, so nothing is bought in its place.
         """
         return self._is_on_disk(attempt) or self._archived(attempt) is not None
 
     def extract_picture(self, attempt: Attempt) -> bool:
-        """As ``has_picture``; its file is at its place then, taken out of its archive if need be.
+        """As ``has_picture``, and extract its file from the archive if it was moved there.
 
-        Raises NameTakenError too, when another file lies there, and StoreError.
+        Raises NameTakenError too, when another file has its path, and StoreError.
         """
         if self._is_on_disk(attempt):
             return True
@@ -117,8 +126,8 @@ class EngineContext:
         return self.simulated or not attempt.simulated
 
     def _archived(self, attempt: Attempt) -> tuple[Path, str] | None:
-        """The archive that has the picture whole, and its digest. It may have been put away since
-        the attempt was read, so the ledger is asked anew.
+        """The archive that has the image, and its digest. The attempt is read again: its image
+        may have been archived since.
         """
         if attempt.path is None or not self._counts(attempt):
             return None
@@ -132,13 +141,13 @@ class EngineContext:
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """How a batch is to be made.
+    """The options of a batch.
 
-    ``intent`` names who asks (a run, a command's invocation): a *regenerate* is bought once
+    ``intent`` names the caller (a run, a command's invocation): a *regenerate* is bought once
     for each item and intent. ``seed_given`` keeps the request's seed in a regenerate, which
-    otherwise draws a new one. ``concurrency`` is how many requests are under way at the service
-    at once. ``delay`` is the least time between two submits, in seconds.
-    ``collect_only`` sends nothing: it brings home what was sent and is ready now.
+    otherwise draws a new one. ``concurrency`` is the number of requests in flight at once.
+    ``delay`` is the least time between two submits, in seconds. ``collect_only`` sends nothing
+    and collects the sent requests that are ready now.
     """
 
     intent: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -151,7 +160,7 @@ class BatchOptions:
 
 @dataclass(frozen=True, slots=True)
 class StopSignals:
-    """What ends a batch early: no more ``submits``, and no more ``waits`` for what was sent."""
+    """Set to end a batch early: ``submits`` sends nothing more, ``waits`` waits for no job."""
 
     submits: threading.Event = field(default_factory=threading.Event)
     waits: threading.Event = field(default_factory=threading.Event)

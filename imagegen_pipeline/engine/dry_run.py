@@ -1,4 +1,4 @@
-"""What a batch would do, without doing it."""
+"""Predicts what a batch would do and cost, without sending or writing anything."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from imagegen_pipeline.engine.hold_policy import hold_reason
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """``make``, ``reuse``, ``share``, ``collect`` or ``hold`` for each key, what the pictures to
-    make would cost, and what a budget would set aside for them; None when a price is not known.
+    """``fates`` has ``make``, ``reuse``, ``share``, ``collect`` or ``hold`` for each key. ``cost``
+    is the cost of the images to make, ``reserve`` what a budget would reserve for them; None
+    when a price is not known.
     """
 
     fates: dict[str, str]
@@ -21,21 +22,21 @@ class DryRun:
     reserve: float | None
 
 
-def dry_run(context: EngineContext, wanted: Iterable[ImageTask], *, regenerate: bool) -> DryRun:
-    """Look every item up in the ledger and the store; nothing is sent and nothing written."""
+def dry_run(context: EngineContext, tasks: Iterable[ImageTask], *, regenerate: bool) -> DryRun:
+    """Look every task up in the ledger and the store."""
     fates: dict[str, str] = {}
     made: set[str] = set()
     cost: float | None = 0.0
     reserve: float | None = 0.0
-    for item in wanted:
-        fate = "make" if regenerate else _fate(context, item, made)
-        fates[item.key] = fate
-        if fate in ("make", "collect") and item.request.seed_is_fixed:
-            made.add(item.request.fingerprint)
+    for task in tasks:
+        fate = "make" if regenerate else _fate(context, task, made)
+        fates[task.key] = fate
+        if fate in ("make", "collect") and task.request.seed_is_fixed:
+            made.add(task.request.fingerprint)
         if fate != "make":
             continue
-        cost = _sum(cost, context.prices.cost(item.request, None))
-        reserve = _sum(reserve, context.longest_cost(item.request))
+        cost = _sum(cost, context.prices.cost(task.request, None))
+        reserve = _sum(reserve, context.longest_cost(task.request))
     return DryRun(fates, cost, reserve)
 
 
@@ -43,19 +44,19 @@ def _sum(total: float | None, price: float | None) -> float | None:
     return None if total is None or price is None else total + price
 
 
-def _fate(context: EngineContext, item: ImageTask, made: set[str]) -> str:
-    """What becomes of an item that is not regenerated, in the order in which the engine asks."""
-    book, fingerprint = context.ledger.attempts, item.item_fingerprint
-    current = book.current(item.key)
+def _fate(context: EngineContext, task: ImageTask, made: set[str]) -> str:
+    """The fate of a task that is not a regenerate, by the engine's own order of checks."""
+    attempts, fingerprint = context.ledger.attempts, task.item_fingerprint
+    current = attempts.current(task.key)
     if current and current.fingerprint == fingerprint and context.has_picture(current):
         return "reuse"
-    unfinished = [one for one in book.open(item.key) if one.fingerprint == fingerprint]
+    unfinished = [one for one in attempts.open(task.key) if one.fingerprint == fingerprint]
     if any(_is_collectable(context, attempt) for attempt in unfinished):
         return "collect"
-    last = book.last_that_left(item.key, fingerprint)
+    last = attempts.last_that_left(task.key, fingerprint)
     if last and _holds(context, last):
         return "hold"
-    return "share" if _is_shared(context, item, made) else "make"
+    return "share" if _is_shared(context, task, made) else "make"
 
 
 def _is_collectable(context: EngineContext, attempt: Attempt) -> bool:
@@ -70,8 +71,8 @@ def _holds(context: EngineContext, last: Attempt) -> bool:
     return last.state is State.HELD
 
 
-def _is_shared(context: EngineContext, item: ImageTask, made: set[str]) -> bool:
-    if not item.request.seed_is_fixed:
+def _is_shared(context: EngineContext, task: ImageTask, made: set[str]) -> bool:
+    if not task.request.seed_is_fixed:
         return False
-    same = context.ledger.attempts.same_picture(item.request.fingerprint)
-    return item.request.fingerprint in made or any(map(context.has_picture, same))
+    identical = context.ledger.attempts.same_picture(task.request.fingerprint)
+    return task.request.fingerprint in made or any(map(context.has_picture, identical))

@@ -1,18 +1,9 @@
-"""The conversation with a service: submit with care, poll with patience, download at once."""
+"""Waits and retries around one item's calls to its provider: submit, poll, cancel, download."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TypeVar
-
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    retry_if_not_exception_type,
-    stop_after_attempt,
-)
 
 from imagegen_pipeline.clock import Clock
 from imagegen_pipeline.domain.errors import (
@@ -40,50 +31,43 @@ SUBMIT_TRIES = 6
 DOWNLOAD_TRIES = 4
 FIRST_POLL, POLL_GROWTH, LONGEST_POLL = 0.25, 1.5, 5.0
 LEAST_RETENTION = 1800.0
-"""Seconds that a job is known at its service at least: RunPod keeps a result for half an hour,
-and a job's ttl is longer.
+"""Seconds that a provider keeps a job at least: RunPod keeps a result for half an hour, and a job's
+ttl is longer.
 """
 POLL_ERRORS = 10
-"""Errors in a row, while polling, after which the job is left to be collected later."""
+"""Poll errors in a row after which the job is left at the provider, for a later run to collect."""
 NOT_ACCEPTED = (RateLimitedError, ProviderBusyError, UnreachableError)
-"""Refusals after which nothing is billed, so that the same request may be sent again."""
-_T = TypeVar("_T")
+"""Refusals that bill nothing, so that the same request may be sent again."""
 
 
 class JobSession:
-    """One item's talk with its service. Every wait ends when its stop is set."""
+    """The calls of one item to its provider. Every wait ends when its stop signal is set."""
 
     def __init__(
         self, provider: Callable[[], ProviderClient], clock: Clock, stops: StopSignals
     ) -> None:
-        self._provider = provider  # a download needs none, and so no key
+        self._provider = provider  # opened on demand: a download needs no client and no key
         self._clock = clock
         self._stops = stops
 
-    def submit(self, call: Callable[[], _T]) -> _T:
-        """``call`` again after refusals that bill nothing: full jitter, Retry-After obeyed."""
+    def wait_to_resubmit(self, refusal: ProviderError, tries: int) -> None:
+        """Wait after a refusal that billed nothing: full jitter, Retry-After obeyed.
 
-        def pause(seconds: float) -> None:
-            if self._clock.wait(self._stops.submits, seconds):
-                raise StoppedError("The batch was stopped while this item waited to be sent again.")
-
-        tried = stop_after_attempt(SUBMIT_TRIES)
-        retrying = Retrying(
-            retry=retry_if_exception_type(NOT_ACCEPTED),
-            stop=lambda state: tried(state) or _asks_too_long(state),
-            wait=_backoff,
-            sleep=pause,
-            reraise=True,
-        )
-        return retrying(call)
+        Raises ``refusal`` after ``SUBMIT_TRIES`` tries or when it asks for too long a wait, and
+        StoppedError.
+        """
+        if tries >= SUBMIT_TRIES or _retry_after(refusal) > LONGEST_REST:
+            raise refusal
+        if self._clock.wait(self._stops.submits, _backoff(refusal, tries)):
+            raise StoppedError("The batch was stopped while this item waited to be sent again.")
 
     def await_job(
         self, job_id: str, endpoint: str, deadlines: Deadlines, *, age: float = 0.0
     ) -> JobReport:
-        """Poll until the job, sent ``age`` seconds ago, is done; raises what it failed of.
+        """Poll until the job, sent ``age`` seconds ago, is completed; raises why it failed.
 
         After a deadline the job is cancelled. After too many errors in a row, a stop, or a
-        cancel that has no effect, it is left at the service, where a later run collects it.
+        cancel without effect, it is left at the provider, where a later run collects it.
         """
         interval, errors, rest = FIRST_POLL, 0, 0.0
         queued_since = self._clock.monotonic() - age
@@ -93,7 +77,7 @@ class JobSession:
                 report = self._poll(job_id, endpoint, self._clock.monotonic() - queued_since)
                 errors, rest = 0, 0.0
             except (*NOT_ACCEPTED, BadAnswerError) as error:
-                errors, rest = errors + 1, _asked_to_wait(error)
+                errors, rest = errors + 1, _retry_after(error)
                 if errors >= POLL_ERRORS or rest > LONGEST_REST:
                     raise
             else:
@@ -104,8 +88,8 @@ class JobSession:
                     running_since = now
                 late = _lateness(deadlines, now - queued_since, running_since, now)
                 if late is not None:
-                    return self._give_up(job_id, endpoint, f"Job {job_id} {late}")
-            # The jitter only spreads the polls of many jobs.
+                    return self._cancel(job_id, endpoint, f"Job {job_id} {late}")
+            # The jitter spreads the polls of many jobs.
             pause = rest + interval * random.uniform(0.75, 1.25)  # noqa: S311
             if self._clock.wait(self._stops.waits, pause):
                 raise StoppedError(f"Job {job_id} was left at the service.", sent=True)
@@ -119,18 +103,18 @@ class JobSession:
         except JobExpiredError as error:
             if age >= LEAST_RETENTION:
                 raise
-            # No service forgets so soon: it may not know the job yet, or its gateway is ill.
+            # Within the retention time the job may not be known yet, or the gateway is faulty.
             raise BadAnswerError(
-                f"{error} It was sent {age:.0f} s ago, too lately to be given up.",
-                remedy="Run again: the job is asked for again, and not bought again before "
+                f"{error} It was sent {age:.0f} s ago, too recently to be written off.",
+                remedy="Run again: the job is polled again, and not bought again before "
                 f"{LEAST_RETENTION / 60:.0f} minutes have passed.",
             ) from error
 
-    def _give_up(self, job_id: str, endpoint: str, sentence: str) -> JobReport:
-        """Cancel the job and ask once more: it may be done after all, or not let itself be
-        cancelled. Only a job that has ended is written off.
+    def _cancel(self, job_id: str, endpoint: str, sentence: str) -> JobReport:
+        """Cancel the job and poll once more: it may be completed after all, or still be running.
+        Only a job that has ended is written off.
         """
-        health = self._ask_health()
+        health = self._health()
         try:
             self._provider().cancel(job_id, endpoint)
             report = self._provider().poll(job_id, endpoint)
@@ -144,9 +128,9 @@ class JobSession:
             ) from error
         if report.state is JobState.COMPLETED:
             return report
-        raise StillRunningError(f"{sentence}, and goes on although it was cancelled.{health}")
+        raise StillRunningError(f"{sentence}, and is still running although cancelled.{health}")
 
-    def _ask_health(self) -> str:
+    def _health(self) -> str:
         try:
             health = self._provider().health()
         except ProviderError:
@@ -154,32 +138,28 @@ class JobSession:
         return f" The service says: {short_line(str(health))}." if health else ""
 
     def fetch(self, image: RemoteImage, downloader: Downloader) -> bytes:
-        """The picture's bytes, downloaded with a few tries if it is given by URL."""
-        url = image.url
-        if url is None:
+        """The image's bytes, downloaded with a few tries if it is given by URL."""
+        if image.url is None:
             return image.data or b""
-
-        def pause(seconds: float) -> None:
-            if self._clock.wait(self._stops.waits, seconds):
-                raise StoppedError("The picture was left at the service.", sent=True)
-
-        tried = stop_after_attempt(DOWNLOAD_TRIES)
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(DownloadError)
-            & retry_if_not_exception_type(UrlRefusedError),
-            stop=lambda state: tried(state) or _asks_too_long(state) or self._stops.waits.is_set(),
-            wait=_backoff,
-            sleep=pause,
-            reraise=True,
-        )
-        return retrying(downloader.fetch, url)
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return downloader.fetch(image.url)
+            except UrlRefusedError:
+                raise
+            except DownloadError as error:
+                too_long = _retry_after(error) > LONGEST_REST
+                if tries >= DOWNLOAD_TRIES or too_long or self._stops.waits.is_set():
+                    raise
+                if self._clock.wait(self._stops.waits, _backoff(error, tries)):
+                    raise StoppedError("The image was left at the service.", sent=True) from error
 
 
 def _lateness(
     deadlines: Deadlines, age: float, running_since: float | None, now: float
 ) -> str | None:
-    """What to say of a job past its deadline; None for one that is in time."""
+    """Which deadline a job has passed, as a phrase; None before its deadline."""
     if running_since is None:
         phase, passed, limit = "waited in the queue", age, deadlines.queue
     else:
@@ -189,18 +169,10 @@ def _lateness(
     return f"{phase} for {passed:.0f} s, past the {limit:g} s allowed"
 
 
-def _asked_to_wait(error: BaseException | None) -> float:
+def _retry_after(error: BaseException) -> float:
     return float(getattr(error, "retry_after", None) or 0.0)
 
 
-def _retry_after(state: RetryCallState) -> float:
-    return _asked_to_wait(state.outcome.exception() if state.outcome else None)
-
-
-def _asks_too_long(state: RetryCallState) -> bool:
-    return _retry_after(state) > LONGEST_REST
-
-
-def _backoff(state: RetryCallState) -> float:
+def _backoff(error: BaseException, tries: int) -> float:
     # Full jitter spreads many clients over the whole window.
-    return _retry_after(state) + random.uniform(0, min(2.0**state.attempt_number, 60.0) / 2)  # noqa: S311
+    return _retry_after(error) + random.uniform(0, min(2.0**tries, 60.0) / 2)  # noqa: S311

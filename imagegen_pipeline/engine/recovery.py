@@ -1,4 +1,4 @@
-"""What an earlier process left open, brought to its end: collected, adopted, or written off."""
+"""Ends the attempts that an earlier process left open: collects, adopts or writes them off."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from imagegen_pipeline.domain.errors import (
 from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.engine.context import EngineContext, StopSignals
 from imagegen_pipeline.engine.job_session import JobSession
-from imagegen_pipeline.engine.result_writer import RESULT_URL_SECONDS, ResultWriter
+from imagegen_pipeline.engine.result_writer import RESULT_URL_SECONDS, Costs, ResultWriter
 from imagegen_pipeline.providers.base import RemoteImage
 
 JOB_SECONDS = 24 * 3600
-"""How long a job at an endpoint that is not ours any more is waited for."""
+"""How long a job stays open at an endpoint that the settings no longer name."""
 LEFT_OPEN = (
     DownloadError,
     StoppedError,
@@ -33,11 +33,11 @@ LEFT_OPEN = (
     NameTakenError,
     LedgerError,
 )
-"""After these the attempt stays as it is in the ledger: a later run goes on with it."""
+"""After these errors the attempt stays open in the ledger, and a later run continues it."""
 
 
 class Recovery:
-    """Goes on with one item's attempts. Called with the item's lease in hand."""
+    """Continues one item's open attempts. The caller holds the item's lease."""
 
     def __init__(
         self, context: EngineContext, writer: ResultWriter, session: JobSession, stops: StopSignals
@@ -49,14 +49,14 @@ class Recovery:
         self._stops = stops
 
     def recover(self, attempt: Attempt, *, seized: bool) -> Attempt | None:
-        """Bring an attempt to its end; None when that is without a picture.
+        """Bring an attempt to its end; returns None when it ended without an image.
 
-        ``seized`` as in ``Lease``. Raises what keeps the attempt open, so that nothing is
-        bought in its place.
+        ``seized`` as in ``Lease``. Raises the error that keeps the attempt open, so that nothing
+        is bought in its place.
         """
         try:
             if attempt.state is State.SUBMITTING and seized:
-                attempt = self._after_its_answer(attempt)
+                attempt = self._after_answer_deadline(attempt)
             if attempt.state is State.PLANNED and attempt.shared_from is None:
                 raise StoppedError("The process ended before anything was sent: nothing is billed.")
             return self._finish(attempt)
@@ -70,14 +70,14 @@ class Recovery:
             self._attempts.expired(attempt, error)
         except ImagegenError as error:
             if not self._writer.fail(attempt, error):
-                raise  # it may still be collected: buying it again now would pay twice
+                raise  # it may still be collected: buying it again would pay twice
         return None
 
     def _finish(self, attempt: Attempt) -> Attempt:
-        """From wherever a sent attempt stands to its picture on disk."""
+        """Store the image of a sent attempt, whatever its state."""
         adopted = self._writer.adopt(attempt)
         if adopted is not None:
-            return self._writer.record(self._with_costs(attempt), adopted, [])
+            return self._writer.record(attempt, adopted, [], self._reported_costs(attempt))
         if attempt.state is State.PLANNED:
             raise StoppedError("The process ended before the shared picture was written.")
         if attempt.state is State.SUBMITTING:
@@ -86,7 +86,7 @@ class Recovery:
         if attempt.state is State.COMPLETED and attempt.result_url:
             image = RemoteImage(url=attempt.result_url)
             try:
-                return self._writer.store(attempt, (image,), session, [])
+                return self._writer.download(attempt, (image,), session, [])
             except DownloadError as error:
                 is_old = self._writer.age(attempt) > RESULT_URL_SECONDS
                 # A job may name another URL, and is kept for less long than its URL lives.
@@ -102,53 +102,52 @@ class Recovery:
                 age=self._writer.age(attempt),
             )
         except (AccountRefusedError, UnreachableError) as error:
-            raise self._of_another_endpoint(attempt, error) from error
+            raise self._endpoint_error(attempt, error) from error
         return self._writer.complete(attempt, report, session)
 
     def _with_noted_job(self, attempt: Attempt) -> Attempt:
-        """The attempt with the job that could not be written down when the service named it."""
+        """The attempt with the job that the ledger could not take when the provider named it."""
         noted = self._ctx.store.noted_job(attempt)
         if noted is None:
             raise OutcomeUnknownError("The process ended before the service's answer came.")
         job_id, endpoint = noted
         return self._attempts.submitted(attempt, job_id=job_id, endpoint=endpoint)
 
-    def _after_its_answer(self, attempt: Attempt) -> Attempt:
-        """The attempt once its own process, which may live, cannot get an answer any more."""
+    def _after_answer_deadline(self, attempt: Attempt) -> Attempt:
+        """The attempt once its own process, which may still run, can get no answer any more."""
         left = self._ctx.deadlines.answer - self._writer.age(attempt)
         if left > 0 and self._ctx.clock.wait(self._stops.submits, left):
             raise StoppedError(
-                "A process that has not been heard of lately may still be waiting for the answer "
-                f"to its request; in {left:.0f} s it is looked at again.",
+                "A process that has not renewed its lease may still be waiting for the answer "
+                f"to its request; it is checked again in {left:.0f} s.",
                 sent=True,
             )
         (now,) = self._attempts.get([attempt.id])
         return now
 
-    def _with_costs(self, attempt: Attempt) -> Attempt:
-        """The attempt of an adopted picture with what its job took, if the service still says."""
+    def _reported_costs(self, attempt: Attempt) -> Costs:
+        """What the job of an adopted image took, if the provider still reports it."""
         if attempt.state is not State.SUBMITTED or attempt.job_id is None:
-            return attempt
+            return {}
         try:
             provider = self._ctx.provider(attempt.provider)
             report = provider.poll(attempt.job_id, attempt.endpoint or "")
-        except ImagegenError:  # the picture is there; only its price stays unknown
-            return attempt
-        return self._writer.completed(attempt, report) if report.images else attempt
+        except ImagegenError:  # the image is stored; only its cost stays unknown
+            return {}
+        return self._writer.costs(attempt, report) if report.images else {}
 
-    def _of_another_endpoint(
+    def _endpoint_error(
         self, attempt: Attempt, error: AccountRefusedError | UnreachableError
     ) -> ProviderError:
-        """What it means that an endpoint does not answer for a job that was sent there.
+        """The error for a job whose endpoint does not answer.
 
-        An endpoint or a key that is not set any more must not stop the work of today's: the
-        job is given up when no service would have it any more, and until then only its item
-        fails.
+        An endpoint or key that the settings no longer name must not stop other work: until the
+        job is too old for any provider to have it, only its item fails; then it has expired.
         """
         is_ours = attempt.endpoint == self._ctx.provider(attempt.provider).endpoint
         if is_ours and isinstance(error, UnreachableError):
             return error
-        reason = "which refuses it to this key" if is_ours else "which is not set now"
+        reason = "which refuses it to this key" if is_ours else "which is not configured now"
         job = f"Job {attempt.job_id} was sent to {attempt.endpoint}, {reason}"
         is_simulated_elsewhere = attempt.simulated and not is_ours
         if is_simulated_elsewhere or self._writer.age(attempt) > JOB_SECONDS:
@@ -157,7 +156,7 @@ class Recovery:
 
 
 def _lost(attempt: Attempt) -> str:
-    """What to say of a picture that was billed and cannot be had any more."""
+    """Why an image that was billed cannot be collected any more."""
     if attempt.result_url:
         return "The picture's URL no longer delivers: it was billed and is lost."
     return (

@@ -1,4 +1,4 @@
-"""What is asked of the engine for a prompt or an actor: the request, the folder, the name."""
+"""Builds the image task of a prompt or an actor: its request, folder and file name."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from imagegen_pipeline.storage.pictures import LocalStore
 
 @dataclass(frozen=True, slots=True)
 class RequestBuilder:
-    """Turns items into what the engine makes; ``graph`` gives the workflow as it is now."""
+    """Turns source items into image tasks; ``graph`` gives the current workflow."""
 
     settings: Settings
     store: LocalStore
     graph: Callable[[], Workflow]
 
     def by_default(self, source_item: Prompt | Actor) -> ImageTask:
-        """What the item's own source asks for, in the users' defaults."""
+        """The task of the item's own source, with the default parameters."""
         if isinstance(source_item, Actor):
             return self.base_image(source_item)
         provider = registry().get(self.settings.prompt_provider)
@@ -45,7 +45,7 @@ class RequestBuilder:
         return self.graph().digest if registry().get(provider).uses_workflow else ""
 
     def base_image(self, actor: Actor, own: str | None = None) -> ImageTask:
-        """An actor's base image, with the workflow as it is now; ``own`` as in ``ImageTask``."""
+        """The task of an actor, with the current workflow; ``own`` as in ``ImageTask``."""
         return self.of(actor, self.base_image_request(actor), own)
 
     def base_image_request(self, actor: Actor) -> GenerationRequest:
@@ -66,7 +66,7 @@ class RequestBuilder:
     def of(
         self, source_item: Prompt | Actor, request: GenerationRequest, own: str | None = None
     ) -> ImageTask:
-        """An item's picture by this very request."""
+        """The task of an item with this request; ``own`` as in ``ImageTask``."""
         if isinstance(source_item, Actor):
             return self._base_image_by(source_item, request, own)
         return ImageTask(
@@ -95,16 +95,16 @@ class RequestBuilder:
         )
 
     def made_from(self, attempt: Attempt, source_item: Prompt | Actor) -> str | None:
-        """The version of the item that its picture was made from: the present one, or None when
-        the item has changed since. One that was edited in the gallery counts for its item.
+        """The digest of the item if its image was made from its present version, else None. An
+        image that was edited in the gallery counts for its item.
         """
         default = self.by_default(source_item).request
         counts = {default.fingerprint}
-        if isinstance(source_item, Prompt):  # its text is all of it: model and size are the run's
+        if isinstance(source_item, Prompt):  # only its text counts: model and size are the run's
             asked = GenerationRequest(**{**attempt.request, "prompt": default.prompt})
             counts.add(asked.fingerprint)
         return source_item.digest if attempt.fingerprint in counts else None
 
     def as_sent(self, attempt: Attempt, source_item: Prompt | Actor) -> ImageTask:
-        """An item as it was when ``attempt`` was sent for it."""
+        """The task as ``attempt`` was sent for it."""
         return self.of(source_item, GenerationRequest(**attempt.request), attempt.fingerprint)

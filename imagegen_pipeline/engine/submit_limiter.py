@@ -1,134 +1,146 @@
-"""Where every submit of a batch passes: service, disk, limits and money must allow it."""
+"""Decides when a request may be sent: free slots, breaker, disk space, limits and budgets."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from imagegen_pipeline.clock import Clock
-from imagegen_pipeline.domain.errors import StoppedError
+from imagegen_pipeline.domain.errors import (
+    ImagegenError,
+    LedgerError,
+    ProviderDownError,
+    SpendingError,
+    StoppedError,
+    StoreError,
+)
+from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.engine.breaker import Breaker
 from imagegen_pipeline.engine.context import BatchOptions, EngineContext, StopSignals
-from imagegen_pipeline.engine.pending_attempt import PendingAttempt
 from imagegen_pipeline.ledger.admission import AdmissionRules, Deferred
 from imagegen_pipeline.ledger.attempts import NewAttempt
 from imagegen_pipeline.ledger.leases import Lease
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
-_LOOK_SECONDS = 0.5
-"""How often whoever waits for a place looks whether the batch was stopped."""
+_STOP_CHECK_SECONDS = 0.5
+"""How often a thread that waits for a slot checks whether the batch was stopped."""
 
 
 class SubmitLimiter:
-    """One for each batch."""
+    """Shared by all items of a batch."""
 
-    def __init__(self, context: EngineContext, order: BatchOptions, stops: StopSignals) -> None:
+    def __init__(self, context: EngineContext, options: BatchOptions, stops: StopSignals) -> None:
         self._ctx = context
         self._stops = stops
-        self._places = threading.BoundedSemaphore(order.concurrency)
+        self._slots = threading.BoundedSemaphore(options.concurrency)
         self._breaker = Breaker(context.clock)
-        self._pacer = Throttle(order.delay, context.clock)
-        self._door = threading.Lock()
-        self._said = ""
+        self._deferred = threading.Lock()
+        self._logged = ""
+        self._delay = options.delay
+        self._turns = threading.Lock()
+        self._next_turn = 0.0
 
     @contextmanager
-    def place(self) -> Iterator[Callable[[], None]]:
-        """One of the places that the batch has at the service, from before the request leaves
-        until there is an answer; gives what leaves it. As many as the order's concurrency.
+    def slot(self) -> Iterator[None]:
+        """One of the batch's ``concurrency`` slots at the provider. Hold it from before the submit
+        until the provider has answered; downloading, decoding and writing need none.
 
-        What comes after the answer is no business of the service's: while one picture is
-        downloaded, decoded and written down, the next request has its place. Raises
-        StoppedError.
+        Raises StoppedError.
         """
-        while not self._places.acquire(timeout=_LOOK_SECONDS):
+        while not self._slots.acquire(timeout=_STOP_CHECK_SECONDS):
             self._check_stopped()
-        leave = ExitStack()
-        leave.callback(self._places.release)
-        with leave:
+        try:
             self._check_stopped()
-            yield leave.close
+            yield
+        finally:
+            self._slots.release()
 
     def _check_stopped(self) -> None:
         if self._stops.submits.is_set():
             raise StoppedError("The batch was stopped before this item was sent.")
 
-    def submit(self, draft: PendingAttempt, lease: Lease, call: Callable[[], _T]) -> _T:
-        """``call`` the service once all agree, the ledger having said that the request leaves.
+    @contextmanager
+    def admitted(self, attempt: NewAttempt | Attempt, lease: Lease) -> Iterator[Attempt]:
+        """Wait until the request may be sent, record it as ``submitting``, and let the breaker
+        learn from the submit within the ``with``.
 
-        It does not leave, and ``call`` is not made, when one of these is raised: StoppedError,
-        ServiceDownError, StoreError, SpendingError, LeaseLostError.
+        Raises, before anything is sent, StoppedError, ProviderDownError, StoreError, SpendingError
+        (the attempt is then recorded as failed) and LedgerError, such as LeaseLostError.
         """
-        self._pacer.wait(self._stops.submits, before_a_wait=draft.written)
-        probe = self._admitted(draft, self._terms(draft.plan, lease))
+        started, probe = self._start(attempt, lease)
         with self._breaker.watch(probe=probe):
-            return call()
+            yield started
 
-    def _terms(self, plan: NewAttempt, lease: Lease) -> AdmissionRules:
-        shop = self._ctx
+    def _start(self, attempt: NewAttempt | Attempt, lease: Lease) -> tuple[Attempt, bool]:
+        """The attempt as ``submitting``, and whether it is a probe of the breaker."""
+        ledger, on_disk = self._ctx.ledger.attempts, self._ctx.store.is_taken
+        rules = self._rules(attempt, lease)
+        try:
+            self._wait_for_turn()
+            started = self._try(attempt, rules)
+            if not isinstance(started, Deferred):
+                return started
+            if isinstance(attempt, NewAttempt):  # it is visible while it waits
+                attempt = ledger.plan(attempt, on_disk=on_disk)
+            # One thread asks the ledger for all that wait.
+            with self._deferred:
+                while isinstance(started := self._try(attempt, rules), Deferred):
+                    self._wait(f"{attempt.provider}: {started.reason}", started.seconds)
+                return started
+        except LedgerError:
+            raise
+        except (StoppedError, ProviderDownError, StoreError, SpendingError) as error:
+            self._record_unsent(attempt, error)
+            raise
+
+    def _rules(self, attempt: NewAttempt | Attempt, lease: Lease) -> AdmissionRules:
+        context = self._ctx
         return AdmissionRules(
             lease=lease,
-            limits=shop.limits(plan.provider),
-            budget=shop.budget,
-            reserve=shop.longest_cost(plan.sent_request),
-            answer_seconds=shop.deadlines.answer,
-            job_seconds=shop.deadlines.queue + shop.deadlines.run,
+            limits=context.limits(attempt.provider),
+            budget=context.budget,
+            reserve=context.longest_cost(attempt.sent_request),
+            answer_seconds=context.deadlines.answer,
+            job_seconds=context.deadlines.queue + context.deadlines.run,
         )
 
-    def _admitted(self, draft: PendingAttempt, terms: AdmissionRules) -> bool:
-        """Wait until the request may leave; returns whether it is a probe of the breaker's."""
-        answer = self._try(draft, terms)
-        if not isinstance(answer, Deferred):
-            return answer
-        draft.written()
-        # One asks for all that wait: hundreds that ask the ledger would only hold each other up.
-        with self._door:
-            while isinstance(answer := self._try(draft, terms), Deferred):
-                self._say(f"{draft.plan.provider}: {answer.reason}")
-                if self._ctx.clock.wait(self._stops.submits, answer.seconds):
-                    raise StoppedError("The batch was stopped while this item waited for its turn.")
-            return answer
-
-    def _try(self, draft: PendingAttempt, terms: AdmissionRules) -> bool | Deferred:
-        probe = self._breaker.enter(self._stops.submits, before_a_wait=draft.written)
-        admitted = False
-        try:
-            self._check_stopped()
-            with self._ctx.traffic.about_to_send():
-                self._ctx.store.check_room(draft.plan.folder)
-                refusal = draft.leave(terms)
-            admitted = refusal is None
-            return refusal or probe
-        finally:
-            if not admitted:
-                self._breaker.leave(probe=probe)
-
-    def _say(self, reason: str) -> None:
-        if reason != self._said:
-            self._said = reason
-            _log.warning("Waiting: %s.", reason)
-
-
-class Throttle:
-    """Lets submits pass with at least ``delay`` seconds between them."""
-
-    def __init__(self, delay: float, clock: Clock) -> None:
-        self._delay = delay
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._next = 0.0
-
-    def wait(self, stop: threading.Event, *, before_a_wait: Callable[[], object]) -> None:
-        """Wait for a turn, or for ``stop``."""
+    def _wait_for_turn(self) -> None:
+        """Keep at least ``delay`` seconds between two submits of the batch."""
         if self._delay <= 0:
             return
-        with self._lock:
-            now = self._clock.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._delay
+        with self._turns:
+            now = self._ctx.clock.monotonic()
+            turn = max(now, self._next_turn)
+            self._next_turn = turn + self._delay
         if turn > now:
-            before_a_wait()
-            self._clock.wait(stop, turn - now)
+            self._ctx.clock.wait(self._stops.submits, turn - now)
+
+    def _try(
+        self, attempt: NewAttempt | Attempt, rules: AdmissionRules
+    ) -> tuple[Attempt, bool] | Deferred:
+        probe = self._breaker.enter(self._stops.submits)
+        started: Attempt | Deferred | None = None
+        try:
+            self._check_stopped()
+            store = self._ctx.store
+            store.check_room(attempt.folder)
+            started = self._ctx.ledger.attempts.start(attempt, rules, on_disk=store.is_taken)
+        finally:
+            if not isinstance(started, Attempt):
+                self._breaker.leave(probe=probe)
+        return started if isinstance(started, Deferred) else (started, probe)
+
+    def _wait(self, reason: str, seconds: float) -> None:
+        if reason != self._logged:
+            self._logged = reason
+            _log.warning("Waiting: %s.", reason)
+        if self._ctx.clock.wait(self._stops.submits, seconds):
+            raise StoppedError("The batch was stopped while this item waited for its turn.")
+
+    def _record_unsent(self, attempt: NewAttempt | Attempt, error: ImagegenError) -> None:
+        ledger = self._ctx.ledger.attempts
+        if isinstance(attempt, NewAttempt):
+            ledger.not_sent(attempt, error, on_disk=self._ctx.store.is_taken)
+        else:
+            ledger.failed(attempt, error)

@@ -1,10 +1,10 @@
-"""One item's life: reused if it can be, collected if it was sent, made if it must be."""
+"""Runs one item of a batch: reuses its image, collects what was sent for it, or generates one."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -26,124 +26,113 @@ from imagegen_pipeline.domain.requests import Attempt, Outcome, State, Status, d
 from imagegen_pipeline.engine.context import BatchOptions, EngineContext, ImageTask, StopSignals
 from imagegen_pipeline.engine.hold_policy import decision_remedy, hold_reason
 from imagegen_pipeline.engine.job_session import NOT_ACCEPTED, JobSession
-from imagegen_pipeline.engine.pending_attempt import PendingAttempt
 from imagegen_pipeline.engine.recovery import LEFT_OPEN, Recovery
 from imagegen_pipeline.engine.result_writer import ResultWriter
 from imagegen_pipeline.engine.submit_limiter import SubmitLimiter
+from imagegen_pipeline.ledger.attempt_queries import ItemHistory
 from imagegen_pipeline.ledger.attempts import NewAttempt
 from imagegen_pipeline.ledger.leases import Lease
-from imagegen_pipeline.providers.base import Submission
+from imagegen_pipeline.providers.base import JobReport, Submission
 from imagegen_pipeline.storage.pictures import StoredPicture
 
 _log = logging.getLogger(__name__)
 
 
 class TaskRunner:
-    """Brings one item to an outcome; its worker thread is the only one at work on it."""
+    """Brings one item to an outcome; used by one worker thread only."""
 
     def __init__(
         self,
         context: EngineContext,
-        order: BatchOptions,
-        wanted: ImageTask,
+        options: BatchOptions,
+        task: ImageTask,
         limiter: SubmitLimiter,
         stops: StopSignals,
     ) -> None:
         self._ctx = context
         self._attempts = context.ledger.attempts
-        self._writer = ResultWriter(context, wanted)
+        self._writer = ResultWriter(context, task)
         self._session = JobSession(
-            lambda: context.provider(wanted.request.provider), context.clock, stops
+            lambda: context.provider(task.request.provider), context.clock, stops
         )
         self._recovery = Recovery(context, self._writer, self._session, stops)
         self.has_sent = False
-        """Whether the service has, or may have, taken a request on from here."""
-        self._order = order
-        self._wanted = wanted
+        """Whether the provider has, or may have, accepted a request from this runner."""
+        self._sent: Attempt | None = None
+        """The attempt whose request was last admitted."""
+        self._options = options
+        self._task = task
         self._limiter = limiter
-        self._stops = stops
 
     @property
     def lease_names(self) -> list[str]:
-        """What must be nobody else's while this item is made: itself, and its shared request."""
-        names = [f"item:{self._wanted.key}"]
+        """The leases that the item needs: its own, and that of a request that may be shared."""
+        names = [f"item:{self._task.key}"]
         if self._may_share:
-            names.append(f"request:{self._wanted.request.fingerprint}")
+            names.append(f"request:{self._task.request.fingerprint}")
         return names
 
     @property
     def _may_share(self) -> bool:
-        return self._wanted.request.seed_is_fixed and not self._order.regenerate
+        return self._task.request.seed_is_fixed and not self._options.regenerate
 
     def reuse(self) -> Outcome | None:
-        """The outcome at no cost: the current picture, or this intent's own."""
-        if self._order.regenerate:
-            attempt = self._attempts.of_intent(self._wanted.key, self._order.intent)
+        """The outcome at no cost: the current image, or the one of this intent."""
+        if self._options.regenerate:
+            attempt = self._attempts.of_intent(self._task.key, self._options.intent)
         else:
-            attempt = self._attempts.current(self._wanted.key)
+            attempt = self._attempts.current(self._task.key)
             if attempt is not None and not self._is_same_request(attempt):
                 return None
         if attempt is None or not self._ctx.extract_picture(attempt):
             return None
-        publish = self._wanted.publish
+        publish = self._task.publish
         if publish and not self._ctx.store.absolute(publish).exists():
             self._ctx.store.publish(StoredPicture.of(attempt), publish)
         return self._outcome(Status.REUSED, attempt, cost=0.0)
 
     def _is_same_request(self, attempt: Attempt) -> bool:
-        if self._wanted.own is not None:
-            return attempt.request == self._wanted.request.as_dict()
-        return attempt.fingerprint == self._wanted.item_fingerprint
+        if self._task.own is not None:
+            return attempt.request == self._task.request.as_dict()
+        return attempt.fingerprint == self._task.item_fingerprint
 
-    def settle(self, lease: Lease) -> Outcome:
-        """The outcome, whatever it takes. ``lease`` is on this item's ``lease_names``."""
-        with self._noting():
-            return self._settle(lease)
+    def history(self) -> ItemHistory:
+        """What the ledger knows of the item and, where it may be shared, of its request."""
+        shared = self._task.request.fingerprint if self._may_share else None
+        return self._attempts.history(self._task.key, shared)
 
-    def _settle(self, lease: Lease) -> Outcome:
-        if self._attempts.is_untried(self._wanted.key):  # of most items of a new batch
-            return self._share() or self._make(lease, self._first_seed())
-        collected = self._collected(lease)
-        reused = self.reuse()
-        if reused is not None:
-            made = {attempt.id: attempt for attempt in collected}
-            attempt = made.get(reused.attempt.id) if reused.attempt else None
-            return reused if attempt is None else self._made_or_shared(attempt)
-        late = self._asked_for_again(collected)
-        if late is not None:
-            return late
-        held = self._held()
-        if held is not None:
-            return held
-        shared = self._share()
-        if shared is not None:
-            return shared
-        seed, doubled = self._seed()
-        return self._make(lease, seed, doubled=doubled)
+    def run(self, lease: Lease, history: ItemHistory) -> Outcome:
+        """The item's outcome. ``lease`` is on ``lease_names``; ``history`` was read under it."""
+        with self._errors_noted():
+            if history.is_untried:
+                return self._share(history) or self._generate(lease, self._first_seed())
+            collected = self._collect_open(lease)
+            reused = self.reuse()
+            if reused is not None:
+                by_id = {attempt.id: attempt for attempt in collected}
+                attempt = by_id.get(reused.attempt.id) if reused.attempt else None
+                return reused if attempt is None else self._made_or_shared(attempt)
+            outcome = self._current_again(collected) or self._held() or self._share(history)
+            if outcome is not None:
+                return outcome
+            seed, doubled = self._seed()
+            return self._generate(lease, seed, doubled=doubled)
 
-    def _asked_for_again(self, collected: Sequence[Attempt]) -> Outcome | None:
-        """A picture that came home after a newer one was made, and is what is wanted now."""
+    def _current_again(self, collected: Sequence[Attempt]) -> Outcome | None:
+        """An image collected after a newer one was made, and that the task asks for now."""
         for attempt in collected:
-            if self._order.regenerate or not self._is_same_request(attempt):
+            if self._options.regenerate or not self._is_same_request(attempt):
                 continue
-            if self._wanted.publish:
-                self._ctx.store.publish(StoredPicture.of(attempt), self._wanted.publish)
+            if self._task.publish:
+                self._ctx.store.publish(StoredPicture.of(attempt), self._task.publish)
             self._ctx.ledger.reviews.make_current(attempt.id)
             return self._made_or_shared(attempt)
         return None
 
-    def identical_in_flight(self) -> list[Attempt]:
-        """What was sent for other items and may bring the very picture that is wanted here."""
-        if not self._may_share:
-            return []
-        return self._attempts.unfinished_identical(
-            self._wanted.key, self._wanted.request.fingerprint
-        )
-
     def collect(self, lease: Lease) -> Outcome:
-        """What was sent for this item and is ready now; nothing new is sent."""
-        with self._noting():
-            collected = self._collected(lease)
+        """Collect what was sent for this item and is ready now; sends nothing."""
+        with self._errors_noted():
+            collected = self._collect_open(lease)
         if collected:
             return self._made_or_shared(collected[-1])
         held = self._held()
@@ -151,220 +140,211 @@ class TaskRunner:
             return held
         last = self._last()
         if last is None:
-            return Outcome(self._wanted.key, Status.SKIPPED, error="Nothing was sent for it.")
-        if last.state is State.STORED:  # another process has brought it home meanwhile
+            return Outcome(self._task.key, Status.SKIPPED, error="Nothing was sent for it.")
+        if last.state is State.STORED:  # another process has collected it since
             return self._outcome(Status.REUSED, last, cost=0.0)
-        return Outcome(
-            self._wanted.key,
-            Status.FAILED,
-            attempt=last,
-            error_kind=last.error_kind,
-            error=last.error,
-            remedy=last.remedy,
-        )
+        return _ended_without_image(Status.FAILED, last)
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
-        """What stays open says in the table of results, too, why it could not go on."""
+    def _errors_noted(self) -> Iterator[None]:
+        """Record on the item's open attempts why they could not be continued."""
         try:
             yield
         except (LedgerError, StoppedError):
             raise
         except ImagegenError as error:
             with contextlib.suppress(LedgerError):
-                self._attempts.note(self._wanted.key, error)
+                self._attempts.note(self._task.key, error)
             raise
 
-    def _collected(self, lease: Lease) -> list[Attempt]:
-        """The pictures of attempts that another process left open."""
-        found = []
-        for attempt in self._attempts.open(self._wanted.key):
+    def _collect_open(self, lease: Lease) -> list[Attempt]:
+        """The images of attempts that another process left open."""
+        collected = []
+        for attempt in self._attempts.open(self._task.key):
             try:
-                found.append(self._recovery.recover(attempt, seized=lease.seized))
+                collected.append(self._recovery.recover(attempt, seized=lease.seized))
             except ImagegenError as error:
-                # A picture that is asked for anew does not wait for an old one to come home.
-                if not self._order.regenerate or attempt.intent == self._order.intent:
+                # A regenerate does not wait for the attempt of another intent.
+                if not self._options.regenerate or attempt.intent == self._options.intent:
                     raise
-                _log.warning("%s: attempt %s is left: %s", self._wanted.key, attempt.id, error)
-        return [attempt for attempt in found if attempt is not None]
+                _log.warning("%s: attempt %s is left: %s", self._task.key, attempt.id, error)
+        return [attempt for attempt in collected if attempt is not None]
 
     @property
     def _intent(self) -> str | None:
-        """Whose attempts count: for a regenerate those of the same intent, else all."""
-        return self._order.intent if self._order.regenerate else None
+        """The intent whose attempts count: a regenerate's own, else any (None)."""
+        return self._options.intent if self._options.regenerate else None
 
     def _last(self) -> Attempt | None:
-        """The newest attempt at the same thing."""
-        key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
+        """The newest attempt at the same request."""
+        key, fingerprint = self._task.key, self._task.item_fingerprint
         return self._attempts.last(key, fingerprint, intent=self._intent)
 
-    def _last_that_left(self) -> Attempt | None:
-        key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
-        return self._attempts.last_that_left(key, fingerprint, intent=self._intent)
-
-    def _hold(self, attempt: Attempt, why: str) -> Attempt:
-        error = f"{attempt.error or ''} {why}".strip()
+    def _hold(self, attempt: Attempt, reason: str) -> Attempt:
+        error = f"{attempt.error or ''} {reason}".strip()
         return self._attempts.held(attempt, error=error, remedy=decision_remedy(attempt.item_key))
 
     def _held(self) -> Outcome | None:
-        """An unknown outcome that may not be bought again without a person's word."""
-        last = self._last_that_left()
+        """The outcome of an unknown attempt that may not be sent again without a decision."""
+        key, fingerprint = self._task.key, self._task.item_fingerprint
+        last = self._attempts.last_that_left(key, fingerprint, intent=self._intent)
         if last is None:
             return None
         if last.state is State.UNKNOWN:
-            why = hold_reason(self._ctx, last)
-            if why is not None:
-                last = self._hold(last, why)
-        if last.state is not State.HELD:
-            return None
-        return Outcome(
-            self._wanted.key,
-            Status.HELD,
-            attempt=last,
-            error_kind=last.error_kind,
-            error=last.error,
-            remedy=last.remedy,
-        )
+            reason = hold_reason(self._ctx, last)
+            if reason is not None:
+                last = self._hold(last, reason)
+        return _ended_without_image(Status.HELD, last) if last.state is State.HELD else None
 
-    def _share(self) -> Outcome | None:
-        """The bytes that an identical request got before, whichever item's, at no cost."""
-        if not self._may_share:
-            return None
-        for other in self._attempts.same_picture(self._wanted.request.fingerprint):
+    def _share(self, history: ItemHistory) -> Outcome | None:
+        """The image that an identical request brought before, for any item, at no cost."""
+        for other in history.identical_stored:
             if not self._ctx.extract_picture(other):
                 continue
-            plan = self._plan(self._wanted.request.seed)
             attempt = self._attempts.plan(
-                plan, on_disk=self._ctx.store.is_taken, shared_from=other.id
+                self._new_attempt(self._task.request.seed),
+                on_disk=self._ctx.store.is_taken,
+                shared_from=other.id,
             )
             try:
                 return self._made_or_shared(self._writer.share(attempt, other))
             except (StoreError, NotAPictureError) as error:
                 self._attempts.failed(attempt, error)
                 if self._ctx.has_picture(other):
-                    raise  # the trouble is not that the other's file went away meanwhile
+                    raise  # the error is not that the other's file was removed meanwhile
         return None
 
-    def _make(self, lease: Lease, seed: int, *, doubled: bool = False) -> Outcome:
-        with self._limiter.place() as leave:
-            return self._make_here(lease, leave, seed, doubled=doubled)
-
-    def _make_here(
-        self, lease: Lease, leave: Callable[[], None], seed: int, *, doubled: bool
-    ) -> Outcome:
-        """Buy the picture, in a place of the batch's at the service that is left by ``leave``."""
+    def _generate(self, lease: Lease, seed: int, *, doubled: bool = False) -> Outcome:
+        """Buy the image; ``doubled`` if it may have been billed already."""
         while True:
-            draft = PendingAttempt(
-                self._attempts, self._plan(seed, doubled=doubled), self._ctx.store.is_taken
-            )
+            self._sent = None
+            new = self._new_attempt(seed, doubled=doubled)
             try:
-                return self._outcome(Status.MADE, self._buy(draft, lease, leave))
+                with self._limiter.slot():
+                    attempt, report = self._request(new, lease)
+                stored = self._writer.complete(attempt, report, self._session, release=lease)
+                return self._outcome(Status.MADE, stored)
             except OutcomeUnknownError as error:
-                self._attempts.unknown(draft.written(), error)
-                held = self._held()
-                if held is not None:
-                    return replace(held, cost=None)
+                held = self._held_after(error)
                 doubled = True
-            except LedgerError:
-                raise
-            except (*LEFT_OPEN, SpendingError, ProviderDownError) as error:
-                self._close_if_unsent(draft.written(), error)
-                raise
-            except JobExpiredError as error:
-                self._attempts.expired(draft.written(), error)
-                raise
-            except BadAnswerError as error:
-                held = self._hold_unreadable(draft.written(), error)
-                if held is not None:
-                    return held
-                raise
             except ImagegenError as error:
-                self._writer.fail(draft.written(), error)
+                held = self._record_failure(error)
+                if held is None:
+                    raise
+            if held is not None:
+                return held
+
+    def _request(self, new: NewAttempt, lease: Lease) -> tuple[Attempt, JobReport]:
+        """Send the request and wait until the provider has the image."""
+        provider = self._ctx.provider(new.provider)
+        attempt, submission = self._submit(new, lease)
+        report = submission.report
+        if submission.job_id is not None:
+            attempt = self._writer.submitted(attempt, submission.job_id, provider.endpoint)
+            report = self._session.await_job(
+                submission.job_id, provider.endpoint, self._ctx.deadlines
+            )
+        if report is None:
+            raise BadAnswerError(f"{provider.name} named no job and sent no picture.")
+        return attempt, report
+
+    def _submit(self, new: NewAttempt, lease: Lease) -> tuple[Attempt, Submission]:
+        """Send the request, again after refusals that bill nothing."""
+        provider = self._ctx.provider(new.provider)
+        pending: NewAttempt | Attempt = new
+        tries = 0
+        while True:
+            tries += 1
+            self._sent = None
+            try:
+                with self._limiter.admitted(pending, lease) as attempt:
+                    self._sent = attempt
+                    submission = provider.submit(attempt.sent_request)
+            except NOT_ACCEPTED as refusal:
+                pending = self._sent = self._attempts.not_accepted(attempt)
+                self._session.wait_to_resubmit(refusal, tries)
+            except (OutcomeUnknownError, BadAnswerError):
+                self.has_sent = True
                 raise
+            else:
+                self.has_sent = True
+                return attempt, submission
+
+    def _held_after(self, error: OutcomeUnknownError) -> Outcome | None:
+        """Record that no answer came; the outcome if the request may not be sent again."""
+        if self._sent is not None:
+            self._attempts.unknown(self._sent, error)
+        held = self._held()
+        return None if held is None else replace(held, cost=None)
+
+    def _record_failure(self, error: ImagegenError) -> Outcome | None:
+        """Record why the attempt brought no image; the outcome if it is held now."""
+        attempt = self._sent
+        if attempt is None or isinstance(error, LedgerError):
+            return None
+        if isinstance(error, (*LEFT_OPEN, SpendingError, ProviderDownError)):
+            if attempt.state is State.PLANNED:
+                self._attempts.failed(attempt, error)
+        elif isinstance(error, JobExpiredError):
+            self._attempts.expired(attempt, error)
+        elif isinstance(error, BadAnswerError):
+            return self._hold_unreadable(attempt, error)
+        else:
+            self._writer.fail(attempt, error)
+        return None
 
     def _hold_unreadable(self, attempt: Attempt, error: BadAnswerError) -> Outcome | None:
-        """An answer to a submit that cannot be read: a picture may be billed, and the same
-        request would get the same answer, so it is not sent again by itself.
+        """Hold an attempt whose answer cannot be read: an image may be billed, and the same
+        request would get the same answer.
         """
-        kept = self._writer.quarantined(attempt, error)
+        quarantined = self._writer.quarantined(attempt, error)
         (now,) = self._attempts.get([attempt.id])
         # A redirected request was not carried out, so nothing is billed.
         if now.state is not State.SUBMITTING or isinstance(error, RedirectedError):
             self._writer.fail(attempt, error)
             return None
-        why = f"{kept} The same request would get the same answer.".strip()
-        self._hold(self._attempts.unknown(attempt, error), why)
+        reason = f"{quarantined} The same request would get the same answer.".strip()
+        self._hold(self._attempts.unknown(attempt, error), reason)
         held = self._held()
         return None if held is None else replace(held, cost=None)
 
     def _seed(self) -> tuple[int, bool]:
-        """The seed to send, and whether a picture may have been billed already.
+        """The seed to send, and whether an image may have been billed already.
 
         A drawn seed is kept by every retry of its attempt.
         """
         last = self._last()
         retried = last if last is not None and last.state is not State.STORED else None
-        key, fingerprint = self._wanted.key, self._wanted.item_fingerprint
+        key, fingerprint = self._task.key, self._task.item_fingerprint
         doubled = self._attempts.may_be_billed(key, fingerprint, intent=self._intent)
-        if retried is None or not self._draws:
+        if retried is None or not self._draws_seed:
             return self._first_seed(), doubled
         return retried.seed, doubled
 
     @property
-    def _draws(self) -> bool:
-        """Whether the seed is drawn for each picture that is made."""
-        asked_again = self._order.regenerate and not self._order.seed_given
-        return asked_again or not self._wanted.request.seed_is_fixed
+    def _draws_seed(self) -> bool:
+        """Whether each new image gets a random seed."""
+        new_seed = self._options.regenerate and not self._options.seed_given
+        return new_seed or not self._task.request.seed_is_fixed
 
     def _first_seed(self) -> int:
-        return draw_seed() if self._draws else self._wanted.request.seed
+        return draw_seed() if self._draws_seed else self._task.request.seed
 
-    def _plan(self, seed: int, *, doubled: bool = False) -> NewAttempt:
-        wanted = self._wanted
+    def _new_attempt(self, seed: int, *, doubled: bool = False) -> NewAttempt:
+        task = self._task
         return NewAttempt(
-            item_key=wanted.key,
-            kind=wanted.kind,
-            request=wanted.request,
-            asked_fingerprint=wanted.item_fingerprint,
+            item_key=task.key,
+            kind=task.kind,
+            request=task.request,
+            asked_fingerprint=task.item_fingerprint,
             seed=seed,
-            intent=self._order.intent,
-            regenerate=self._order.regenerate,
-            folder=wanted.folder,
-            file_stem=f"{wanted.file_prefix}_{file_time(self._ctx.clock.now())}",
+            intent=self._options.intent,
+            regenerate=self._options.regenerate,
+            folder=task.folder,
+            file_stem=f"{task.file_prefix}_{file_time(self._ctx.clock.now())}",
             simulated=self._ctx.simulated,
             possible_double_charge=doubled,
         )
-
-    def _buy(self, draft: PendingAttempt, lease: Lease, leave: Callable[[], None]) -> Attempt:
-        provider = self._ctx.provider(self._wanted.request.provider)
-        session, request = self._session, draft.plan.sent_request
-
-        def send() -> Submission:
-            try:
-                submission = provider.submit(request)
-            except NOT_ACCEPTED:
-                self._attempts.not_accepted(draft.written())
-                raise
-            except (OutcomeUnknownError, BadAnswerError):
-                self.has_sent = True
-                raise
-            self.has_sent = True
-            return submission
-
-        submission = session.submit(lambda: self._limiter.submit(draft, lease, send))
-        attempt, report = draft.written(), submission.report
-        if submission.job_id is not None:
-            attempt = self._writer.submitted(attempt, submission.job_id, provider.endpoint)
-            report = session.await_job(submission.job_id, provider.endpoint, self._ctx.deadlines)
-        leave()
-        if report is None:
-            raise BadAnswerError(f"{provider.name} named no job and sent no picture.")
-        return self._writer.complete(attempt, report, session)
-
-    def _close_if_unsent(self, attempt: Attempt, error: ImagegenError) -> None:
-        (now,) = self._attempts.get([attempt.id])
-        if now.state is State.PLANNED:
-            self._attempts.failed(attempt, error)
 
     def _made_or_shared(self, attempt: Attempt) -> Outcome:
         if attempt.shared_from is None:
@@ -372,13 +352,24 @@ class TaskRunner:
         return self._outcome(Status.SHARED, attempt, cost=0.0)
 
     def _outcome(self, status: Status, attempt: Attempt, *, cost: float | None = None) -> Outcome:
-        path = self._wanted.publish or attempt.path or ""
+        path = self._task.publish or attempt.path or ""
         free = status in (Status.REUSED, Status.SHARED)
         return Outcome(
-            self._wanted.key,
+            self._task.key,
             status,
             attempt=attempt,
             path=str(self._ctx.store.absolute(path)),
             cost=cost if free else attempt.cost,
             warnings=attempt.warnings,
         )
+
+
+def _ended_without_image(status: Status, attempt: Attempt) -> Outcome:
+    return Outcome(
+        attempt.item_key,
+        status,
+        attempt=attempt,
+        error_kind=attempt.error_kind,
+        error=attempt.error,
+        remedy=attempt.remedy,
+    )

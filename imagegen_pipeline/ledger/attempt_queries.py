@@ -1,8 +1,9 @@
-"""What the ledger knows of attempts: reading only."""
+"""Reads attempts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, String, bindparam, func, or_, select
@@ -18,8 +19,8 @@ COLUMNS = list(attempts.c)
 _NAMES = [column.name for column in COLUMNS]
 _CHUNK = 500
 
-# Asked for every item of every batch, so they are put together once: building a statement of so
-# many columns, and looking it up, costs several times what SQLite then needs.
+# These run for every item of every batch, so the statements are built once: building one of so
+# many columns costs several times what SQLite needs to run it.
 _KEY, _FINGERPRINT = bindparam("the_key", type_=String), bindparam("the_fingerprint", type_=String)
 _INTENT = bindparam("the_intent", type_=String)
 _SAME = (
@@ -33,13 +34,13 @@ _CURRENT = (
     .where(items.c.key == _KEY)
     .limit(1)
 )
-_LAST_OF_ALL = select(items.c.last_attempt).where(items.c.key == _KEY)
+_LAST_ATTEMPT = select(items.c.last_attempt).where(items.c.key == _KEY)
 _OPEN = (
     select(*COLUMNS)
     .where(attempts.c.item_key == _KEY, attempts.c.state.in_(OPEN_STATES))
     .order_by(attempts.c.id)
 )
-_TWINS = (
+_IDENTICAL_OPEN = (
     select(*COLUMNS)
     .where(
         attempts.c.sent_fingerprint == _FINGERPRINT,
@@ -75,7 +76,7 @@ _MAY_BE_BILLED = (
     )
     .limit(1)
 )
-_SAME_PICTURE = (
+_IDENTICAL_STORED = (
     select(*COLUMNS)
     .where(attempts.c.sent_fingerprint == _FINGERPRINT, attempts.c.state == State.STORED)
     .order_by(attempts.c.id.desc())
@@ -83,24 +84,46 @@ _SAME_PICTURE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ItemHistory:
+    """What the ledger knows of an item before an image of it is generated.
+
+    ``is_untried``: the item has no attempt at all. ``identical_open``: open attempts of other items
+    at the same request, seed included. ``identical_stored``: stored images of it, newest first.
+    """
+
+    is_untried: bool
+    identical_open: list[Attempt]
+    identical_stored: list[Attempt]
+
+
 class AttemptQueries:
-    """Questions to the ``attempts`` table."""
+    """Queries on the ``attempts`` table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def current(self, item_key: str) -> Attempt | None:
-        """The attempt that made the item's current picture."""
+        """The attempt of the item's current image."""
         return self._first(_CURRENT, the_key=item_key)
 
-    def is_untried(self, item_key: str) -> bool:
-        """Whether the item has no attempt at all, so that there is nothing to ask of them."""
+    def history(self, item_key: str, sent_fingerprint: str | None) -> ItemHistory:
+        """The item's history in one read; without ``sent_fingerprint`` no identical requests."""
+        same = {"the_key": item_key, "the_fingerprint": sent_fingerprint}
         with self._database.read() as connection:
-            return not connection.scalar(_LAST_OF_ALL, {"the_key": item_key})
+            last = connection.scalar(_LAST_ATTEMPT, {"the_key": item_key})
+            if sent_fingerprint is None:
+                return ItemHistory(not last, [], [])
+            running = connection.execute(_IDENTICAL_OPEN, same)
+            return ItemHistory(
+                not last,
+                [to_attempt(row) for row in running],
+                [to_attempt(row) for row in connection.execute(_IDENTICAL_STORED, same)],
+            )
 
     def maybe_out_of_date(self) -> list[Attempt]:
-        """The current pictures of items that have changed since they were first seen, in the
-        items' order; and of all actors, whose pictures the workflow makes too.
+        """The current images of items that have changed since they were first seen, in the items'
+        order; and of all actors, whose images depend on the workflow too.
         """
         query = (
             select(*COLUMNS)
@@ -112,7 +135,7 @@ class AttemptQueries:
             return [to_attempt(row) for row in connection.execute(query)]
 
     def without_picture(self) -> list[str]:
-        """The items that their sources still have and that have no picture, in their order."""
+        """The items that their sources still have and that have no image, in their order."""
         query = (
             select(items.c.key)
             .where(items.c.gone.is_(False), items.c.current_attempt.is_(None))
@@ -136,11 +159,11 @@ class AttemptQueries:
         return found
 
     def open(self, item_key: str) -> list[Attempt]:
-        """The item's attempts that have not ended, oldest first."""
+        """The item's open attempts, oldest first."""
         return self._all(_OPEN, the_key=item_key)
 
     def unfinished(self, *, after: int = 0, limit: int = 1000) -> list[Attempt]:
-        """Attempts of all items that have not ended, oldest first, from ``after`` (an id) on."""
+        """Open attempts of all items with ids greater than ``after``, oldest first."""
         query = (
             select(*COLUMNS)
             .where(attempts.c.state.in_(OPEN_STATES), attempts.c.id > after)
@@ -150,18 +173,14 @@ class AttemptQueries:
         with self._database.read() as connection:
             return [to_attempt(row) for row in connection.execute(query)]
 
-    def unfinished_identical(self, item_key: str, sent_fingerprint: str) -> list[Attempt]:
-        """Attempts of other items at the same picture, seed and all, that have not ended."""
-        return self._all(_TWINS, the_key=item_key, the_fingerprint=sent_fingerprint)
-
     def unfinished_keys(self) -> set[str]:
-        """The items that have attempts which have not ended."""
+        """The items that have open attempts."""
         query = select(attempts.c.item_key).where(attempts.c.state.in_(OPEN_STATES)).distinct()
         with self._database.read() as connection:
             return set(connection.scalars(query))
 
     def unknown_lately(self, provider: str, seconds: float) -> int:
-        """How many requests that left in the last ``seconds`` got no answer from a service."""
+        """The number of requests to a provider in the last ``seconds`` that are unknown or held."""
         query = (
             select(func.count())
             .select_from(attempts)
@@ -175,13 +194,13 @@ class AttemptQueries:
             return connection.scalar(query) or 0
 
     def spent_today(self) -> float:
-        """Money of the day (UTC): costs, and what is set aside where they are not known yet."""
+        """The cost of the day (UTC), with the reserve of attempts whose cost is not known yet."""
         with self._database.read() as connection:
             now = float(connection.scalar(select(self._database.now())) or 0.0)
             return sum(money_today(connection, now))
 
     def of_intent(self, item_key: str, intent: str) -> Attempt | None:
-        """The newest picture that was made for this item by a *regenerate* of this intent."""
+        """The item's newest stored image of a *regenerate* of this intent."""
         query = (
             select(*COLUMNS)
             .where(
@@ -201,19 +220,20 @@ class AttemptQueries:
     def last_that_left(
         self, item_key: str, fingerprint: str, *, intent: str | None = None
     ) -> Attempt | None:
-        """As ``last``, without those that ended before the service had taken anything on."""
+        """As ``last``, without attempts that ended before the provider accepted anything."""
         return self._first(_LAST_THAT_LEFT, **_same(item_key, fingerprint, intent))
 
     def may_be_billed(self, item_key: str, fingerprint: str, *, intent: str | None = None) -> bool:
-        """Whether the item's request (of this intent) was sent, since it last brought a picture,
-        without an answer that says what became of it.
+        """Whether the item's request (of this intent) was sent without a known result since its
+        last stored image.
         """
         with self._database.read() as connection:
-            found = connection.scalar(_MAY_BE_BILLED, _same(item_key, fingerprint, intent))
-        return found is not None
+            return (
+                connection.scalar(_MAY_BE_BILLED, _same(item_key, fingerprint, intent)) is not None
+            )
 
     def pictures_in(self, folder: str) -> int:
-        """How many current pictures lie in ``folder`` or below it, as the ledger writes it."""
+        """The number of current images in ``folder`` (a path as in the ledger) and below it."""
         query = (
             select(func.count())
             .select_from(attempts)
@@ -229,14 +249,12 @@ class AttemptQueries:
             return connection.scalar(query) or 0
 
     def same_picture(self, sent_fingerprint: str) -> list[Attempt]:
-        """Stored pictures of the same request, seed and all, newest first: the likeliest to
-        be on disk still.
-        """
-        return self._all(_SAME_PICTURE, the_fingerprint=sent_fingerprint)
+        """Stored images of the same request, seed included, newest first, at most ten."""
+        return self._all(_IDENTICAL_STORED, the_fingerprint=sent_fingerprint)
 
     def likenesses(self) -> Iterator[Likeness]:
-        """What the current pictures of all items that their sources still have are compared by;
-        those that are blank, or not measured yet, are left out.
+        """What duplicates are found by: one for the current image of each item that its source
+        still has. Blank images, and those without measures, are left out.
         """
         query = (
             select(
@@ -261,7 +279,7 @@ class AttemptQueries:
             return [to_attempt(row) for row in connection.execute(query)]
 
     def is_reserved(self, folder: str, stem: str) -> bool:
-        """Whether an attempt has this name, written or not."""
+        """Whether an attempt has this file name, whether the file exists or not."""
         query = select(attempts.c.id).where(
             attempts.c.folder == folder, attempts.c.file_stem == stem
         )
@@ -269,7 +287,7 @@ class AttemptQueries:
             return connection.scalar(query.limit(1)) is not None
 
     def unreported(self, *, before: float | None = None, limit: int = 1000) -> list[Attempt]:
-        """Current pictures that Dagster has not heard of (and that were stored ``before``)."""
+        """Current images that were not reported to Dagster (and stored ``before``)."""
         query = (
             select(*COLUMNS)
             .join(items, items.c.current_attempt == attempts.c.id)
@@ -283,7 +301,7 @@ class AttemptQueries:
             return [to_attempt(row) for row in connection.execute(query)]
 
     def rows(self) -> Iterator[tuple[Attempt, Any]]:
-        """Every attempt with its item's row, oldest first: what the results are made of."""
+        """Every attempt with its item's row, oldest first."""
         query = (
             select(
                 *COLUMNS,
@@ -313,7 +331,7 @@ class AttemptQueries:
             return [to_attempt(row) for row in connection.execute(query, values)]
 
     def _first(self, query: Select[Any], **values: str | None) -> Attempt | None:
-        """The attempt that a query of one row at most finds."""
+        """The attempt of a query with at most one row."""
         with self._database.read() as connection:
             row = connection.execute(query, values).one_or_none()
         return None if row is None else to_attempt(row)
@@ -324,7 +342,7 @@ def _same(item_key: str, fingerprint: str, intent: str | None) -> dict[str, str 
 
 
 def to_attempt(row: Any) -> Attempt:  # noqa: ANN401 - SQLAlchemy rows have no static columns
-    """A row as an attempt; its first columns are the table's."""
+    """Convert a row, whose first columns are the table's."""
     values = dict(zip(_NAMES, row, strict=False))
     values["seed"] = int(values["seed"])
     values["state"] = State(values["state"])

@@ -1,7 +1,9 @@
-"""Connections and transactions: every write is durable when its block ends."""
+"""Connections and transactions. A write is durable when its block ends."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,37 +15,42 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.sql.elements import ColumnElement
 
 from imagegen_pipeline.domain.errors import LedgerError
-from imagegen_pipeline.ledger.group_commit import GroupCommit
-from imagegen_pipeline.ledger.migrations import create_or_migrate
+from imagegen_pipeline.ledger.migrations import create_or_migrate, has_current_version
 from imagegen_pipeline.ledger.network_fs import network_file_system
 
 BUSY_SECONDS = 60
-"""How long a process waits for another that writes; SQLite has one writer at a time."""
+"""How long a write waits for another process that writes: SQLite has one writer at a time."""
 _CACHE_KIB = 512
 
 
 class Database:
-    """One engine; ``read()`` and ``write()`` are the only ways in."""
+    """One engine; all access is through ``read()`` and ``write()``."""
 
     def __init__(self, url: str) -> None:
         """Open ``url`` and create what is missing; raises LedgerError."""
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
-            # Their own words may repeat the address, which may hold a password.
+            # Their message may repeat the address, which may hold a password.
             raise LedgerError("The ledger's address is not a SQLAlchemy URL.") from None
-        self.shown = parsed.render_as_string(hide_password=True)
+        self.display_url = parsed.render_as_string(hide_password=True)
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         if self._is_sqlite and parsed.database:
             self._make_folder(Path(parsed.database).parent)
         try:
             self._engine = self._create_engine(url)
         except (SQLAlchemyError, ImportError) as error:
-            raise LedgerError(f"The ledger at {self.shown} cannot be opened: {error}.") from error
-        self._group = GroupCommit(self._engine) if self._is_sqlite else None
+            raise LedgerError(
+                f"The ledger at {self.display_url} cannot be opened: {error}."
+            ) from error
+        self._writing = threading.Lock()
+        self._refused_at = 0.0
         try:
-            with self.write() as connection:
-                create_or_migrate(connection, self.shown)
+            with self.read() as connection:
+                is_current = has_current_version(connection)
+            if not is_current:
+                with self.write() as connection:
+                    create_or_migrate(connection, self.display_url)
         except LedgerError:
             self.close()
             raise
@@ -52,7 +59,9 @@ class Database:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LedgerError(f"The ledger's folder {folder} cannot be made: {error}.") from error
+            raise LedgerError(
+                f"The ledger's folder {folder} cannot be created: {error}."
+            ) from error
         network = network_file_system(folder)
         if network is not None:
             raise LedgerError(
@@ -75,36 +84,56 @@ class Database:
             max_overflow=512,
         )
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
         return engine
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment and writes nothing."""
-        with self._as_ledger_error(), self._engine.connect() as connection:
-            yield connection
+        """A transaction that sees one snapshot and writes nothing."""
+        try:
+            with self._engine.connect() as connection:
+                if self._is_sqlite:
+                    connection.exec_driver_sql("BEGIN")
+                yield connection
+        except SQLAlchemyError as error:
+            raise self._as_ledger_error(error) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is durable when the block ends, or did not happen."""
-        with self._as_ledger_error():
-            if self._group is None:
+        """A transaction that is durable when the block ends, or did not happen.
+
+        The threads of this process take turns: SQLite's own wait for its one writer is unfair.
+        """
+        asked = time.monotonic()
+        try:
+            if not self._is_sqlite:
                 with self._engine.begin() as connection:
                     yield connection
-            else:
-                with self._group.transaction() as connection:
-                    yield connection
-
-    @contextmanager
-    def _as_ledger_error(self) -> Iterator[None]:
-        try:
-            yield
+                return
+            with self._writing, self._engine.begin() as connection:
+                self._begin_sqlite(connection, asked)
+                yield connection
+                if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+                    # A full disk makes SQLite roll back; the driver would then commit nothing.
+                    raise LedgerError(f"The ledger at {self.display_url} lost a transaction.")
         except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise LedgerError(f"The ledger at {self.shown} failed: {cause}.") from error
+            raise self._as_ledger_error(error) from error
+
+    def _begin_sqlite(self, connection: Connection, asked: float) -> None:
+        """Become SQLite's writer. ``asked`` is when this thread began to wait for its turn."""
+        if asked < self._refused_at:  # another thread waited meanwhile, and in vain
+            raise LedgerError(f"The ledger at {self.display_url} failed: database is locked.")
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except SQLAlchemyError:
+            self._refused_at = time.monotonic()
+            raise
+
+    def _as_ledger_error(self, error: SQLAlchemyError) -> LedgerError:
+        cause = getattr(error, "orig", None) or error
+        return LedgerError(f"The ledger at {self.display_url} failed: {cause}.")
 
     def now(self) -> ColumnElement[float]:
-        """The database's own clock, in seconds: the one that all processes share."""
+        """The database's clock, which all processes share, in seconds since the epoch."""
         if self._is_sqlite:
             return (func.julianday("now") - 2440587.5) * 86400.0
         return cast(func.extract("epoch", func.clock_timestamp()), Float)
@@ -115,22 +144,17 @@ class Database:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - DBAPI types
-    # SQLAlchemy's begin event starts the transactions; the driver must not start its own.
+    # ``Database`` begins the transactions; the driver must not begin its own.
     connection.isolation_level = None
     cursor = connection.cursor()
     (mode,) = cursor.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
         raise LedgerError(
-            f"SQLite cannot keep the ledger in WAL mode here (it says {mode!r}).",
+            f"SQLite cannot use WAL mode for the ledger here (it reports {mode!r}).",
             remedy="Name a file on an ordinary disk of this machine in IMAGEGEN_LEDGER_URL.",
         )
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
-    # Of a dozen connections each would come to hold 2 MB; what is not here the system has.
+    # Each of a dozen connections would come to hold 2 MB; the system caches the file anyway.
     cursor.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("imagegen_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

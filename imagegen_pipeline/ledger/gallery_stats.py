@@ -35,7 +35,7 @@ class GalleryStats:
     reused: Count
     failed: Count
     spent_today: float
-    aside_today: float
+    reserved_today: float
     unpriced_today: int
 
 
@@ -62,7 +62,7 @@ def gallery_stats(connection: Connection, now: float) -> GalleryStats:
         reused=_reused(connection, midnight),
         failed=count(attempts.c.state.in_(FAILED)),
         spent_today=spent,
-        aside_today=aside,
+        reserved_today=aside,
         unpriced_today=_number(connection, is_stored, ~is_shared, of_today, is_unpriced),
     )
 

@@ -1,9 +1,8 @@
-"""Leases: who is at work on what, on the database's own clock.
+"""Leases: exclusive work on an item or a request, by the database's clock.
 
-A lease keeps two processes that were asked for the same picture at once from buying it
-twice: the second waits and finds the first one's picture. Its epoch is checked in the
-transaction that says that a request is about to leave, so that a process that slept through
-the end of its lease cannot send anything for it.
+A lease keeps two processes that want the same image from buying it twice: the second one waits and
+finds the first one's image. Its epoch is checked in the transaction that records a request as
+submitting, so that a process that was suspended past the end of its lease sends nothing.
 """
 
 from __future__ import annotations
@@ -31,23 +30,24 @@ from imagegen_pipeline.ledger.lease_owner import is_dead
 from imagegen_pipeline.ledger.schema import EPOCH_ROW, about, leases
 
 LEASE_SECONDS = 90.0
-"""A process that has not said for so long that it lives has lost its leases: longer than any
-wait for a locked ledger, which would keep it from saying so.
+"""A lease that was not renewed for so long has expired. It is longer than any wait for a locked
+ledger, which would delay the renewal.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
-    """What one acquisition gave: the names, all held under one epoch.
+    """The names of one acquisition, all held under one epoch.
 
-    ``seized`` says that another owner's lease had ended and nobody knows that he is dead: he
-    may yet be waiting for an answer.
+    ``seized``: another owner's lease had expired and its process may still be running, and waiting
+    for an answer. ``is_released``: it was released together with another change.
     """
 
     names: tuple[str, ...]
     owner: str
     epoch: int
     seized: bool = False
+    is_released: bool = False
 
 
 class LeaseRepository:
@@ -55,7 +55,7 @@ class LeaseRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # Put together once: they run for every item of every batch.
+        # Built once: these statements run for every item of every batch.
         now = database.now()
         names: BindParameter[str] = bindparam("names", expanding=True)
         self._others = select(leases.c.owner, (leases.c.until > now).label("holds")).where(
@@ -74,12 +74,12 @@ class LeaseRepository:
         )
 
     def acquire(self, names: Sequence[str], owner: str) -> Lease | None:
-        """Take all of ``names`` for ``owner``; None if another owner that lives has one.
+        """Take all of ``names`` for ``owner``; None if another live owner holds one of them.
 
-        An owner whose process is known to have ended does not live, whatever its lease says.
+        The leases of a process that is known to have ended do not count.
         """
         with self._database.write() as connection:
-            # First of all, so that every other process is kept out until this one is done.
+            # The first statement keeps every other process out until the transaction ends.
             epoch = int(connection.scalar(_NEXT_EPOCH) or 0)
             values = {"names": names, "the_owner": owner}
             others = connection.execute(self._others, values).all()
@@ -93,21 +93,20 @@ class LeaseRepository:
             return Lease(tuple(names), owner, epoch, seized=bool(alive))
 
     def check(self, connection: Connection, lease: Lease) -> None:
-        """Raise LeaseLostError unless the whole lease is held and alive in this transaction.
-
-        Nobody else is in such a transaction at the same time.
+        """Raise LeaseLostError unless the whole lease is held in this transaction, which excludes
+        every other transaction that checks or acquires leases.
         """
-        if connection.dialect.name != "sqlite":  # which has one writer anyway
+        if connection.dialect.name != "sqlite":  # SQLite has one writer anyway
             connection.execute(_LOCK)
         held = connection.scalar(self._held, {"names": lease.names, "the_epoch": lease.epoch})
         if held != len(lease.names):
             raise LeaseLostError(
-                f"The lease on {lease.names[0]} ended while this process slept, so nothing was "
-                "sent for it."
+                f"The lease on {lease.names[0]} ended before this process renewed it, so nothing "
+                "was sent for it."
             )
 
     def renew(self, owners: str) -> None:
-        """Say that every owner whose name begins with ``owners`` lives."""
+        """Extend the leases of every owner whose name begins with ``owners``."""
         with self._database.write() as connection:
             connection.execute(
                 update(leases)
@@ -116,18 +115,22 @@ class LeaseRepository:
             )
 
     def release(self, owner: str) -> None:
-        """Give back everything that ``owner`` has."""
+        """Release every lease of ``owner``."""
         with self._database.write() as connection:
-            connection.execute(_RELEASE, {"the_owner": owner})
+            self.release_in(connection, owner)
+
+    def release_in(self, connection: Connection, owner: str) -> None:
+        """As ``release``, in a transaction that changes something else too."""
+        connection.execute(_RELEASE, {"the_owner": owner})
 
 
 _RELEASE = delete(leases).where(leases.c.owner == bindparam("the_owner"))
 _LOCK = select(about.c.value).where(about.c.name == EPOCH_ROW).with_for_update()
-"""Keeps every other process out until the transaction ends."""
+"""Excludes every other such transaction until this one ends."""
 _NEXT_EPOCH = (
     update(about)
     .where(about.c.name == EPOCH_ROW)
     .values(value=cast(cast(about.c.value, Integer) + 1, Text))
     .returning(about.c.value)
 )
-"""One more than any lease has had, also of those that were given back."""
+"""One more than any lease has had, released ones included."""

@@ -1,66 +1,73 @@
-"""The ledger's version: new ones are made, older ones brought up, newer ones refused."""
+"""Creates the ledger's tables and migrates a ledger of an older version."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, inspect, select, text, update
+from collections.abc import Callable
+
+from sqlalchemy import Connection, insert, inspect, select, update
 
 from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.ledger import schema
 
-_UPGRADES: dict[str, tuple[str, tuple[str, ...]]] = {
-    # Leases end by themselves within a minute: the table is made anew with its epochs.
-    "1": ("2", ("ALTER TABLE attempts ADD COLUMN reserved FLOAT", "DROP TABLE leases")),
-    "2": (
-        "3",
-        (
-            "ALTER TABLE attempts ADD COLUMN verdict VARCHAR(10)",
-            "ALTER TABLE attempts ADD COLUMN verdict_at FLOAT",
-            "ALTER TABLE items ADD COLUMN last_attempt BIGINT DEFAULT 0 NOT NULL",
-            "ALTER TABLE items ADD COLUMN touched BIGINT DEFAULT 0 NOT NULL",
-            "UPDATE items SET last_attempt = COALESCE("
-            "(SELECT MAX(id) FROM attempts WHERE item_key = items.key), 0)",
-        ),
-    ),
-    "3": (
-        "4",
-        (
-            "ALTER TABLE items ADD COLUMN stamp TEXT",
-            "ALTER TABLE items ADD COLUMN lifted BIGINT DEFAULT 0 NOT NULL",
-            "ALTER TABLE attempts ADD COLUMN measures JSON",
-            "ALTER TABLE attempts ADD COLUMN archive TEXT",
-            "DROP INDEX items_by_container",  # it is made anew, over the stamp too
-        ),
-    ),
-    "4": ("5", ()),  # an index more
-}
-"""From each version to the next one, and the statements that bring it there."""
+Migration = Callable[[Connection], None]
+MIGRATIONS: dict[str, Migration] = {}
+"""What brings a ledger of a version to the next one. Versions are consecutive numbers as text. A
+migration changes existing tables; new tables and indexes are created afterwards.
+"""
+_VERSION_ROW = schema.about.c.name == schema.VERSION_NAME
+_UNRELEASED = "0"
+_REMEDY = "Use the program that wrote it, or name another file in IMAGEGEN_LEDGER_URL."
 
 
-def create_or_migrate(connection: Connection, shown: str) -> None:
-    """Make the tables, or add what an older program's ledger lacks; raises LedgerError."""
-    known = None
-    if inspect(connection).has_table(schema.about.name):
-        row = schema.about.c.name == "version"
-        known = connection.scalar(select(schema.about.c.value).where(row))
-    version = known
-    while version in _UPGRADES:
-        version, statements = _UPGRADES[version]
-        for statement in statements:
-            connection.execute(text(statement))
-    if version not in (None, schema.VERSION):
+def has_current_version(connection: Connection) -> bool:
+    """Whether the ledger needs neither tables nor a migration."""
+    return _version(connection) == schema.VERSION
+
+
+def create_or_migrate(connection: Connection, display_url: str) -> None:
+    """Create the tables, or migrate those of an older version; raises LedgerError for a ledger of
+    a newer version, or of one from before the first.
+    """
+    version = _version(connection)
+    if version == schema.VERSION:  # another process was first
+        return
+    if version is None:
+        schema.metadata.create_all(connection)
+        rows = {schema.VERSION_NAME: schema.VERSION, schema.EPOCH_ROW: "0"}
+        connection.execute(
+            insert(schema.about), [{"name": name, "value": value} for name, value in rows.items()]
+        )
+        return
+    _migrate(connection, version, display_url)
+
+
+def _version(connection: Connection) -> str | None:
+    """The ledger's version; None for an empty database, "0" for a ledger from before the first."""
+    if not inspect(connection).has_table(schema.about.name):
+        return None
+    version = connection.scalar(select(schema.about.c.value).where(_VERSION_ROW))
+    return _UNRELEASED if version is None else str(version)
+
+
+def _migrate(connection: Connection, version: str, display_url: str) -> None:
+    if version == _UNRELEASED:
         raise LedgerError(
-            f"The ledger at {shown} has version {version}; this program reads "
-            f"version {schema.VERSION}.",
-            remedy="Use the program that wrote it, or another ledger.",
+            f"The ledger at {display_url} has a format from before the first release, which this "
+            "program does not read.",
+            remedy=_REMEDY,
+        )
+    known = version
+    while known in MIGRATIONS:
+        MIGRATIONS[known](connection)
+        known = str(int(known) + 1)
+    if known != schema.VERSION:
+        raise LedgerError(
+            f"The ledger at {display_url} has version {version}, and this program reads version "
+            f"{schema.VERSION}.",
+            remedy=_REMEDY,
         )
     schema.metadata.create_all(connection)
-    if known is None:
-        connection.execute(insert(schema.about).values(name="version", value=schema.VERSION))
-    if known in (None, "1"):
-        connection.execute(insert(schema.about).values(name=schema.EPOCH_ROW, value="0"))
-    if known not in (None, schema.VERSION):
-        for table in schema.metadata.tables.values():
-            for index in table.indexes:
-                index.create(connection, checkfirst=True)
-        row = schema.about.c.name == "version"
-        connection.execute(update(schema.about).where(row).values(value=schema.VERSION))
+    for table in schema.metadata.tables.values():
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    connection.execute(update(schema.about).where(_VERSION_ROW).values(value=schema.VERSION))

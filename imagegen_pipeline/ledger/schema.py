@@ -18,13 +18,14 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "5"
+VERSION_NAME, VERSION = "schema_version", "1"
+"""The row of ``about`` with the version of these tables, and that version; see ``migrations``."""
 EPOCH_ROW = "lease_epoch"
-"""The row of ``about`` that counts the leases."""
+"""The row of ``about`` with the epoch of the newest lease."""
 
 metadata = MetaData()
-_Id = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite
-_IS_SHARED = text("shared_from IS NOT NULL")  # few are: the others cost nothing
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements only INTEGER
+_IS_SHARED = text("shared_from IS NOT NULL")  # a partial index: few rows are shared
 
 about = Table(
     "about",
@@ -52,11 +53,11 @@ items = Table(
     Column("gone", Boolean, nullable=False),
     Column("current_attempt", _Id, nullable=True),
     Column("last_attempt", _Id, nullable=False, server_default="0"),  # 0: never tried
-    Column(
-        "change_seq", _Id, nullable=False, server_default="0"
-    ),  # grows with whatever happens to it
+    Column("change_seq", _Id, nullable=False, server_default="0"),  # grows with every change of it
     Column("change_token", Text),  # of its file or row: with the same token it is not read again
-    Column("lifted", _Id, nullable=False, server_default="0"),  # attempts to here are forgiven
+    Column(
+        "lifted", _Id, nullable=False, server_default="0"
+    ),  # failures up to this attempt no longer count
     Index("items_by_container", "kind", "container"),
     Index("items_by_sequence", "kind", "sequence"),
     Index("items_by_last_attempt", "last_attempt", "position"),
@@ -93,7 +94,7 @@ attempts = Table(
     Column("height", Integer),
     Column("bytes", Integer),
     Column("cost", Float),
-    Column("reserved", Float),  # set aside for it while its cost is not known
+    Column("reserved", Float),  # reserved for it while its cost is not known
     Column("queue_seconds", Float),
     Column("run_seconds", Float),
     Column("error_kind", String(40)),
@@ -103,10 +104,10 @@ attempts = Table(
     Column("shared_from", _Id),
     Column("possible_double_charge", Boolean, nullable=False),
     Column("reported", Boolean, nullable=False),
-    Column("verdict", String(10)),  # approved | rejected: what a person said of this very picture
+    Column("verdict", String(10)),  # approved | rejected, by a person
     Column("verdict_at", Float),
-    Column("measures", JSON),  # of the picture as it was decoded: what its checks go by
-    Column("archive", Text),  # the archive that its file was moved into, relative as path is
+    Column("measures", JSON),  # of the decoded image, for its quality checks
+    Column("archive", Text),  # the archive that its file was moved into; relative like path
     Index("attempts_by_item", "item_key", "state"),
     Index("attempts_by_sent", "sent_fingerprint", "state"),
     Index("attempts_by_intent", "item_key", "intent"),

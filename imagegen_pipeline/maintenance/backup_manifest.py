@@ -49,7 +49,7 @@ class BackupPath(BaseModel, frozen=True):
     def inside(self) -> str:
         """The path in the backup's folder."""
         top = f"sources/{self.place}" if self.place in SOURCES else self.place
-        return str(PurePosixPath(top) / self.path.lstrip("/"))
+        return f"{top}/{self.path.lstrip('/')}"
 
 
 class ManifestEntry(BackupPath, frozen=True):

@@ -1,4 +1,4 @@
-"""The local simulator as a process: one for each data folder, started when needed."""
+"""The local simulator's process: one for each data folder, started when needed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ START_SECONDS = 30
 
 
 _started: list[subprocess.Popen[bytes]] = []
-"""Those that this process started, so that each is reaped when it has ended."""
+"""Processes started here, so that each is reaped when it has ended."""
 
 
 def ensure_simulator(folder: Path) -> str:
-    """The address of the simulator of ``folder``, started if none answers.
+    """The address of the simulator of ``folder``, which is started if none answers.
 
-    Raises SetupError when it does not come up. It ends by itself after a quarter of an
-    hour without a request.
+    Raises SetupError if it does not start. It ends by itself after 15 minutes without a
+    request.
     """
     ready = folder / "simulator.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / "simulator.lock"):
-            address = _answering(ready)
+            address = _running_address(ready)
             if address is None:
                 ready.unlink(missing_ok=True)
                 address = _start(ready, folder / "simulator.log")
@@ -54,14 +54,14 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _answering(ready: Path) -> str | None:
-    """The address in the ready file, if the simulator that wrote it still runs and answers."""
+def _running_address(ready: Path) -> str | None:
+    """The address in the ready file, if that simulator still runs and answers."""
     try:
         facts = json.loads(ready.read_text("utf-8"))
         address, pid = f"http://127.0.0.1:{int(facts['port'])}", int(facts["pid"])
-        os.kill(pid, 0)  # raises when it has ended; its port may be another's by now
+        os.kill(pid, 0)  # raises if it has ended: another program may have its port now
         with requests.Session() as session:
-            session.trust_env = False  # no proxy knows this machine's own ports
+            session.trust_env = False  # a proxy cannot reach this machine's own ports
             stats = session.get(f"{address}/_sim/stats", params={"prompts": "0"}, timeout=10)
     except (OSError, ValueError, KeyError, TypeError, OverflowError):  # requests' are OSErrors
         return None
@@ -85,7 +85,7 @@ def _start(ready: Path, log: Path) -> str:
     _started.append(process)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        address = _answering(ready)
+        address = _running_address(ready)
         if address is not None:
             return address
         if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""Wires the simulated services into one application."""
+"""Routes of the simulated providers, in one application."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ class SimulatorApp:
         return 0.0 if self._open_requests else time.monotonic() - self._last_activity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note when it was."""
+        """Pass the request on, and record the time."""
         self._open_requests += 1
         try:
             await self._inner(scope, receive, send)

@@ -1,4 +1,4 @@
-"""What a real provider would have on its books."""
+"""Counters of what a real provider would bill."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -45,7 +45,7 @@ class Billing:
     downloads: int = 0
 
     def accept(self, provider: Provider, prompt: str) -> None:
-        """A job was taken on."""
+        """Count a job that was accepted."""
         counts = self.providers[provider]
         counts.accepted += 1
         counts.in_flight += 1
@@ -53,17 +53,17 @@ class Billing:
         self._prompt(provider, prompt).accepted += 1
 
     def start(self, provider: Provider) -> None:
-        """A worker began a job."""
+        """Count a job that a worker has started."""
         counts = self.providers[provider]
         counts.running += 1
         counts.max_running = max(counts.max_running, counts.running)
 
     def leave(self, provider: Provider) -> None:
-        """A worker put a job down, whatever came of it."""
+        """Count a job that a worker no longer runs, whatever its result."""
         self.providers[provider].running -= 1
 
     def end(self, provider: Provider, prompt: str, ending: Ending, *, pictures: int = 0) -> None:
-        """A job ended; ``pictures`` were made and are billed, whether or not anybody gets them."""
+        """Count a job that ended; ``pictures`` were made and are billed, collected or not."""
         counts = self.providers[provider]
         counts.in_flight -= 1
         counts.billed += pictures

@@ -1,4 +1,4 @@
-"""The connections under the requests, so that a fault can break one as a network does."""
+"""The TCP connections of the requests, so that a fault can break one as a network does."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ class Connections:
         self._transports: dict[tuple[str, int], asyncio.Transport] = {}
 
     def protocol_class(self) -> type[asyncio.Protocol]:
-        """uvicorn's HTTP protocol, made to note each connection here."""
+        """uvicorn's HTTP protocol, which records each connection here."""
         transports = self._transports
 
         class NotedConnection:

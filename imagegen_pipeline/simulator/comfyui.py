@@ -1,4 +1,4 @@
-"""The simulated ComfyUI server: its queue and history are in memory, as the real one's are."""
+"""The simulated ComfyUI server: its queue and history are in memory only, as in the real one."""
 
 import json
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ from imagegen_pipeline.simulator.pictures import Recipe
 from imagegen_pipeline.simulator.simulation import Simulation
 from imagegen_pipeline.simulator.worker_pool import Job, WorkerPool
 
-_FOR_EVER = 10.0**7
-"""Seconds that an ended prompt stays in the history: it goes with the process."""
+_UNTIL_RESTART = 10.0**7
+"""Seconds that an ended prompt stays in the history: until the server restarts."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """What the server knows of a prompt beside its job."""
+    """Facts of a prompt beside its job."""
 
     number: int
     client_id: str | None
@@ -62,7 +62,7 @@ class ComfyUI:
         return JSONResponse({"restarted": True})
 
     async def prompt(self, request: Request) -> Response:
-        """``POST /prompt``: queue a graph, or say what is wrong with it."""
+        """``POST /prompt``: queue a graph, or refuse it with its errors."""
         if (refused := self._refuse(request)) is not None:
             return refused
         try:
@@ -96,7 +96,7 @@ class ComfyUI:
             id=str(own_id or uuid4()),
             prompt=recipes[0].prompt,
             recipes=recipes,
-            retention=_FOR_EVER,
+            retention=_UNTIL_RESTART,
             fault=fault if fault is not None and not fault.on_transport else None,
         )
         client_id = body.get("client_id")
@@ -150,7 +150,7 @@ class ComfyUI:
         ]
 
     async def change_queue(self, request: Request) -> Response:
-        """``POST /queue`` with ``{"delete": [id, …]}``: only what waits is deleted."""
+        """``POST /queue`` with ``{"delete": [id, …]}``: only waiting prompts are deleted."""
         if (refused := self._refuse(request)) is not None:
             return refused
         fault = self._take("cancel", None, TRANSPORT_FAULTS)
@@ -166,7 +166,7 @@ class ComfyUI:
         return await answer_through(fault, request, self._sim.connections, work)
 
     async def interrupt(self, request: Request) -> Response:
-        """``POST /interrupt``: stop what runs, or only the prompt that the body names."""
+        """``POST /interrupt``: stop the running prompt, or only the one that the body names."""
         if (refused := self._refuse(request)) is not None:
             return refused
         raw = await request.body()

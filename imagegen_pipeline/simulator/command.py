@@ -119,7 +119,7 @@ def simulate(
     """Run a local server that answers as Duomi, RunPod and ComfyUI do, at no cost.
 
     It makes real PNG pictures of the size asked for, each marked SIMULATED, or sends
-    those that --pictures has, and counts what the real services would have billed.
+    those that --pictures has, and counts what the real providers would have billed.
     The lines it prints point a shell at it; leave it running and use another terminal.
 
     \b
@@ -127,11 +127,11 @@ def simulate(
     Script a fault:        curl localhost:8188/_sim/faults -d
       '{"provider": "duomi", "operation": "submit", "fault": "status", "status": 429,
         "headers": {"Retry-After": "2"}, "times": 3}'
-    Faults that wait:      curl localhost:8188/_sim/faults
-    Drop them:             curl -X DELETE localhost:8188/_sim/faults
-    Start afresh:          curl -X POST localhost:8188/_sim/reset
+    Pending faults:        curl localhost:8188/_sim/faults
+    Remove them:           curl -X DELETE localhost:8188/_sim/faults
+    Reset everything:      curl -X POST localhost:8188/_sim/reset
 
-    A wrong fault is answered with the list of the right ones.
+    An unknown fault is answered with the list of the known ones.
     """
     from imagegen_pipeline.simulator.prepared import NoPicturesError
     from imagegen_pipeline.simulator.server import serve
@@ -177,7 +177,7 @@ def _shell_lines(options: SimulatorOptions, host: str, port: int) -> str:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write so that nobody reads half of it."""
+    """Write a whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)

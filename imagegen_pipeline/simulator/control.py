@@ -1,4 +1,4 @@
-"""``/_sim``: the tester's side of the simulator."""
+"""``/_sim``: counters and faults, for tests."""
 
 import json
 
@@ -15,10 +15,10 @@ from imagegen_pipeline.simulator.simulation import Simulation
 
 
 class Control:
-    """Reads the books, scripts the faults, starts afresh."""
+    """Shows the counters, scripts faults, resets everything."""
 
     def __init__(self, sim: Simulation, *parts: Files | Duomi | RunPod | ComfyUI) -> None:
-        """Hold what there is to control."""
+        """``parts`` are cleared by a reset."""
         self._sim = sim
         self._parts = parts
 
@@ -28,11 +28,11 @@ class Control:
         return JSONResponse(self._sim.billing.as_json(prompts=prompts))
 
     async def list_faults(self, _request: Request) -> Response:
-        """``GET /_sim/faults``: those that still wait."""
+        """``GET /_sim/faults``: those that are pending."""
         return JSONResponse(self._sim.faults.as_json())
 
     async def add_faults(self, request: Request) -> Response:
-        """``POST /_sim/faults``: one fault or a list; all are read before any is taken."""
+        """``POST /_sim/faults``: one fault or a list; all are read before any is added."""
         try:
             posted = json.loads(await request.body())
             faults = [read_fault(one) for one in (posted if isinstance(posted, list) else [posted])]
@@ -48,7 +48,7 @@ class Control:
         return JSONResponse([])
 
     async def reset(self, _request: Request) -> Response:
-        """``POST /_sim/reset``: no jobs, no files, no faults, clean books."""
+        """``POST /_sim/reset``: no jobs, no files, no faults, counters at 0."""
         self._sim.faults.clear()
         for part in self._parts:
             part.clear()

@@ -1,4 +1,4 @@
-"""The pictures that a picture fault makes of a recipe."""
+"""Damaged pictures, as a picture fault makes them of a recipe."""
 
 import io
 import zlib

@@ -38,7 +38,7 @@ class Duomi:
     """Answers ``/duomi/v1``."""
 
     def __init__(self, sim: Simulation, files: Files) -> None:
-        """Open with no tasks."""
+        """Start with no tasks."""
         self._sim = sim
         self._files = files
         self.worker_pool = WorkerPool(sim, "duomi")

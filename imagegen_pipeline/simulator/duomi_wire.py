@@ -38,7 +38,7 @@ TASK_STATES: dict[State, str] = {
     "timed_out": "error",
     "cancelled": "cancelled",
 }
-"""Duomi's words for what a task does. [C]"""
+"""Duomi's names of a task's states. [C]"""
 
 
 class RequestRefusedError(Exception):

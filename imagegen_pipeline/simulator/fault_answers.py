@@ -1,4 +1,4 @@
-"""The answers that transport faults leave of a service's own."""
+"""Answers that a transport fault has changed, or replaced."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -54,7 +54,7 @@ Work = Callable[[], Awaitable[Response]]
 async def answer_through(
     fault: Fault | None, request: Request, connections: Connections, work: Work
 ) -> Response:
-    """Answer the request with what the fault leaves of the answer that ``work`` gives.
+    """Answer the request with the answer that ``work`` gives, changed by the fault.
 
     Unless the fault's nature is that the work is done (`reset_after_work`,
     `reset_midbody`, `slow_drip`), it is done only when ``"work": true`` is scripted.
@@ -124,7 +124,7 @@ def _scripted_status(fault: Fault) -> Response:
 
 
 async def left_within(receive: Receive, seconds: float) -> bool:
-    """Wait so long, or until the client has left: whether it has."""
+    """Wait ``seconds``, or until the client has left; returns whether it has left."""
 
     async def disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -171,7 +171,7 @@ class HalvedAnswer(Response):
 
 
 class DrippedAnswer(Response):
-    """A whole answer that takes its time."""
+    """A whole answer that is sent slowly."""
 
     def __init__(self, whole: Response, chunk: int, seconds_per_byte: float) -> None:
         """Keep the whole answer; ``chunk`` bytes are sent together."""

@@ -1,4 +1,4 @@
-"""Scripted faults: which request goes wrong next, and how."""
+"""Scripted faults: which request fails next, and how."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ TRANSPORT_FAULTS = frozenset(
         "code_in_200",
     }
 )
-"""Something else than the service's answer arrives."""
+"""The answer is lost, broken or replaced on its way."""
 
 JOB_FAULTS = frozenset(
     {
@@ -29,7 +29,7 @@ JOB_FAULTS = frozenset(
         "stuck_in_queue",
     }
 )
-"""The job does not end well."""
+"""The job fails, or never ends."""
 
 OUTPUT_FAULTS = frozenset({"no_output", "error_in_completed", "empty_images", "broken_base64"})
 """The job ends, and is billed, without a usable output."""
@@ -37,7 +37,7 @@ OUTPUT_FAULTS = frozenset({"no_output", "error_in_completed", "empty_images", "b
 PICTURE_FAULTS = frozenset(
     {"truncated_picture", "wrong_size", "wrong_format", "bomb", "blank", "expired_url"}
 )
-"""The output is there and the picture is not what was asked for."""
+"""The job has an output whose picture is not the requested one."""
 
 OUTCOME_FAULTS = JOB_FAULTS | OUTPUT_FAULTS | PICTURE_FAULTS
 
@@ -46,7 +46,7 @@ COMFYUI_JOB_FAULTS = PICTURE_FAULTS - {"expired_url"} | {
     "job_cancelled",
     "stuck_in_queue",
 }
-"""The prompt fails, is interrupted, waits for ever, or its file is damaged."""
+"""The prompt fails, is interrupted, never starts, or its file is damaged."""
 
 POSSIBLE: dict[tuple[str, str], frozenset[str]] = {
     ("duomi", "submit"): TRANSPORT_FAULTS | OUTCOME_FAULTS,
@@ -67,7 +67,7 @@ POSSIBLE: dict[tuple[str, str], frozenset[str]] = {
 
 @dataclass(slots=True)
 class Fault:
-    """One scripted fault. ``times`` -1 is for ever; ``after`` requests are let through first."""
+    """One scripted fault. ``times`` -1: without end. ``after`` requests pass unchanged first."""
 
     provider: str
     operation: str
@@ -79,7 +79,7 @@ class Fault:
 
     @property
     def on_transport(self) -> bool:
-        """Whether the answer, rather than the job behind it, goes wrong."""
+        """Whether the answer is at fault, rather than the job."""
         return self.name in TRANSPORT_FAULTS
 
     def number(self, name: str, default: float) -> float:
@@ -91,7 +91,7 @@ class Fault:
         return str(self.params.get(name, default))
 
     def as_json(self) -> dict[str, object]:
-        """The fault as it was posted, with what is left of ``times`` and ``after``."""
+        """The fault as it was posted, with the remaining ``times`` and ``after``."""
         return {
             "provider": self.provider,
             "operation": self.operation,
@@ -104,28 +104,28 @@ class Fault:
 
 
 class FaultScript:
-    """The faults that wait, in the order in which they were posted."""
+    """The pending faults, in the order in which they were posted."""
 
     def __init__(self) -> None:
         """Start with none."""
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Put the fault behind the others."""
+        """Append a fault."""
         self._waiting.append(fault)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all faults."""
         self._waiting.clear()
 
     def as_json(self) -> list[dict[str, object]]:
-        """All that wait."""
+        """All pending faults."""
         return [fault.as_json() for fault in self._waiting]
 
     def take(
         self, provider: str, operation: str, prompt: str | None, applicable: frozenset[str]
     ) -> Fault | None:
-        """Use up the first fault for this request, if there is one.
+        """Take the first fault for this request, if there is one.
 
         A fault waits for a request that it can apply to (a broken output for a
         poll that finds the job done); a request that one fault takes is not seen

@@ -1,4 +1,4 @@
-"""What a simulator is set to do."""
+"""Options of a simulator."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ ANY_ENDPOINT = "*"
 
 @dataclass(frozen=True, slots=True)
 class SimulatorOptions:
-    """How the simulated services behave when no fault is scripted; times are in seconds."""
+    """How the simulated providers behave when no fault is scripted; times are in seconds."""
 
     latency: float = 0.05
     """Time to make one picture."""
@@ -51,7 +51,7 @@ class SimulatorOptions:
     runpod_output: str = "images"
     """One of `RUNPOD_OUTPUTS`."""
     rate_limit: int | None = None
-    """Submits a minute and service before a 429; None: no limit."""
+    """Submits a minute and provider before a 429; None: no limit."""
     platform_limits: bool = True
     """Keep to RunPod's documented requests in ten seconds (1000 runs, 100 cancels, ...)."""
     strict_sizes: bool = False
@@ -68,7 +68,7 @@ class SimulatorOptions:
     """Take the prompt_id that a client chooses, as newer ComfyUI servers do."""
 
     def __post_init__(self) -> None:
-        """Refuse what no service could be set to; the ValueError lists the choices."""
+        """Raises ValueError, which lists the choices, for an unknown one."""
         if self.duomi_answer not in DUOMI_ANSWERS:
             raise ValueError(f"duomi_answer is one of {', '.join(DUOMI_ANSWERS)}")
         if self.runpod_output not in RUNPOD_OUTPUTS:

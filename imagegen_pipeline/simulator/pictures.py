@@ -1,4 +1,4 @@
-"""Pictures that say they are simulated: equal recipes give equal bytes."""
+"""Simulated pictures, marked as such: equal recipes give equal bytes."""
 
 import math
 import textwrap
@@ -59,7 +59,7 @@ def _chances(digest: bytes) -> Iterator[float]:
 
 
 def _palette(chances: Iterator[float]) -> list[Colour]:
-    """Seven colours from the top of the sky to the nearest ridge, in hues that go together."""
+    """Seven colours from the top of the sky to the nearest ridge, in related hues."""
     hue, spread = next(chances), 0.08 + 0.22 * next(chances)
     sky = [
         _colour(hue + spread * step, saturation, light)

@@ -1,4 +1,4 @@
-"""Reads the faults that testers post, and refuses those that would do nothing."""
+"""Reads posted faults, and refuses those that would have no effect."""
 
 from typing import Any
 
@@ -42,11 +42,11 @@ _CHOICES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 
 
 class FaultRefusedError(ValueError):
-    """No such fault can be scripted; the text says which can."""
+    """A fault that cannot be scripted; the text lists those that can."""
 
 
 def read_fault(posted: object) -> Fault:
-    """Read one posted fault; a FaultRefusedError says what would be right."""
+    """One posted fault; raises FaultRefusedError, which lists the choices."""
     if not isinstance(posted, dict):
         raise FaultRefusedError("a fault is an object with provider, operation and fault")
     provider, operation = str(posted.get("provider")), str(posted.get("operation"))

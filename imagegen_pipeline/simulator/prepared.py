@@ -1,4 +1,4 @@
-"""Pictures from a folder, sent as they are, so that the simulator costs next to nothing."""
+"""Pictures from a folder, sent unchanged, so that the simulator uses little CPU."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class NoPicturesError(ValueError):
-    """A folder of prepared pictures has none, or cannot be read; the text says which."""
+    """A folder of prepared pictures that is empty or cannot be read."""
 
 
 class PreparedPictures:
@@ -38,7 +38,7 @@ class PreparedPictures:
         return cls(by_size)
 
     def of(self, recipe: Recipe) -> bytes | None:
-        """The file that stands for the recipe, always the same; None for a size without any."""
+        """The file for the recipe, always the same; None for a size without a file."""
         files = self._by_size.get(recipe.size)
         if files is None:
             return None
@@ -46,7 +46,7 @@ class PreparedPictures:
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:
-    """Width and height that a PNG file declares; None for what is none."""
+    """Width and height that a PNG file declares; None for another format."""
     with path.open("rb") as file:
         beginning = file.read(_BEGINNING.size)
     if len(beginning) < _BEGINNING.size:

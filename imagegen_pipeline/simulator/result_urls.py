@@ -1,4 +1,4 @@
-"""Result URLs: they expire, and they must never be sent a key."""
+"""Result URLs: they expire, and they count requests that carry a key."""
 
 import asyncio
 import base64

@@ -44,7 +44,7 @@ class RunPod:
     """Answers ``/runpod/v2/{endpoint}``."""
 
     def __init__(self, sim: Simulation, files: Files) -> None:
-        """Open with no jobs, cold."""
+        """Start with no jobs and no worker."""
         self._sim = sim
         self._files = files
         self.worker_pool = WorkerPool(sim, "runpod", cold_start=sim.options.cold_start)

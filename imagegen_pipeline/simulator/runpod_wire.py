@@ -14,7 +14,7 @@ STATUSES: dict[State, str] = {
     "cancelled": "CANCELLED",
     "timed_out": "TIMED_OUT",
 }
-"""RunPod's words for what a job does. [D]"""
+"""RunPod's names of a job's states. [D]"""
 
 _FORCED = {
     "job_failed": "FAILED",
@@ -31,7 +31,7 @@ OUTPUT_ERRORS: dict[str, dict[str, Any]] = {
         "details": ["Node 13 produced no outputs."],
     },
 }
-"""Failures dressed as success, by the fault's ``form``. [C]"""
+"""Failures reported as COMPLETED, by the fault's ``form``. [C]"""
 
 WORKER_ID = "simulated-worker"
 

@@ -14,7 +14,7 @@ ANY_PORT = 0
 
 
 class SimulatorServer(uvicorn.Server):
-    """A uvicorn server that says when it answers, and ends when nobody asks any more."""
+    """A uvicorn server that reports when it is ready, and stops when it is idle."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class SimulatorServer(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, then say so."""
+        """Start to listen, then report it."""
         await super().startup(sockets=sockets)
         if self._on_ready is not None:
             self._on_ready(self.port)
 
     async def on_tick(self, counter: int) -> bool:
-        """End also after a long silence."""
+        """Stop also when idle for too long."""
         if self._idle_exit is not None and self._app.idle_seconds > self._idle_exit:
             self.should_exit = True
         return await super().on_tick(counter)

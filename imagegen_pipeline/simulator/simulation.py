@@ -1,4 +1,4 @@
-"""What the simulated services share: their settings, books, faults, files and workers."""
+"""State that the simulated providers share: options, counters, faults, connections."""
 
 import asyncio
 import os
@@ -38,10 +38,10 @@ class RateWindow:
 
 
 class Simulation:
-    """One running simulator; everything happens on one event loop."""
+    """One running simulator, on one event loop."""
 
     def __init__(self, options: SimulatorOptions) -> None:
-        """Start with clean books and no faults; NoPicturesError for a folder without any."""
+        """Start with counters at 0 and no faults; raises NoPicturesError for an empty folder."""
         self.options = options
         self.billing = Billing()
         self.faults = FaultScript()

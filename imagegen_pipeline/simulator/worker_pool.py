@@ -1,4 +1,4 @@
-"""Jobs of a simulated provider: they queue, run by the real clock, end, and are forgotten."""
+"""Jobs of a simulated provider: queued, run by the real clock, ended, deleted."""
 
 import asyncio
 import time
@@ -58,7 +58,7 @@ class Job:
 
     @property
     def execution_ms(self) -> int:
-        """How long a worker has had the job."""
+        """How long a worker has run the job."""
         if self.started_at is None:
             return 0
         return round(1000 * ((self.ended_at or time.monotonic()) - self.started_at))
@@ -92,7 +92,7 @@ class WorkerPool:
         return self._warm_at is not None and time.monotonic() >= self._warm_at
 
     def submit(self, job: Job, *, ttl: float | None = None) -> None:
-        """Take the job on; ``ttl`` seconds later it is deleted, whatever it does."""
+        """Accept the job; ``ttl`` seconds later it is deleted, whatever its state."""
         self.jobs[job.id] = job
         self._queue(job)
         if ttl is not None:
@@ -122,7 +122,7 @@ class WorkerPool:
             await asyncio.wait({job.task}, timeout=seconds)
 
     def clear(self) -> None:
-        """Forget every job and go cold; the books are left to the caller."""
+        """Delete every job and go cold; the counters are left to the caller."""
         for job in list(self.jobs.values()):
             if job.task is not None:
                 job.task.cancel()
@@ -150,7 +150,7 @@ class WorkerPool:
             self._end(job, state)
 
     async def _make(self, job: Job) -> State:
-        """Spend the time that the job's pictures take; they are drawn when they are asked for."""
+        """Wait as long as the job's pictures take; they are drawn when they are requested."""
         if job.refusal is not None:
             return "failed"
         needed = self._sim.options.latency * len(job.recipes)
@@ -175,7 +175,7 @@ class WorkerPool:
         self._forget(job)
 
     def _forget(self, job: Job) -> None:
-        """Let go of the job and of the timers that would keep it in memory."""
+        """Delete the job and the timers that would keep it in memory."""
         self.jobs.pop(job.id, None)
         for timer in (job.forgetting, job.expiry):
             if timer is not None:

@@ -61,6 +61,11 @@ class ScanResult:
         """The prompts of ``source_items``."""
         return tuple(one for one in self.source_items if isinstance(one, Prompt))
 
+    @property
+    def actors(self) -> tuple[Actor, ...]:
+        """The actors of ``source_items``."""
+        return tuple(one for one in self.source_items if isinstance(one, Actor))
+
     def is_note(self, problem: SourceProblem) -> bool:
         """Whether a problem is a note on a source that was read, such as on a missing column."""
         return problem.location == problem.container and problem not in self.unreadable

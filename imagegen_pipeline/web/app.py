@@ -1,4 +1,4 @@
-"""The application: routes, and what every request passes before it reaches one."""
+"""Builds the ASGI application: middleware and routes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from imagegen_pipeline.web.api import (
     responses,
 )
 from imagegen_pipeline.web.app_state import AppState
-from imagegen_pipeline.web.gallery import file_routes as picture_files
-from imagegen_pipeline.web.gallery import pages
+from imagegen_pipeline.web.gallery import file_routes, pages
 from imagegen_pipeline.web.options import ServeOptions
 from imagegen_pipeline.web.security import access
 from imagegen_pipeline.web.security.allowed_hosts import AllowedHosts
@@ -31,50 +30,50 @@ from imagegen_pipeline.web.security.middleware import BodyLimit, CrossOriginGuar
 
 
 def create_app(pipeline: Pipeline, options: ServeOptions) -> FastAPI:
-    """The server's application. Nothing runs by itself until ``app.state.gallery.start()``."""
-    keys = access.Access(options.token)
+    """The application. Background threads start with ``app.state.app_state.start()``."""
+    policy = access.AccessPolicy(options.token)
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        middleware=_middleware(options, keys),
+        middleware=_middleware(options, policy),
         redirect_slashes=False,
     )
-    app.state.gallery = AppState(pipeline, options)
-    app.state.access = keys
+    app.state.app_state = AppState(pipeline, options)
+    app.state.access = policy
     responses.install(app)
-    for part in (
+    for module in (
         base_image_routes,
         job_routes,
         gallery_routes,
-        picture_files,
+        file_routes,
         change_events,
         access,
         docs_page,
         pages,
     ):
-        app.include_router(part.router)
+        app.include_router(module.router)
     docs_page.mount_files(app)
     static = files("imagegen_pipeline.web") / "static"
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
 
     @cache
-    def described() -> dict[str, Any]:
+    def openapi_document() -> dict[str, Any]:
         return openapi.document(app, with_token=options.token is not None)
 
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = openapi_document  # type: ignore[method-assign]
     return app
 
 
-def _middleware(options: ServeOptions, keys: access.Access) -> list[Middleware]:
-    """From outside in."""
-    found = [
+def _middleware(options: ServeOptions, policy: access.AccessPolicy) -> list[Middleware]:
+    """Outermost first."""
+    middleware = [
         Middleware(SecurityHeaders, cors=options.cors),
-        Middleware(responses.Faults),
+        Middleware(responses.InternalErrors),
         Middleware(CrossOriginGuard, AllowedHosts(options), cors=options.cors),
     ]
     if options.cors:
-        found.append(
+        middleware.append(
             Middleware(
                 CORSMiddleware,
                 allow_origins=options.cors,
@@ -83,8 +82,10 @@ def _middleware(options: ServeOptions, keys: access.Access) -> list[Middleware]:
                 expose_headers=["location", "retry-after"],
             )
         )
+    if not policy.is_open:
+        middleware.append(Middleware(access.LoginSessions, policy))
     return [
-        *found,
-        Middleware(access.AuthMiddleware, keys),
+        *middleware,
+        Middleware(access.AuthMiddleware, policy),
         Middleware(BodyLimit, seconds=options.body_seconds),
     ]

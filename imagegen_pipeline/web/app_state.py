@@ -1,4 +1,4 @@
-"""What the routes work with: one for each server."""
+"""The state that a server's routes share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import cast
 from fastapi import Request
 
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline.web.api.change_events import Watcher
+from imagegen_pipeline.web.api.change_events import ChangeWatcher
 from imagegen_pipeline.web.gallery.stats_cache import StatsCache
 from imagegen_pipeline.web.gallery.thumbnails import Thumbnails
 from imagegen_pipeline.web.gallery.zip_downloads import Downloads
@@ -16,46 +16,46 @@ from imagegen_pipeline.web.jobs.job_manager import JobManager
 from imagegen_pipeline.web.jobs.report_queue import ReportQueue
 from imagegen_pipeline.web.options import ServeOptions
 
-_NEWS_SECONDS = 20.0
+_REPORT_SECONDS = 20.0
 
 
 class AppState:
-    """The pipeline with what the server adds to it; ``app.state.gallery``."""
+    """The pipeline and the server's own services; stored as ``app.state.app_state``."""
 
     def __init__(self, pipeline: Pipeline, options: ServeOptions) -> None:
         self.pipeline = pipeline
         self.options = options
-        self.news = ReportQueue(pipeline)
-        self.job_manager = JobManager(pipeline, self.news, max_waiting=options.max_waiting)
+        self.report_queue = ReportQueue(pipeline)
+        self.job_manager = JobManager(pipeline, self.report_queue, max_waiting=options.max_waiting)
         self.collector = Collector(
-            pipeline, self.job_manager, self.news, seconds=options.collect_seconds
+            pipeline, self.job_manager, self.report_queue, seconds=options.collect_seconds
         )
-        self.watcher = Watcher(
+        self.watcher = ChangeWatcher(
             lambda: pipeline.ledger.gallery.last_change_seq(), seconds=options.poll_seconds
         )
         self.thumbnails = Thumbnails(pipeline.store)
         self.downloads = Downloads()
-        self.sums = StatsCache(lambda: pipeline.ledger.gallery)
+        self.stats = StatsCache(lambda: pipeline.ledger.gallery)
 
     def start(self) -> None:
-        """Begin what goes on by itself; the ledger is opened now, so that its trouble is seen."""
+        """Start the background threads. The ledger is opened first, so that its errors show."""
         _ = self.pipeline.ledger, self.pipeline.engine_context
-        self.news.start()
+        self.report_queue.start()
         self.collector.start()
 
     def stop(self) -> None:
-        """Send nothing more and end all streams."""
+        """Send nothing more to providers and end all event streams."""
         self.watcher.close()
         self.job_manager.close()
         self.collector.stop()
 
     def join(self) -> None:
-        """Wait for the answers that are under way, then for what Dagster has to hear."""
+        """Wait for running jobs, then for the reports to Dagster."""
         self.job_manager.join()
         self.collector.join()
-        self.news.close(_NEWS_SECONDS)
+        self.report_queue.close(_REPORT_SECONDS)
 
 
 def app_state_of(request: Request) -> AppState:
-    """The server's own."""
-    return cast(AppState, request.app.state.gallery)
+    """The state of the server that received the request."""
+    return cast(AppState, request.app.state.app_state)

@@ -212,7 +212,7 @@ def test_a_dry_run_sends_nothing_and_says_the_price(
     project.write_json("b", "picture b")
     unknown = invoke(*GENERATE, "json", "--dry-run")
     assert unknown.exit_code == 0
-    assert "1 to reuse, 1 to make.\nThe price is not known" in unknown.stdout
+    assert "1 to reuse, 1 to make.\nThe price is unknown" in unknown.stdout
     assert unknown.stdout.splitlines()[1].startswith("make json-b-")
     monkeypatch.setenv("IMAGEGEN_PRICES", json.dumps({"duomi": {MODEL: 0.04}}))
     assert "Cost: 0.04." in invoke(*GENERATE, "json", "--dry-run").stdout
@@ -394,3 +394,19 @@ def test_a_dry_run_says_where_the_budget_ends(
     assert "2 made, 2 skipped" in result.stdout
     assert simulator.billed() == 2
     assert "The day's budget has 0.5 left." in invoke(*command, "--dry-run").stdout
+
+
+def test_the_chosen_providers_limits_count(
+    project: Project, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps that Duomi refuses are ComfyUI's to take; its image costs nothing."""
+    monkeypatch.setenv("IMAGEGEN_PROMPT_PROVIDER", "comfyui")
+    made = invoke(*ONE, "--steps", "101")
+    assert made.exit_code == 0, made.stderr
+    assert "1 made. Cost 0." in made.stdout
+    refused = invoke(*ONE, "--steps", "10001")
+    assert refused.exit_code == 2
+    assert "'--steps'" in refused.stderr
+    other = invoke(*ONE, "--model", "sdxl")
+    assert other.exit_code == 1
+    assert "The workflow decides the model, so 'sdxl' cannot be asked for." in other.stderr

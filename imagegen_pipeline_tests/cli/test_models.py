@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from imagegen_pipeline.providers.duomi.client import KNOWN_MODELS
+from imagegen_pipeline.providers.duomi.provider import KNOWN_MODELS
 from imagegen_pipeline_tests.cli.conftest import Invoke
 from imagegen_pipeline_tests.conftest import Project, Simulator
 
@@ -85,3 +85,13 @@ def test_it_needs_a_key_before_it_asks(
     assert result.exit_code == 2
     assert "DUOMI_API_KEY is not set." in result.stderr
     assert "Go on?" not in result.stderr
+
+
+def test_a_provider_without_a_list_of_models_says_so(
+    project: Project, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workflow decides ComfyUI's model, so there is nothing to try."""
+    monkeypatch.setenv("IMAGEGEN_PROMPT_PROVIDER", "comfyui")
+    result = invoke("models", "--yes")
+    assert result.exit_code == 2
+    assert "ComfyUI has no list of models to try." in result.stderr

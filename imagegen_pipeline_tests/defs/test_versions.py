@@ -168,12 +168,12 @@ def test_a_picture_edited_in_the_gallery_counts_for_its_item(
     plan = plan_regenerate(
         pipeline,
         prompts[:1],
-        how=Mode.REGENERATE,
-        change=Overrides(prompt="a fish"),
+        mode=Mode.REGENERATE,
+        overrides=Overrides(prompt="a fish"),
         intent="click",
     )
-    for part in plan.parts:
-        assert all(outcome.ok for outcome in pipeline.make(part.provider, part.wanted, part.order))
+    for part in plan.batches:
+        assert all(outcome.ok for outcome in pipeline.make(part.provider, part.tasks, part.options))
     assert dagster.run("generated_images", keys=prompts).success
     assert stale() == set()
 

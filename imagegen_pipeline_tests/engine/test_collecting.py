@@ -212,7 +212,8 @@ if {base}:
     batch = pipeline.generate_base_images(pipeline.scan_actors().actors, BatchOptions())
 else:
     prompts = pipeline.scan_prompts(database=False).prompts
-    batch = pipeline.generate_images(prompts, PromptParameters(image_size="64x64"), BatchOptions())
+    parameters = PromptParameters(image_size="64x64")
+    batch = pipeline.generate_images(prompts, parameters, BatchOptions())
 list(batch)
 """
 
@@ -324,7 +325,7 @@ def test_a_picture_that_comes_home_late_replaces_nothing_newer(bench: Bench) -> 
     assert outcome.attempt is not None
     assert outcome.attempt.id == late.id
     assert outcome.attempt.state is State.STORED
-    assert any("came home late" in warning for warning in outcome.attempt.warnings)
+    assert any("collected late" in warning for warning in outcome.attempt.warnings)
     current = bench.pipeline.ledger.attempts.current(actor.key)
     assert current is not None
     assert newer.attempt is not None

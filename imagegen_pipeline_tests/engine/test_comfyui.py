@@ -160,3 +160,22 @@ def test_what_was_sent_is_collected_by_another_process(bench: Bench) -> None:
     assert collected.status is Status.MADE
     assert bench.requests(SUBMIT) == 1
     assert bench.simulator.billed("comfyui") == 1
+
+
+def test_the_kinds_may_swap_their_providers(
+    project: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RunPod makes a prompt's image and Duomi an actor's: where they go follows from the kind."""
+    monkeypatch.setenv("IMAGEGEN_PROMPT_PROVIDER", "runpod")
+    monkeypatch.setenv("IMAGEGEN_ACTOR_PROVIDER", "duomi")
+    with closing(project.pipeline()) as pipeline:
+        bench = Bench(project, simulator, pipeline)
+        image = bench.make_one(bench.prompt(), small(bench))
+        base = bench.make_base(bench.actor(seed=3))
+
+    assert image.attempt is not None
+    assert base.attempt is not None
+    assert (image.attempt.kind, image.attempt.provider) == ("prompt", "runpod")
+    assert (base.attempt.kind, base.attempt.provider) == ("actor", "duomi")
+    assert "/generated_images/" in str(image.path)
+    assert str(base.path).endswith("/0100_sailor/base_image/0100_sailor_base.png")

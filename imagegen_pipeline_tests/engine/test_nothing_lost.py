@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -75,15 +76,15 @@ def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
     bench.pipeline.use(provider)
     prompt = bench.prompt()
     book = bench.pipeline.ledger.attempts
-    real = book.completed
+    real = book.stored
     failures: Iterator[bool] = iter([True])
 
-    def completed(attempt: Attempt, **facts: object) -> Attempt:
+    def stored(attempt: Attempt, **facts: Any) -> Attempt:
         if next(failures, False):
             raise LedgerError("The ledger is locked.")
         return real(attempt, **facts)
 
-    monkeypatch.setattr(book, "completed", completed)
+    monkeypatch.setattr(book, "stored", stored)
     failed = bench.make_one(prompt)
     again = bench.make_one(prompt)
 

@@ -241,7 +241,9 @@ def test_without_its_key_a_job_is_left_and_not_written_off(bench: Bench) -> None
     def no_key(name: str) -> ProviderClient:
         raise MissingKeyError(f"{name}'s key")
 
-    bench.pipeline.__dict__["workshop"] = replace(bench.pipeline.engine_context, provider=no_key)
+    bench.pipeline.__dict__["engine_context"] = replace(
+        bench.pipeline.engine_context, provider=no_key
+    )
     outcomes = {outcome.item_key: outcome for outcome in bench.pipeline.collect()}
     assert outcomes[actor.key].error_kind == "missing_key"
     assert outcomes[prompt.key].status is Status.MADE

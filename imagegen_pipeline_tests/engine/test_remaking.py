@@ -8,7 +8,7 @@ import pytest
 
 from imagegen_pipeline.app.base_image import base_image_answer
 from imagegen_pipeline.app.cost_estimate import estimate_cost
-from imagegen_pipeline.app.regenerate import Mode, Overrides, choose, plan_regenerate
+from imagegen_pipeline.app.regenerate import Mode, Overrides, make_current, plan_regenerate
 from imagegen_pipeline.domain.errors import DecisionError, RequestRefusedError
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.requests import Outcome, Status
@@ -27,10 +27,10 @@ def remake(
     intent: str = "click-1",
 ) -> dict[str, Outcome]:
     """What came of a click, by key; what was refused too."""
-    plan = plan_regenerate(bench.pipeline, keys, how=how, change=change, intent=intent)
-    outcomes = [*plan.refused, *plan.had]
-    for part in plan.parts:
-        outcomes += list(bench.pipeline.make(part.kind, part.provider, part.wanted, part.order))
+    plan = plan_regenerate(bench.pipeline, keys, mode=how, overrides=change, intent=intent)
+    outcomes = [*plan.refused, *plan.collected]
+    for part in plan.batches:
+        outcomes += list(bench.pipeline.make(part.kind, part.provider, part.tasks, part.options))
     return {outcome.item_key: outcome for outcome in outcomes}
 
 
@@ -139,7 +139,7 @@ def test_what_is_held_waits_for_a_decision(bench: Bench) -> None:
     assert retried.error == f"{prompt.key} is held."
     assert "--resubmit" in (retried.remedy or "")
     for how in Mode:
-        said = estimate_cost(bench.pipeline, [prompt.key], how=how, change=change)
+        said = estimate_cost(bench.pipeline, [prompt.key], mode=how, overrides=change)
         assert (said.make, said.reuse, said.refused) == (0, 0, 1), how
     unknown = remake(bench, "no-such-key")["no-such-key"]
     assert "held" not in (unknown.remedy or "")
@@ -215,7 +215,7 @@ def test_a_retry_of_what_did_not_fail_is_refused(bench: Bench) -> None:
     bench.make_one(prompt)
     outcomes = remake(bench, prompt.key, "json-nobody-00000000", how=Mode.RETRY)
     assert {o.error_kind for o in outcomes.values()} == {"decision"}
-    assert "nothing that failed" in str(outcomes[prompt.key].error)
+    assert "has not failed" in str(outcomes[prompt.key].error)
     assert bench.simulator.billed() == 1
 
 
@@ -264,11 +264,11 @@ def test_a_quote_says_what_a_click_would_cost(
     bench.make(prompts[:1])
     bench.pipeline = Pipeline(load_settings())
     keys = [*(prompt.key for prompt in prompts), "json-nobody-00000000"]
-    said = estimate_cost(bench.pipeline, keys, how=Mode.REGENERATE, change=NEW)
+    said = estimate_cost(bench.pipeline, keys, mode=Mode.REGENERATE, overrides=NEW)
     assert (said.make, said.reuse, said.refused) == (2, 0, 1)
-    assert said.reasons == ("Nothing of the name json-nobody-00000000 is known.",)
+    assert said.reasons == ("No item has the key json-nobody-00000000.",)
     assert (said.cost, said.budget_day) == (0.5, 10.0)
-    assert estimate_cost(bench.pipeline, keys, how=Mode.RETRY, change=NEW).make == 1
+    assert estimate_cost(bench.pipeline, keys, mode=Mode.RETRY, overrides=NEW).make == 1
     assert len(bench.attempts()) == 1
 
 
@@ -278,7 +278,7 @@ def test_an_older_picture_can_be_chosen(bench: Bench) -> None:
     first = bench.make_one(prompt)
     remake(bench, prompt.key)
     assert first.attempt is not None
-    choose(bench.pipeline, first.attempt.id)
+    make_current(bench.pipeline, first.attempt.id)
     again = bench.make_one(prompt)
     assert (again.status, again.path) == (Status.REUSED, first.path)
     assert bench.pipeline.ledger.attempts.unreported()[0].id == first.attempt.id
@@ -292,7 +292,7 @@ def test_an_older_base_image_goes_back_to_its_fixed_path(bench: Bench) -> None:
     second = picture(remake(bench, actor.key)[actor.key])
     assert first.attempt is not None
     assert second != before
-    choose(bench.pipeline, first.attempt.id)
+    make_current(bench.pipeline, first.attempt.id)
     assert picture(first) == before
     folder = bench.pipeline.picture_path(first.attempt).parent / "history"
     assert len(list(folder.glob("*.png"))) == 2
@@ -305,8 +305,8 @@ def test_a_picture_that_is_not_there_cannot_be_chosen(bench: Bench) -> None:
     assert made.attempt is not None
     bench.pipeline.store.absolute(made.attempt.path or "").unlink()
     for attempt_id in (made.attempt.id, 999):
-        with pytest.raises(DecisionError, match="no picture on disk"):
-            choose(bench.pipeline, attempt_id)
+        with pytest.raises(DecisionError, match="no image on disk"):
+            make_current(bench.pipeline, attempt_id)
 
 
 def test_an_item_that_is_being_made_is_not_changed_under_the_engine(bench: Bench) -> None:
@@ -315,8 +315,8 @@ def test_an_item_that_is_being_made_is_not_changed_under_the_engine(bench: Bench
     made = bench.make_one(prompt)
     assert made.attempt is not None
     bench.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "somebody")
-    with pytest.raises(DecisionError, match="being made"):
-        choose(bench.pipeline, made.attempt.id)
+    with pytest.raises(DecisionError, match="being generated"):
+        make_current(bench.pipeline, made.attempt.id)
 
 
 def test_reused_pictures_are_counted(bench: Bench) -> None:
@@ -341,10 +341,10 @@ def test_a_quote_keeps_what_has_a_price_apart(
     bench.pipeline = Pipeline(load_settings())
     keys = [prompt.key, actor.key]
     change = Overrides(model="sdxl")
-    said = estimate_cost(bench.pipeline, keys, how=Mode.REGENERATE, change=change)
+    said = estimate_cost(bench.pipeline, keys, mode=Mode.REGENERATE, overrides=change)
     assert (said.make, said.by_time, said.unpriced, said.cost) == (2, 1, 0, 0.25)
     assert said.reserve == pytest.approx(0.25 + 0.9)
     unknown = estimate_cost(
-        bench.pipeline, keys, how=Mode.REGENERATE, change=Overrides(model="other")
+        bench.pipeline, keys, mode=Mode.REGENERATE, overrides=Overrides(model="other")
     )
     assert (unknown.by_time, unknown.unpriced, unknown.cost) == (1, 1, None)

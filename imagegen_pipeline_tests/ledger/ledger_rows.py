@@ -38,6 +38,11 @@ def request(text: str = "a boat", seed: int = 5) -> GenerationRequest:
     return GenerationRequest("duomi", "sdxl", text, 64, 64, 20, 7.5, seed)
 
 
+def nothing_on_disk(_folder: str, _stem: str) -> bool:
+    """No file has a name that the ledger does not know."""
+    return False
+
+
 def plan(ledger: Ledger, key: str = "a", *, taken: tuple[str, ...] = (), **facts: Any) -> Attempt:
     """A planned attempt; ``taken`` are the names of files that lie on disk already."""
     asked = facts.pop("request", request())
@@ -61,7 +66,7 @@ def submitting(ledger: Ledger, attempt: Attempt, **terms: Any) -> Attempt:
     name = uuid.uuid4().hex
     lease = ledger.leases.acquire([f"item:{attempt.item_key} {name}"], f"process {name}")
     assert lease is not None
-    moved = ledger.attempts.submitting(attempt, AdmissionRules(lease, **terms))
+    moved = ledger.attempts.start(attempt, AdmissionRules(lease, **terms), on_disk=nothing_on_disk)
     ledger.leases.release(lease.owner)
     assert isinstance(moved, Attempt), moved
     return moved

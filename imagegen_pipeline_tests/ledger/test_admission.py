@@ -20,6 +20,7 @@ from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.ledger import Ledger
 from imagegen_pipeline.ledger.admission import AdmissionRules, Deferred
 from imagegen_pipeline_tests.ledger.ledger_rows import (
+    nothing_on_disk,
     plan,
     prompt,
     read_whole,
@@ -49,7 +50,9 @@ def ask(ledger: Ledger, attempt: Attempt, **terms: object) -> Attempt | Deferred
     lease = ledger.leases.acquire([f"item:{attempt.item_key}"], "asker")
     assert lease is not None
     try:
-        return ledger.attempts.submitting(attempt, AdmissionRules(lease, **terms))  # type: ignore[arg-type]
+        return ledger.attempts.start(
+            attempt, AdmissionRules(lease, **terms), on_disk=nothing_on_disk
+        )  # type: ignore[arg-type]
     finally:
         ledger.leases.release("asker")
 
@@ -64,14 +67,14 @@ def test_a_lease_that_ended_admits_nothing(ledger: Ledger, url: str) -> None:
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("UPDATE leases SET until = 0")
     with pytest.raises(LeaseLostError):
-        ledger.attempts.submitting(attempt, AdmissionRules(mine))
+        ledger.attempts.start(attempt, AdmissionRules(mine), on_disk=nothing_on_disk)
     theirs = ledger.leases.acquire(["item:a", "request:x"], "the next")
     assert theirs is not None
     assert theirs.epoch > mine.epoch
     with pytest.raises(LeaseLostError) as caught:
-        ledger.attempts.submitting(attempt, AdmissionRules(mine))
+        ledger.attempts.start(attempt, AdmissionRules(mine), on_disk=nothing_on_disk)
     assert not caught.value.stops_batch
-    assert ledger.attempts.submitting(attempt, AdmissionRules(theirs))
+    assert ledger.attempts.start(attempt, AdmissionRules(theirs), on_disk=nothing_on_disk)
 
 
 def test_half_a_lease_admits_nothing(ledger: Ledger) -> None:
@@ -82,7 +85,7 @@ def test_half_a_lease_admits_nothing(ledger: Ledger) -> None:
     ledger.leases.acquire(["request:x"], "two")
     ledger.leases.acquire(["item:a"], "one")
     with pytest.raises(LeaseLostError):
-        ledger.attempts.submitting(plan(ledger, "a"), AdmissionRules(mine))
+        ledger.attempts.start(plan(ledger, "a"), AdmissionRules(mine), on_disk=nothing_on_disk)
 
 
 def test_epochs_grow_for_ever(ledger: Ledger) -> None:
@@ -251,7 +254,9 @@ def test_limits_hold_across_processes(ledger: Ledger, url: str) -> None:
         def one(n: int) -> Attempt | Deferred:
             lease = books[n % 2].leases.acquire([f"request:{n}"], f"owner {n}")
             assert lease is not None
-            return books[n % 2].attempts.submitting(plans[n], AdmissionRules(lease, limits=limits))
+            return books[n % 2].attempts.start(
+                plans[n], AdmissionRules(lease, limits=limits), on_disk=nothing_on_disk
+            )
 
         answers = list(pool.map(one, range(16)))
     assert sum(isinstance(answer, Attempt) for answer in answers) == 3

@@ -63,8 +63,8 @@ LAWFUL: dict[State, tuple[list[str], list[str]]] = {
     State.COMPLETED: (["submitting", "completed"], ["stored", "failed", "expired"]),
     State.STORED: (["stored"], []),
     State.FAILED: (["failed"], []),
-    State.UNKNOWN: (["submitting", "unknown"], ["submitted", "completed", "held"]),
-    State.HELD: (["submitting", "unknown", "held"], ["submitted", "completed"]),
+    State.UNKNOWN: (["submitting", "unknown"], ["submitted", "completed", "stored", "held"]),
+    State.HELD: (["submitting", "unknown", "held"], ["submitted", "completed", "stored"]),
     State.EXPIRED: (["submitting", "submitted", "expired"], []),
 }
 
@@ -239,6 +239,7 @@ def test_the_same_picture_is_found_by_what_was_sent(ledger: Ledger) -> None:
     plan(ledger, "c")
 
     assert ledger.attempts.same_picture(request().fingerprint) == [second, first]
+    assert ledger.attempts.history("c", request().fingerprint).identical_stored == [second, first]
 
 
 def test_unreported_are_current_pictures_until_they_are_told(ledger: Ledger) -> None:

@@ -1,17 +1,20 @@
-"""The database behind the ledger: durable, and clear about what ails it."""
+"""Transactions of the ledger's database: durable, fair among threads, with typed errors."""
 
 from __future__ import annotations
 
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.ledger import Ledger
+from imagegen_pipeline.ledger import database as ledger_database
 from imagegen_pipeline.ledger.database import Database
 
 
@@ -113,19 +116,96 @@ def test_a_place_that_cannot_be_a_ledger_is_named(tmp_path: Path, obstacle: str)
     assert caught.value.stops_batch
 
 
-def test_a_ledger_of_another_version_is_refused(url: str) -> None:
-    """A program that does not know a ledger's version leaves it alone, and says so."""
-    Ledger(url).close()
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
-        connection.execute("UPDATE about SET value = '99' WHERE name = 'version'")
-    with pytest.raises(LedgerError, match="version 99") as caught:
-        Ledger(url)
-    assert "another ledger" in caught.value.remedy
-
-
 def test_a_ledger_that_breaks_later_is_a_typed_error(ledger: Ledger, url: str) -> None:
     """A table that is lost while the program runs is no traceback."""
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("DROP TABLE leases")
     with pytest.raises(LedgerError, match="leases"):
         ledger.leases.acquire(["item:a"], "one")
+
+
+WRITERS = 12
+
+
+def insert(database: Database, name: str) -> None:
+    """One small change."""
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO about VALUES (?, 'x')", (name,))
+
+
+def names(url: str) -> set[str]:
+    """The rows that another program reads."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM about")}
+
+
+@pytest.mark.parametrize("writers", [1, 70])
+def test_every_writer_gets_its_turn(url: str, writers: int) -> None:
+    """Many threads that write at once all succeed, and each change is on disk when its block ends:
+    another program reads it.
+    """
+    missing: list[str] = []
+
+    def insert_and_read(name: str) -> None:
+        insert(database, name)
+        if name not in names(url):
+            missing.append(name)
+
+    with closing(Database(url)) as database, ThreadPoolExecutor(writers) as pool:
+        list(pool.map(insert_and_read, [f"n{n}" for n in range(writers * 2)]))
+    assert not missing
+
+
+def test_a_failing_writer_undoes_only_its_own_change(url: str) -> None:
+    """Of writers that run at once, those that raise leave nothing and the others stand."""
+
+    def write(n: int) -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO about VALUES (?, 'x')", (f"n{n}",))
+            if n % 3 == 0:
+                raise RuntimeError
+
+    with closing(Database(url)) as database, ThreadPoolExecutor(WRITERS) as pool:
+        futures = [pool.submit(write, n) for n in range(WRITERS)]
+        failed = {n for n, future in enumerate(futures) if future.exception()}
+    assert failed == set(range(0, WRITERS, 3))
+    written = {f"n{n}" for n in range(WRITERS)} - {f"n{n}" for n in failed}
+    assert names(url) & {f"n{n}" for n in range(WRITERS)} == written
+
+
+def test_a_transaction_that_sqlite_rolled_back_is_an_error(url: str) -> None:
+    """When SQLite ends a transaction itself, as on a full disk, the writer learns of it."""
+
+    def rolled_back() -> None:
+        with database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO about VALUES ('lost', 'x')")
+            connection.exec_driver_sql("ROLLBACK")
+
+    with closing(Database(url)) as database:
+        with pytest.raises(LedgerError):
+            rolled_back()
+        insert(database, "later")
+    assert "later" in names(url)
+    assert "lost" not in names(url)
+
+
+def test_a_locked_ledger_is_waited_for_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve threads behind a lock that is never released all fail after one wait, and the next
+    write after it succeeds.
+    """
+    monkeypatch.setattr(ledger_database, "BUSY_SECONDS", 0.3)
+    with closing(Database(url)) as database, ThreadPoolExecutor(WRITERS) as pool:
+        other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waits: list[object] = []
+        event.listen(
+            database._engine, "before_cursor_execute", lambda *given: waits.append(given[2])
+        )
+        futures = [pool.submit(insert, database, f"n{n}") for n in range(WRITERS)]
+        errors = [future.exception(timeout=60) for future in futures]
+        other.execute("ROLLBACK")
+        other.close()
+        assert all(isinstance(error, LedgerError) for error in errors)
+        assert waits.count("BEGIN IMMEDIATE") < WRITERS
+        insert(database, "later")
+    assert "later" in names(url)

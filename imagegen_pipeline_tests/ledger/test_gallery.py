@@ -193,9 +193,9 @@ def test_totals_count_what_was_made_and_spent(ledger: Ledger) -> None:
     totals = ledger.gallery.totals()
     assert (totals.made.all, totals.made.today) == (2, 2)
     assert (totals.shared.all, totals.failed.all, totals.reused.today) == (1, 1, 5)
-    assert (totals.spent_today, totals.aside_today, totals.unpriced_today) == (0.5, 0.0, 1)
+    assert (totals.spent_today, totals.reserved_today, totals.unpriced_today) == (0.5, 0.0, 1)
     submitting(ledger, plan(ledger, "c"), reserve=0.25)
-    assert ledger.gallery.totals().aside_today == 0.25
+    assert ledger.gallery.totals().reserved_today == 0.25
 
 
 def test_totals_read_no_attempt_of_another_day(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.app.cost_estimate import estimate_cost
-from imagegen_pipeline.app.regenerate import Mode, Overrides, choose
+from imagegen_pipeline.app.regenerate import Mode, Overrides, make_current
 from imagegen_pipeline.domain.errors import UnreadableError
 from imagegen_pipeline.domain.requests import Attempt, Status
 from imagegen_pipeline.ledger import Verdict
@@ -89,7 +89,7 @@ def test_an_archived_image_can_become_the_current_one(bench: Bench) -> None:
     old, _ = two_pictures(bench)
     data = file_of(bench.pipeline, old).read_bytes()
     clean(bench.pipeline)
-    choose(bench.pipeline, old.id)
+    make_current(bench.pipeline, old.id)
     assert file_of(bench.pipeline, old).read_bytes() == data
     assert picture(bench.make_one(bench.prompt())) == data
     assert bench.simulator.billed() == 2
@@ -108,7 +108,7 @@ def test_an_archived_base_image_is_published_again_when_chosen(bench: Bench) -> 
     assert base.read_bytes() != data
     (done,) = clean(bench.pipeline)
     assert done.ok
-    choose(bench.pipeline, old.id)
+    make_current(bench.pipeline, old.id)
     assert base.read_bytes() == data
 
 
@@ -158,7 +158,7 @@ def test_a_missing_or_damaged_archive_fails_the_item_without_a_new_bill(
     assert str(zipped) in str(outcome.error)
     assert bench.simulator.billed() == 2
     cost = estimate_cost(
-        bench.pipeline, [bench.prompt().key], how=Mode.REGENERATE, change=Overrides()
+        bench.pipeline, [bench.prompt().key], mode=Mode.REGENERATE, overrides=Overrides()
     )
     assert cost.make == 1
 
@@ -174,7 +174,7 @@ def test_an_image_that_is_needed_since_the_plan_is_kept(bench: Bench) -> None:
     plan = plan_clean_up(bench.pipeline, OLD_PICTURES)
     assert len(plan.actions) == 2
     bench.pipeline.ledger.reviews.decide([boat.id], Verdict.APPROVED)
-    choose(bench.pipeline, pier.id)
+    make_current(bench.pipeline, pier.id)
     assert [bool(done.skipped) for done in clean(bench.pipeline, plan=plan)] == [True, True]
     assert file_of(bench.pipeline, boat).is_file()
     assert file_of(bench.pipeline, pier).is_file()
@@ -276,7 +276,7 @@ def test_a_crash_at_any_point_loses_nothing_and_the_next_clean_up_completes(
     assert done.ok
     assert not file_of(bench.pipeline, old).exists()
     assert len(archives(bench.pipeline)) == 1
-    choose(bench.pipeline, old.id)
+    make_current(bench.pipeline, old.id)
     assert file_of(bench.pipeline, old).read_bytes() == data
 
 
@@ -284,8 +284,8 @@ def test_an_extracted_image_returns_to_the_same_archive(bench: Bench) -> None:
     """After half a year without use it needs no second archive."""
     old, new = two_pictures(bench)
     clean(bench.pipeline)
-    choose(bench.pipeline, old.id)
-    choose(bench.pipeline, new.id)
+    make_current(bench.pipeline, old.id)
+    make_current(bench.pipeline, new.id)
     assert clean(bench.pipeline) == [], "it was extracted just now"
     age_file(file_of(bench.pipeline, old), 200)
     (done,) = clean(bench.pipeline)

@@ -1,4 +1,4 @@
-"""Clients of the simulated services, closed after each test."""
+"""Clients of the simulated providers, closed after each test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Requests and clients for the tests of services, and a server that sends exactly what it is told.
+"""Requests and clients for the tests of providers, and a server that sends exactly what it is told.
 
-The simulator plays the services wherever it can; ``Recorder`` is for what no service would do,
+The simulator plays the providers wherever it can; ``Recorder`` is for what no provider would do,
 and for looking at what was sent.
 """
 

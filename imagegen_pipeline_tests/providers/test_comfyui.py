@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from imagegen_pipeline.domain.comfy.workflow import Workflow, parse_workflow
 from imagegen_pipeline.domain.errors import (
@@ -29,6 +31,8 @@ from imagegen_pipeline.providers.comfyui.answers import (
     choices_of,
     failure_reason,
     image_files,
+    missing_in_server,
+    queue_state,
     refusal_sentence,
     run_seconds,
 )
@@ -48,6 +52,10 @@ from imagegen_pipeline_tests.providers.local_services import (
 )
 
 TOKEN = "simulated-comfyui-token"
+KEYS = (
+    *("error", "node_errors", "errors", "status", "messages", "outputs", "images", "filename"),
+    *("type", "input", "required", "extra_info", "input_config", "queue_running", "7", "X"),
+)
 Opened = Callable[[Any], Any]
 
 
@@ -134,7 +142,7 @@ def test_a_waiting_job_is_queued_and_a_started_one_runs(opened: Opened) -> None:
 def test_a_refused_graph_is_one_sentence_for_each_node(
     comfyui: ComfyUIClient, simulator: Simulator, opened: Opened
 ) -> None:
-    """node_errors name the node by id, class and title, the input, and what the server has."""
+    """The sentence names the node by id, class and title, the input, and the server's choices."""
     client = opened(
         comfyui_at(simulator.url, workflow=edited_workflow("12", unet_name="mine.safetensors"))
     )
@@ -272,7 +280,7 @@ def test_a_running_prompt_is_interrupted(opened: Opened) -> None:
 
 
 def test_an_ended_job_is_not_interrupted(comfyui: ComfyUIClient, simulator: Simulator) -> None:
-    """Cancelling what has ended stops nobody else's prompt."""
+    """Cancelling an ended prompt does not interrupt another one."""
     job_id = submitted(comfyui)
     completed(comfyui, job_id)
     comfyui.cancel(job_id, comfyui.endpoint)
@@ -491,3 +499,31 @@ def test_the_seconds_of_a_run(times: tuple[Any, Any], seconds: float | None) -> 
         ["execution_success", {"timestamp": end}],
     ]
     assert run_seconds({"status": {"messages": messages}}) == seconds
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text("ab\n", max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(body=st.dictionaries(st.sampled_from(KEYS), JSON, max_size=5))
+def test_no_answer_breaks_the_parsing(body: dict[str, Any]) -> None:
+    """Whatever JSON a server sends, each function gives its result and raises nothing."""
+    graph = {"7": {"class_type": "X", "inputs": {"errors": "a", "outputs": ["6", 0]}}}
+    assert refusal_sentence(body, graph).startswith("ComfyUI refuses the graph. ")
+    assert len(missing_in_server(graph, body | {"X": body})) <= 1
+    assert queue_state(body, "p-1") in (None, JobState.RUNNING, JobState.QUEUED)
+    reason, seconds = failure_reason(body), run_seconds(body)
+    assert reason is None or "\n" not in reason
+    assert seconds is None or seconds >= 0
+    files, _ = image_files(body)
+    assert all(file.filename for file in files)

@@ -44,7 +44,7 @@ def hurried(opened: Callable[[Any], Any]) -> Downloader:
 
 @pytest.fixture
 def strict(opened: Callable[[Any], Any]) -> Downloader:
-    """A downloader as it is when no setting allows more."""
+    """A downloader with default settings."""
     client: Downloader = opened(Downloader())
     return client
 
@@ -125,7 +125,7 @@ def test_only_https_is_fetched(url: str, strict: Downloader) -> None:
 
 
 def test_allowing_one_host_allows_no_other(picture_url: str, strict: Downloader) -> None:
-    """The simulator's own URL is refused by a downloader that was not told of its host."""
+    """The simulator's own URL is refused by a downloader that does not allow its host."""
     with pytest.raises(DownloadError, match="not an https address"):
         strict.fetch(picture_url)
 
@@ -149,7 +149,7 @@ def test_an_allowed_host_is_found_in_any_case(
     ],
 )
 def test_an_address_that_is_none_did_not_deliver(url: str, downloader: Downloader) -> None:
-    """Whatever a service writes where a URL should be, a download error comes of it."""
+    """Anything that is no URL, in a URL's place, is a download error."""
     with pytest.raises(DownloadError):
         downloader.fetch(url)
 
@@ -188,7 +188,7 @@ def test_a_redirect_is_checked_like_a_url(
     downloader: Downloader,
     simulator: Simulator,
 ) -> None:
-    """A host that may be asked cannot send us on to one that may not."""
+    """An allowed host cannot redirect to one that is not allowed."""
     simulator.fault(provider="files", operation="download", fault="redirect", location=location)
     with pytest.raises(DownloadError, match=complaint):
         downloader.fetch(picture_url)

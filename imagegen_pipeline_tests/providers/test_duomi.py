@@ -54,7 +54,7 @@ def test_every_documented_answer_holds_the_picture(
 
 
 def test_the_synchronous_mode_answers_at_once(duomi: DuomiClient) -> None:
-    """The submission names no job: it is the finished report, with the service's own facts."""
+    """The submission names no job: it is the finished report, with the provider's own facts."""
     submission = duomi.submit(sdxl(seed=77))
     report = finished(submission.report)
     assert submission.job_id is None
@@ -207,7 +207,7 @@ def test_a_task_that_the_service_gave_up_is_a_failed_job(
 def test_an_unknown_state_is_not_success(
     state: object, simulator: Simulator, duomi: DuomiClient
 ) -> None:
-    """A state that nobody documented is an answer that cannot be understood."""
+    """An undocumented state is an unreadable answer."""
     body = {"id": "task-1", "state": state, "data": {"images": [{"url": "https://a.example"}]}}
     simulator.fault(provider="duomi", operation="status", fault="status", status=200, body=body)
     with pytest.raises(BadAnswerError, match="unknown state"):
@@ -224,7 +224,7 @@ def test_an_unknown_state_is_not_success(
 def test_a_task_that_is_gone_has_expired(
     status: int, body: object, simulator: Simulator, duomi: DuomiClient
 ) -> None:
-    """Not found, in either way of saying it, means that the picture is lost."""
+    """Both forms of "not found" mean that the image is lost."""
     simulator.fault(provider="duomi", operation="status", fault="status", status=status, body=body)
     with pytest.raises(JobExpiredError, match="task-1") as caught:
         duomi.poll("task-1", duomi.endpoint)
@@ -278,7 +278,7 @@ def test_duomi_has_no_cancel_and_no_health(duomi: DuomiClient, simulator: Simula
 def test_what_the_service_would_refuse_is_not_sent(
     changes: dict[str, Any], hint: str, duomi: DuomiClient, simulator: Simulator
 ) -> None:
-    """A request outside the service's limits is refused here, with the limits."""
+    """A request outside the provider's limits is refused here, with the limits."""
     with pytest.raises(RequestRefusedError, match=hint):
         duomi.submit(sdxl(**changes))
     assert simulator.stats()["requests"] == {}

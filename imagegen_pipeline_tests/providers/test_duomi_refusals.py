@@ -1,4 +1,4 @@
-"""Every refusal of Duomi's published table: its type, what it stops, and what to do about it."""
+"""Every refusal of Duomi's published table: its type, whether it stops the batch, its remedy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def coded(code: int, message: str) -> dict[str, Any]:
 def refusal(
     simulator: Simulator, duomi: DuomiClient, status: int, body: object, **more: Any
 ) -> ProviderError:
-    """What a submit raises when the service answers so."""
+    """The error that a submit raises for an answer."""
     simulator.fault(
         provider="duomi", operation="submit", fault="status", status=status, body=body, **more
     )
@@ -92,7 +92,7 @@ def test_every_row_of_the_table_is_its_own_error(
     simulator: Simulator,
     duomi: DuomiClient,
 ) -> None:
-    """A refused submit raises the row's error, whose remedy says what to do; nothing is billed."""
+    """A refused submit raises the row's error with its remedy; nothing is billed."""
     error = refusal(simulator, duomi, status, body)
     assert type(error) is kind_of_error
     assert (error.kind, error.stops_batch) == (kind, stops)
@@ -145,7 +145,7 @@ def test_an_error_inside_a_200_is_an_error_all_the_same(
 def test_the_simulated_errors_in_a_200_are_refusals(
     form: str, simulator: Simulator, duomi: DuomiClient
 ) -> None:
-    """The answers seen in the wild are refusals with the service's own words."""
+    """Answers seen in reports are refusals with the provider's own message."""
     simulator.fault(provider="duomi", operation="submit", fault="code_in_200", form=form)
     words = r"(fail_to_submit_task|could not be submitted)\.(?!\.)"
     with pytest.raises(RequestRefusedError, match=words):
@@ -153,7 +153,7 @@ def test_the_simulated_errors_in_a_200_are_refusals(
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones(duomi: DuomiClient) -> None:
-    """The service's own refusal of a model names those that exist."""
+    """The provider's own refusal of a model names those that exist."""
     with pytest.raises(RequestRefusedError) as caught:
         duomi.submit(sdxl(model="nobody/nothing"))
     assert all(model in caught.value.remedy for model in KNOWN_MODELS)
@@ -162,7 +162,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones(duomi: DuomiClient) -> 
 def test_a_size_outside_the_documented_list_is_refused_with_the_list(
     opened: Callable[[Any], Any],
 ) -> None:
-    """A service that keeps to its list refuses the users' default size, and the list is named."""
+    """A provider that keeps to its list refuses the users' default size, and the list is named."""
     with running(SimulatorOptions(latency=0.01, strict_sizes=True)) as root:
         client = opened(duomi_at(root))
         with pytest.raises(RequestRefusedError) as caught:
@@ -185,7 +185,7 @@ def test_a_wrong_key_stops_the_batch(simulator: Simulator, opened: Callable[[Any
 def test_a_gateway_error_while_polling_is_only_a_delay(
     status: int, simulator: Simulator, duomi: DuomiClient
 ) -> None:
-    """A poll buys nothing, so that any 5xx means: ask again."""
+    """A poll bills nothing, so any 5xx is a temporary error."""
     simulator.fault(
         provider="duomi",
         operation="status",
@@ -200,7 +200,7 @@ def test_a_gateway_error_while_polling_is_only_a_delay(
 
 
 def test_the_rate_limit_of_the_service_is_told_apart(opened: Callable[[Any], Any]) -> None:
-    """One submit over the service's rate is a rate limit, and was not accepted."""
+    """One submit over the provider's rate is a rate limit, and was not accepted."""
     with running(SimulatorOptions(latency=0.01, rate_limit=1)) as root:
         client = opened(duomi_at(root))
         client.submit(sdxl())

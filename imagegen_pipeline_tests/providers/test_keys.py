@@ -1,4 +1,4 @@
-"""Keys reach the service's Authorization header, and nothing else."""
+"""Keys reach the provider's Authorization header, and nothing else."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_a_job_stuck_in_the_queue_can_be_given_up(
 
 
 def test_a_cancel_that_is_refused_says_so(runpod: RunPodClient, simulator: Simulator) -> None:
-    """A cancel that the service could not take raises: the job may still run and be billed."""
+    """A cancel that the provider could not take raises: the job may still run and be billed."""
     says(simulator, "cancel", "<html>", status=502)
     with pytest.raises(ProviderBusyError):
         runpod.cancel("job-1", runpod.endpoint)
@@ -205,7 +205,7 @@ def test_every_other_bad_end_has_its_own_error(
 def test_an_unknown_status_is_not_success(
     status: object, runpod: RunPodClient, simulator: Simulator
 ) -> None:
-    """A status that nobody documented is an answer that cannot be understood."""
+    """An undocumented status is an unreadable answer."""
     says(simulator, "status", {"id": "j", "status": status, "output": {"images": ["aGk="]}})
     with pytest.raises(BadAnswerError, match="unknown status"):
         runpod.poll("j", runpod.endpoint)
@@ -252,7 +252,7 @@ def test_every_refusal_of_a_submit_is_its_own_error(
     runpod: RunPodClient,
     simulator: Simulator,
 ) -> None:
-    """A refused submit raises what the status means, with what to do about it."""
+    """A refused submit raises the status's error with its remedy."""
     says(simulator, "submit", body, status)
     with pytest.raises(ProviderError, match=f"status {status}") as caught:
         runpod.submit(flux())
@@ -265,14 +265,14 @@ def test_every_refusal_of_a_submit_is_its_own_error(
 def test_a_gateway_error_while_polling_is_only_a_delay(
     status: int, runpod: RunPodClient, simulator: Simulator
 ) -> None:
-    """A poll buys nothing, so that any 5xx means: ask again."""
+    """A poll bills nothing, so any 5xx is a temporary error."""
     says(simulator, "status", "<html>", status)
     with pytest.raises(ProviderBusyError):
         runpod.poll("job-1", runpod.endpoint)
 
 
 def test_a_wrong_key_stops_the_batch(simulator: Simulator, opened: Callable[[Any], Any]) -> None:
-    """A 401 is an account's refusal in a submit, a poll, a cancel and a look at the health."""
+    """A 401 is an account's refusal in a submit, a poll, a cancel and a health request."""
     client = opened(runpod_at(simulator.url, key="not-the-right-key"))
     for call in (
         lambda: client.submit(flux()),

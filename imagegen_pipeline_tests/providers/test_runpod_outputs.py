@@ -108,7 +108,7 @@ def test_a_failure_dressed_as_success_is_a_failed_job(
 def test_billed_jobs_without_a_picture_are_failed_jobs(
     fault: str, simulator: Simulator, runpod: RunPodClient, ended: Ended
 ) -> None:
-    """A real job that was billed and brought nothing fails, and is no picture."""
+    """A billed job without an image has failed."""
     simulator.fault(provider="runpod", operation="submit", fault=fault)
     job_id = runpod.submit(flux()).job_id
     assert job_id is not None
@@ -133,7 +133,7 @@ def test_a_result_over_the_size_limit_says_what_to_do(
 def test_an_output_of_no_known_shape_cannot_be_understood(
     output: object, simulator: Simulator, runpod: RunPodClient
 ) -> None:
-    """What is neither a picture nor a known failure is a bad answer, and nothing worse."""
+    """Anything that is neither an image nor a known failure is a bad answer."""
     with pytest.raises(ProviderError) as caught:
         completed(simulator, runpod, output=output)
     assert type(caught.value) is BadAnswerError

@@ -39,7 +39,7 @@ Clients = dict[str, tuple[Callable[[], Any], Callable[[], Any]]]
 
 
 def submit_and_poll(duomi: DuomiClient, runpod: RunPodClient) -> Clients:
-    """For each service: a submit, and a poll of some job."""
+    """For each provider: a submit, and a poll of some job."""
     return {
         "duomi": (lambda: duomi.submit(sdxl()), lambda: duomi.poll("a-job", duomi.endpoint)),
         "runpod": (lambda: runpod.submit(flux()), lambda: runpod.poll("a-job", runpod.endpoint)),
@@ -105,7 +105,7 @@ def test_an_answer_that_only_drips_ends_at_the_time_out(
 def test_a_poll_that_breaks_off_can_be_asked_again(
     provider: str, fault: str, simulator: Simulator, hurried_calls: Clients
 ) -> None:
-    """Polling buys nothing: whatever broke, the job is still there."""
+    """Polling bills nothing: after any failure the job still exists."""
     simulator.fault(provider=provider, operation="status", fault=fault)
     with pytest.raises(ProviderBusyError) as caught:
         hurried_calls[provider][1]()
@@ -162,7 +162,7 @@ def test_a_submit_is_sent_once(opened: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("provider", ["duomi", "runpod"])
 def test_a_redirect_is_not_followed(provider: str, simulator: Simulator, calls: Clients) -> None:
-    """A submit goes, with its key, to nobody that the service names."""
+    """A redirect of a submit is not followed, so no other host gets the key."""
     with recording(json_answer({})) as elsewhere:
         simulator.fault(
             provider=provider,
@@ -180,7 +180,7 @@ def test_a_redirect_is_not_followed(provider: str, simulator: Simulator, calls: 
 def test_a_redirect_to_no_address_is_only_a_bad_answer(
     provider: str, simulator: Simulator, calls: Clients
 ) -> None:
-    """A Location that cannot be read is not looked at."""
+    """A malformed Location is not parsed."""
     simulator.fault(provider=provider, operation="submit", fault="redirect", location="http://[::1")
     with pytest.raises(BadAnswerError, match="302"):
         calls[provider][0]()
@@ -249,7 +249,7 @@ def test_retry_after_is_read_in_both_forms(
 def test_a_retry_after_that_says_nothing_is_left_out(
     value: str, opened: Callable[[Any], Any]
 ) -> None:
-    """A header that cannot be read never hides that the service is over its limit."""
+    """A malformed header does not hide the rate limit."""
 
     def refuse(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(429)

@@ -1,4 +1,4 @@
-"""Small clients of a running simulator, written from the services' wire alone."""
+"""Small clients of a running simulator, written from the providers' wire alone."""
 
 import base64
 import io
@@ -86,7 +86,7 @@ def decode(text: str) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class Witness:
+class SimulatorClient:
     """A running simulator by its root URL."""
 
     root: str

@@ -8,7 +8,7 @@ import pytest
 
 from imagegen_pipeline.simulator.options import SimulatorOptions
 from imagegen_pipeline.simulator.server import running
-from imagegen_pipeline_tests.simulator.clients import Witness
+from imagegen_pipeline_tests.simulator.clients import SimulatorClient
 
 
 @pytest.fixture(scope="session")
@@ -19,20 +19,20 @@ def shared_root() -> Iterator[str]:
 
 
 @pytest.fixture
-def witness(shared_root: str) -> Witness:
+def simulated(shared_root: str) -> SimulatorClient:
     """The shared simulator, with clean books."""
-    client = Witness(shared_root)
+    client = SimulatorClient(shared_root)
     client.reset()
     return client
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Witness]]:
+def start() -> Iterator[Callable[..., SimulatorClient]]:
     """Starts a simulator with options of the test's own."""
     with ExitStack() as stack:
 
-        def begin(**options: Any) -> Witness:
+        def begin(**options: Any) -> SimulatorClient:
             settings = SimulatorOptions(**({"latency": 0.01} | options))
-            return Witness(stack.enter_context(running(settings)))
+            return SimulatorClient(stack.enter_context(running(settings)))
 
         yield begin

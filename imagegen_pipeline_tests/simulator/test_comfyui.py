@@ -12,7 +12,7 @@ from imagegen_pipeline.simulator.server import running
 from imagegen_pipeline_tests.simulator.clients import (
     WAIT,
     Graph,
-    Witness,
+    SimulatorClient,
     eventually,
     graph,
     open_picture,
@@ -45,17 +45,17 @@ def prompt(root: str, nodes: Graph, **more: Any) -> str:
     return str(answer.json()["prompt_id"])
 
 
-def test_a_prompt_is_queued_run_and_viewed(witness: Witness) -> None:
+def test_a_prompt_is_queued_run_and_viewed(simulated: SimulatorClient) -> None:
     """Its history has the file, and /view the picture of that size."""
-    prompt_id = prompt(witness.root, good_graph(), prompt_id="mine", client_id="me")
+    prompt_id = prompt(simulated.root, good_graph(), prompt_id="mine", client_id="me")
     assert prompt_id == "mine"
-    entry = eventually(lambda: call(witness.root, "GET", "history/mine").json().get("mine"))
+    entry = eventually(lambda: call(simulated.root, "GET", "history/mine").json().get("mine"))
     assert entry["status"]["status_str"] == "success"
     assert entry["prompt"][3] == {"client_id": "me"}
     (image,) = entry["outputs"]["9"]["images"]
-    content = call(witness.root, "GET", "view", params=image).content
+    content = call(simulated.root, "GET", "view", params=image).content
     assert open_picture(content).size == (64, 96)
-    assert witness.stats()["comfyui"]["billed"] == 1
+    assert simulated.stats()["comfyui"]["billed"] == 1
 
 
 def test_one_prompt_runs_and_the_others_wait() -> None:
@@ -90,22 +90,22 @@ def test_one_prompt_runs_and_the_others_wait() -> None:
     ],
 )
 def test_a_wrong_value_is_a_node_error(
-    node: str, inputs: dict[str, Any], kind: str, name: str, witness: Witness
+    node: str, inputs: dict[str, Any], kind: str, name: str, simulated: SimulatorClient
 ) -> None:
-    """400 with the error and, by node, what is wrong with which input."""
+    """400 with the error and, by node, the faulty input."""
     nodes = good_graph()
     nodes[node]["inputs"] |= inputs
-    answer = call(witness.root, "POST", "prompt", json={"prompt": nodes})
+    answer = call(simulated.root, "POST", "prompt", json={"prompt": nodes})
     assert answer.status_code == 400
     body = answer.json()
     assert body["error"]["type"] == "prompt_outputs_failed_validation"
     (error,) = body["node_errors"][node]["errors"]
     assert (error["type"], error["extra_info"]["input_name"]) == (kind, name)
     assert body["node_errors"][node]["dependent_outputs"] == ["9"]
-    assert witness.stats()["comfyui"]["accepted"] == 0
+    assert simulated.stats()["comfyui"]["accepted"] == 0
 
 
-def test_a_graph_that_is_none_is_refused(witness: Witness) -> None:
+def test_a_graph_that_is_none_is_refused(simulated: SimulatorClient) -> None:
     """An unknown class, a graph without output, and a body without a graph."""
     unknown = good_graph() | {"99": {"class_type": "Nobody", "inputs": {}}}
     for body, said in (
@@ -113,23 +113,23 @@ def test_a_graph_that_is_none_is_refused(witness: Witness) -> None:
         ({"prompt": {}}, "Prompt has no outputs"),
         ({}, "No prompt provided"),
     ):
-        answer = call(witness.root, "POST", "prompt", json=body)
+        answer = call(simulated.root, "POST", "prompt", json=body)
         assert answer.status_code == 400
         assert said in answer.json()["error"]["message"]
 
 
-def test_a_missing_input_is_named(witness: Witness) -> None:
-    """As ComfyUI says it."""
+def test_a_missing_input_is_named(simulated: SimulatorClient) -> None:
+    """The error has ComfyUI's type and details."""
     nodes = good_graph()
     del nodes["6"]["inputs"]["text"]
-    body = call(witness.root, "POST", "prompt", json={"prompt": nodes}).json()
+    body = call(simulated.root, "POST", "prompt", json={"prompt": nodes}).json()
     (error,) = body["node_errors"]["6"]["errors"]
     assert (error["type"], error["details"]) == ("required_input_missing", "text")
 
 
-def test_node_definitions_list_the_choices(witness: Witness) -> None:
-    """A loader's files; nothing of an unknown class; nothing at all without the token."""
-    info = call(witness.root, "GET", "object_info/VAELoader").json()
+def test_node_definitions_list_the_choices(simulated: SimulatorClient) -> None:
+    """A loader lists its files, an unknown class is empty, and a missing token is 401."""
+    info = call(simulated.root, "GET", "object_info/VAELoader").json()
     assert info["VAELoader"]["input"]["required"]["vae_name"][0] == ["ae.safetensors"]
-    assert call(witness.root, "GET", "object_info/Nobody").json() == {}
-    assert requests.get(f"{witness.root}/comfyui/queue", timeout=WAIT).status_code == 401
+    assert call(simulated.root, "GET", "object_info/Nobody").json() == {}
+    assert requests.get(f"{simulated.root}/comfyui/queue", timeout=WAIT).status_code == 401

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import imagegen_pipeline.simulator.command as command_module
 from imagegen_pipeline.simulator.command import simulate
-from imagegen_pipeline_tests.simulator.clients import WAIT, Witness, eventually
+from imagegen_pipeline_tests.simulator.clients import WAIT, SimulatorClient, eventually
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "imagegen_pipeline.simulator"]
@@ -32,7 +32,7 @@ def test_the_command_says_where_it_is_and_ends_when_idle(tmp_path: Path) -> None
         written = json.loads(ready.read_text())
         assert written["pid"] == process.pid
         root = f"http://127.0.0.1:{written['port']}"
-        assert Witness(root).duomi().status_code == 200
+        assert SimulatorClient(root).duomi().status_code == 200
         output, _ = process.communicate(timeout=WAIT)
     assert process.returncode == 0
     assert f"export DUOMI_BASE_URL={root}/duomi\n" in output
@@ -53,10 +53,10 @@ def test_ctrl_c_ends_it_quietly(tmp_path: Path) -> None:
     ) as process:
         eventually(ready.exists)
         port = json.loads(ready.read_text())["port"]
-        witness = Witness(f"http://127.0.0.1:{port}")
-        witness.script({"provider": "duomi", "operation": "submit", "fault": "hang"})
+        simulated = SimulatorClient(f"http://127.0.0.1:{port}")
+        simulated.script({"provider": "duomi", "operation": "submit", "fault": "hang"})
         with pytest.raises(requests.ReadTimeout):
-            witness.duomi(timeout=0.1)
+            simulated.duomi(timeout=0.1)
         os.kill(process.pid, signal.SIGINT)
         _, complaints = process.communicate(timeout=WAIT)
     assert (process.returncode, complaints) == (0, "")

@@ -9,50 +9,50 @@ import requests
 
 from imagegen_pipeline_tests.simulator.clients import (
     WAIT,
-    Witness,
+    SimulatorClient,
     decode,
     eventually,
     open_picture,
 )
 
 
-def test_a_synchronous_request_answers_with_a_url(witness: Witness) -> None:
+def test_a_synchronous_request_answers_with_a_url(simulated: SimulatorClient) -> None:
     """The answer names the seed and a URL whose picture has the size asked for."""
-    answer = witness.duomi(image_size="1080x1920").json()
+    answer = simulated.duomi(image_size="1080x1920").json()
     assert answer["seed"] == 5
     assert answer["timings"]["inference"] > 0
-    picture = open_picture(witness.download(answer["images"][0]["url"]).content)
+    picture = open_picture(simulated.download(answer["images"][0]["url"]).content)
     assert picture.size == (1080, 1920)
 
 
 @pytest.mark.parametrize("form", ["images:url", "images:b64_json", "data:url", "data:b64_json"])
-def test_both_documented_answer_shapes(start: Callable[..., Witness], form: str) -> None:
+def test_both_documented_answer_shapes(start: Callable[..., SimulatorClient], form: str) -> None:
     """The option picks the list's name and each image's field."""
-    witness = start(duomi_answer=form)
+    simulated = start(duomi_answer=form)
     list_name, field = form.split(":")
-    answer = witness.duomi().json()
+    answer = simulated.duomi().json()
     value = answer[list_name][0][field]
     picture = decode(value) if field == "b64_json" else None
-    picture = picture or open_picture(witness.download(value).content)
+    picture = picture or open_picture(simulated.download(value).content)
     assert picture.size == (64, 96)
     assert ("created" in answer) == (list_name == "data")
 
 
-def test_a_batch_gives_and_bills_several_pictures(witness: Witness) -> None:
+def test_a_batch_gives_and_bills_several_pictures(simulated: SimulatorClient) -> None:
     """A batch of three is one job and three billed pictures, all different."""
-    images = witness.duomi(batch_size=3).json()["images"]
-    contents = {witness.download(image["url"]).content for image in images}
+    images = simulated.duomi(batch_size=3).json()["images"]
+    contents = {simulated.download(image["url"]).content for image in images}
     assert len(contents) == 3
-    assert witness.stats()["duomi"]["billed"] == 3
-    assert witness.stats()["duomi"]["completed"] == 1
+    assert simulated.stats()["duomi"]["billed"] == 3
+    assert simulated.stats()["duomi"]["completed"] == 1
 
 
 @pytest.mark.parametrize("key", ["wrong", "Bearer simulated-duomi-key", ""])
-def test_a_wrong_key_is_a_bare_string(witness: Witness, key: str) -> None:
+def test_a_wrong_key_is_a_bare_string(simulated: SimulatorClient, key: str) -> None:
     """Anything but the raw key is 401 with a bare JSON string."""
-    answer = witness.duomi(key=key)
+    answer = simulated.duomi(key=key)
     assert (answer.status_code, answer.json()) == (401, "Invalid token")
-    assert witness.stats()["duomi"]["accepted"] == 0
+    assert simulated.stats()["duomi"]["accepted"] == 0
 
 
 @pytest.mark.parametrize(
@@ -74,39 +74,39 @@ def test_a_wrong_key_is_a_bare_string(witness: Witness, key: str) -> None:
     ],
 )
 def test_bad_requests_are_refused_in_the_documented_form(
-    witness: Witness, fields: dict[str, Any], code: int
+    simulated: SimulatorClient, fields: dict[str, Any], code: int
 ) -> None:
     """A wrong field is 400 with its code, and costs nothing."""
-    answer = witness.duomi(**fields)
+    answer = simulated.duomi(**fields)
     assert (answer.status_code, answer.json()["code"]) == (400, code)
     assert answer.json()["data"] is None
-    assert witness.stats()["duomi"]["accepted"] == 0
+    assert simulated.stats()["duomi"]["accepted"] == 0
 
 
 def test_strict_sizes_refuse_what_the_documentation_does_not_list(
-    start: Callable[..., Witness],
+    start: Callable[..., SimulatorClient],
 ) -> None:
     """With the option the users' default size is refused and a listed one is not."""
-    witness = start(strict_sizes=True)
-    assert witness.duomi(image_size="1080x1920").json()["code"] == 20026
-    assert witness.duomi(image_size="512x1024").status_code == 200
+    simulated = start(strict_sizes=True)
+    assert simulated.duomi(image_size="1080x1920").json()["code"] == 20026
+    assert simulated.duomi(image_size="512x1024").status_code == 200
 
 
-def test_a_task_goes_through_its_states(start: Callable[..., Witness]) -> None:
+def test_a_task_goes_through_its_states(start: Callable[..., SimulatorClient]) -> None:
     """An asynchronous request is a task that runs, succeeds and names a URL."""
-    witness = start(latency=0.2)
-    task_id = witness.duomi_task().json()["id"]
+    simulated = start(latency=0.2)
+    task_id = simulated.duomi_task().json()["id"]
     assert task_id.startswith("task-")
-    first = witness.task(task_id).json()
+    first = simulated.task(task_id).json()
     assert first["state"] in ("pending", "running")
-    done = eventually(lambda: _succeeded(witness, task_id))
+    done = eventually(lambda: _succeeded(simulated, task_id))
     assert done["progress"] == 100
     url = done["data"]["images"][0]["url"]
-    assert open_picture(witness.download(url).content).size == (1024, 1536)
+    assert open_picture(simulated.download(url).content).size == (1024, 1536)
 
 
-def _succeeded(witness: Witness, task_id: str) -> Any:
-    body = witness.task(task_id).json()
+def _succeeded(simulated: SimulatorClient, task_id: str) -> Any:
+    body = simulated.task(task_id).json()
     return body if body["state"] == "succeeded" else None
 
 
@@ -120,74 +120,76 @@ def _succeeded(witness: Witness, task_id: str) -> Any:
         ({"quality": "best"}, 400),
     ],
 )
-def test_bad_tasks_are_refused(witness: Witness, fields: dict[str, Any], code: int) -> None:
+def test_bad_tasks_are_refused(
+    simulated: SimulatorClient, fields: dict[str, Any], code: int
+) -> None:
     """The asynchronous mode knows its own models and sizes."""
-    answer = witness.duomi_task(**fields)
+    answer = simulated.duomi_task(**fields)
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-def test_a_task_is_forgotten_after_its_retention(start: Callable[..., Witness]) -> None:
+def test_a_task_is_forgotten_after_its_retention(start: Callable[..., SimulatorClient]) -> None:
     """After the retention the task is 404."""
-    witness = start(retention=0.1)
-    task_id = witness.duomi_task().json()["id"]
-    eventually(lambda: witness.task(task_id).status_code == 404)
-    assert witness.stats()["duomi"]["billed"] == 1
+    simulated = start(retention=0.1)
+    task_id = simulated.duomi_task().json()["id"]
+    eventually(lambda: simulated.task(task_id).status_code == 404)
+    assert simulated.stats()["duomi"]["billed"] == 1
 
 
-def test_capacity_bounds_what_runs_at_once(start: Callable[..., Witness]) -> None:
+def test_capacity_bounds_what_runs_at_once(start: Callable[..., SimulatorClient]) -> None:
     """Eight requests on two workers all succeed, two at a time."""
-    witness = start(capacity=2, latency=0.05)
+    simulated = start(capacity=2, latency=0.05)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda seed: witness.duomi(seed=seed), range(8)))
+        answers = list(pool.map(lambda seed: simulated.duomi(seed=seed), range(8)))
     assert {answer.status_code for answer in answers} == {200}
-    counts = witness.stats()["duomi"]
+    counts = simulated.stats()["duomi"]
     assert (counts["max_running"], counts["billed"], counts["in_flight"]) == (2, 8, 0)
     assert counts["max_in_flight"] > 2
 
 
-def test_the_rate_limit_is_429(start: Callable[..., Witness]) -> None:
+def test_the_rate_limit_is_429(start: Callable[..., SimulatorClient]) -> None:
     """The submit past the limit is refused and not billed."""
-    witness = start(rate_limit=2)
-    codes = [witness.duomi().status_code for _ in range(3)]
+    simulated = start(rate_limit=2)
+    codes = [simulated.duomi().status_code for _ in range(3)]
     assert codes == [200, 200, 429]
-    assert witness.stats()["duomi"]["billed"] == 2
+    assert simulated.stats()["duomi"]["billed"] == 2
 
 
-def test_a_picture_is_billed_though_the_client_left(start: Callable[..., Witness]) -> None:
+def test_a_picture_is_billed_though_the_client_left(start: Callable[..., SimulatorClient]) -> None:
     """Work that was begun for a client that hung up is billed all the same."""
-    witness = start(latency=0.3)
+    simulated = start(latency=0.3)
     with pytest.raises(requests.ReadTimeout):
-        witness.duomi(timeout=0.1)
-    eventually(lambda: witness.stats()["duomi"]["billed"] == 1)
+        simulated.duomi(timeout=0.1)
+    eventually(lambda: simulated.stats()["duomi"]["billed"] == 1)
 
 
-def test_urls_expire(start: Callable[..., Witness]) -> None:
+def test_urls_expire(start: Callable[..., SimulatorClient]) -> None:
     """After its time a URL is 403."""
-    witness = start(url_ttl=0.05)
-    url = witness.duomi().json()["images"][0]["url"]
-    eventually(lambda: witness.download(url).status_code == 403)
+    simulated = start(url_ttl=0.05)
+    url = simulated.duomi().json()["images"][0]["url"]
+    eventually(lambda: simulated.download(url).status_code == 403)
 
 
-def test_a_key_sent_to_a_file_is_refused_and_counted(witness: Witness) -> None:
+def test_a_key_sent_to_a_file_is_refused_and_counted(simulated: SimulatorClient) -> None:
     """A file's host must never see an Authorization header."""
-    url = witness.duomi().json()["images"][0]["url"]
-    answer = witness.download(url, headers={"Authorization": "simulated-duomi-key"})
+    url = simulated.duomi().json()["images"][0]["url"]
+    answer = simulated.download(url, headers={"Authorization": "simulated-duomi-key"})
     assert answer.status_code == 400
-    assert witness.download(url).status_code == 200
-    counted = witness.stats()
+    assert simulated.download(url).status_code == 200
+    counted = simulated.stats()
     assert (counted["key_leaks"], counted["downloads"]) == (1, 1)
 
 
-def test_an_unknown_file_is_404(witness: Witness) -> None:
+def test_an_unknown_file_is_404(simulated: SimulatorClient) -> None:
     """A URL that was never given out is 404."""
-    assert witness.download(f"{witness.root}/files/none/picture.png").status_code == 404
+    assert simulated.download(f"{simulated.root}/files/none/picture.png").status_code == 404
 
 
-def test_a_body_that_is_no_json_is_refused(witness: Witness) -> None:
+def test_a_body_that_is_no_json_is_refused(simulated: SimulatorClient) -> None:
     """Bytes that are no JSON object are 400, not a crash."""
     for data in (b"", b"[1]", b"\xff\xfe{"):
         answer = requests.post(
-            f"{witness.root}/duomi/v1/images/generations",
+            f"{simulated.root}/duomi/v1/images/generations",
             data=data,
             headers={"Authorization": "simulated-duomi-key"},
             timeout=WAIT,

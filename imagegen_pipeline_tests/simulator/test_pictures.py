@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.simulator.pictures import Recipe, render_png
-from imagegen_pipeline_tests.simulator.clients import Witness, open_picture
+from imagegen_pipeline_tests.simulator.clients import SimulatorClient, open_picture
 
 RECIPE = Recipe("a castle", 5, (320, 200), "m", "blurry", 20, 7.5)
 
@@ -54,9 +54,9 @@ def test_prompts_in_any_script_can_be_drawn() -> None:
         open_picture(render_png(replace(RECIPE, prompt=prompt)))
 
 
-def test_a_url_gives_the_recipes_picture_each_time(witness: Witness) -> None:
+def test_a_url_gives_the_recipes_picture_each_time(simulated: SimulatorClient) -> None:
     """Downloading twice gives the same bytes as drawing the request's recipe."""
-    url = witness.duomi(negative_prompt="fog").json()["images"][0]["url"]
-    first, second = witness.download(url).content, witness.download(url).content
+    url = simulated.duomi(negative_prompt="fog").json()["images"][0]["url"]
+    first, second = simulated.download(url).content, simulated.download(url).content
     model = "stabilityai/stable-diffusion-xl-base-1.0"
     assert first == second == render_png(Recipe("a castle", 5, (64, 96), model, "fog", 20, 7.5))

@@ -9,9 +9,9 @@ from PIL import Image
 
 from imagegen_pipeline.simulator.command import simulate
 from imagegen_pipeline.simulator.pictures import Recipe, render_png
-from imagegen_pipeline_tests.simulator.clients import SDXL, Witness, decode, open_picture
+from imagegen_pipeline_tests.simulator.clients import SDXL, SimulatorClient, decode, open_picture
 
-Start = Callable[..., Witness]
+Start = Callable[..., SimulatorClient]
 
 
 @pytest.fixture
@@ -25,25 +25,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def downloaded(witness: Witness, **fields: object) -> bytes:
+def downloaded(simulated: SimulatorClient, **fields: object) -> bytes:
     """The file of the one picture that a request brings."""
-    (image,) = witness.duomi(**fields).json()["images"]
-    return bytes(witness.download(image["url"]).content)
+    (image,) = simulated.duomi(**fields).json()["images"]
+    return bytes(simulated.download(image["url"]).content)
 
 
 def test_a_prepared_picture_is_sent_as_it_is(start: Start, folder: Path) -> None:
     """A size that the folder has is answered with the bytes of its files, all of them in use."""
-    witness = start(pictures=folder)
-    sent = {downloaded(witness, seed=seed) for seed in range(40)}
+    simulated = start(pictures=folder)
+    sent = {downloaded(simulated, seed=seed) for seed in range(40)}
     assert sent == {(folder / f"{shade}.png").read_bytes() for shade in (10, 20, 30)}
-    assert downloaded(witness, image_size="32x32") == (folder / "small.png").read_bytes()
-    assert witness.stats()["duomi"]["billed"] == witness.stats()["downloads"] == 41
+    assert downloaded(simulated, image_size="32x32") == (folder / "small.png").read_bytes()
+    assert simulated.stats()["duomi"]["billed"] == simulated.stats()["downloads"] == 41
 
 
 def test_equal_requests_get_the_same_prepared_picture(start: Start, folder: Path) -> None:
     """The recipe decides which file is sent, whatever was sent before."""
-    witness = start(pictures=folder)
-    assert len({downloaded(witness, seed=7) for _ in range(5)}) == 1
+    simulated = start(pictures=folder)
+    assert len({downloaded(simulated, seed=7) for _ in range(5)}) == 1
 
 
 def test_a_size_without_a_prepared_picture_is_drawn(start: Start, folder: Path) -> None:
@@ -53,25 +53,25 @@ def test_a_size_without_a_prepared_picture_is_drawn(start: Start, folder: Path) 
 
 
 def test_prepared_pictures_come_in_answers_too(start: Start, folder: Path) -> None:
-    """A picture that comes as base64 is a prepared one as well, from both services."""
-    witness = start(pictures=folder, duomi_answer="images:b64_json")
-    (image,) = witness.duomi().json()["images"]
+    """A picture that comes as base64 is a prepared one as well, from both providers."""
+    simulated = start(pictures=folder, duomi_answer="images:b64_json")
+    (image,) = simulated.duomi().json()["images"]
     shades = [decode(image["b64_json"]).getpixel((0, 0))]
-    (output,) = witness.ended(witness.run())["output"]["images"]
+    (output,) = simulated.ended(simulated.run())["output"]["images"]
     shades.append(decode(output["data"]).getpixel((0, 0)))
     assert all(shade in ((10, 0, 0), (20, 0, 0), (30, 0, 0)) for shade in shades)
 
 
 def test_faults_reach_prepared_pictures(start: Start, folder: Path) -> None:
     """A scripted picture fault goes before the folder; a broken transfer halves its file."""
-    witness = start(pictures=folder)
-    witness.script(
+    simulated = start(pictures=folder)
+    simulated.script(
         {"provider": "files", "operation": "download", "fault": "wrong_size", "width": 8},
         {"provider": "files", "operation": "download", "fault": "status", "status": 502},
     )
-    assert open_picture(downloaded(witness)).size == (8, 48)
-    assert b"502 Bad Gateway" in downloaded(witness)
-    assert downloaded(witness).startswith(b"\x89PNG")
+    assert open_picture(downloaded(simulated)).size == (8, 48)
+    assert b"502 Bad Gateway" in downloaded(simulated)
+    assert downloaded(simulated).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("content", [None, b"no picture", b"\x89PNG\r\n\x1a\n"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline_tests.simulator.clients import (
-    Witness,
+    SimulatorClient,
     decode,
     eventually,
     graph,
@@ -15,9 +15,9 @@ from imagegen_pipeline_tests.simulator.clients import (
 )
 
 
-def test_a_job_completes_with_a_base64_picture(witness: Witness) -> None:
+def test_a_job_completes_with_a_base64_picture(simulated: SimulatorClient) -> None:
     """A queued graph ends COMPLETED, with its times and the picture in the first listed shape."""
-    body = witness.ended(witness.run())
+    body = simulated.ended(simulated.run())
     assert body["status"] == "COMPLETED"
     assert body["executionTime"] >= 15
     assert body["delayTime"] >= 0
@@ -26,7 +26,7 @@ def test_a_job_completes_with_a_base64_picture(witness: Witness) -> None:
     assert decode(image["data"]).size == (64, 96)
 
 
-def _read_any(witness: Witness, shape: str, output: Any) -> str:
+def _read_any(simulated: SimulatorClient, shape: str, output: Any) -> str:
     readers: dict[str, Callable[[Any], str]] = {
         "images": lambda o: o["images"][0]["data"],
         "plain": lambda o: o["images"][0],
@@ -43,31 +43,31 @@ def _read_any(witness: Witness, shape: str, output: Any) -> str:
     "form",
     ["images:url", "plain", "job_results:data_uri", "nested", "message", "image", "image_url"],
 )
-def test_every_output_shape(start: Callable[..., Witness], form: str) -> None:
+def test_every_output_shape(start: Callable[..., SimulatorClient], form: str) -> None:
     """The option picks any of the shapes that workers are known to use."""
-    witness = start(runpod_output=form)
+    simulated = start(runpod_output=form)
     shape, _, encoding = form.partition(":")
-    picture = _read_any(witness, shape, witness.ended(witness.run())["output"])
+    picture = _read_any(simulated, shape, simulated.ended(simulated.run())["output"])
     if encoding == "url" or shape == "image_url":
-        assert open_picture(witness.download(picture).content).size == (64, 96)
+        assert open_picture(simulated.download(picture).content).size == (64, 96)
     else:
         assert picture.startswith("data:image/png;base64,") == (encoding == "data_uri")
         assert decode(picture.rpartition(",")[2]).size == (64, 96)
 
 
-def test_refusals_of_key_endpoint_and_job(witness: Witness) -> None:
+def test_refusals_of_key_endpoint_and_job(simulated: SimulatorClient) -> None:
     """A wrong key is 401; an unknown endpoint and an unknown job are 404 with their words."""
-    assert witness.runpod("GET", "health", key="wrong").status_code == 401
-    unknown = witness.runpod("GET", "health", endpoint="other")
+    assert simulated.runpod("GET", "health", key="wrong").status_code == 401
+    unknown = simulated.runpod("GET", "health", endpoint="other")
     assert (unknown.status_code, unknown.json()) == (404, {"detail": "endpoint not found"})
-    job = witness.runpod("GET", "status/none")
+    job = simulated.runpod("GET", "status/none")
     assert (job.status_code, job.json()) == (404, {"detail": "job not found"})
 
 
-def test_a_body_over_ten_megabytes_is_refused(witness: Witness) -> None:
+def test_a_body_over_ten_megabytes_is_refused(simulated: SimulatorClient) -> None:
     """The refusal is a 400 whose text names the limit."""
     body = {"input": {"workflow": graph(), "padding": "x" * 10_000_001}}
-    answer = witness.runpod("POST", "run", json=body)
+    answer = simulated.runpod("POST", "run", json=body)
     assert answer.status_code == 400
     assert "exceeded max body size" in answer.text
 
@@ -81,10 +81,10 @@ def test_a_body_over_ten_megabytes_is_refused(witness: Witness) -> None:
         {"input": {"workflow": {}}, "policy": {"executionTimeout": "soon"}},
     ],
 )
-def test_a_body_against_the_documentation_is_400(witness: Witness, body: Any) -> None:
+def test_a_body_against_the_documentation_is_400(simulated: SimulatorClient, body: Any) -> None:
     """No input, or a policy outside its limits, queues nothing."""
-    assert witness.runpod("POST", "run", json=body).status_code == 400
-    assert witness.stats()["runpod"]["accepted"] == 0
+    assert simulated.runpod("POST", "run", json=body).status_code == 400
+    assert simulated.stats()["runpod"]["accepted"] == 0
 
 
 def _set(node: str, name: str, value: object) -> dict[str, Any]:
@@ -129,131 +129,133 @@ def _with_unknown_class() -> dict[str, Any]:
     ],
 )
 def test_what_comfyui_refuses_ends_failed(
-    witness: Witness, workflow: object, complaint: str
+    simulated: SimulatorClient, workflow: object, complaint: str
 ) -> None:
     """A refused graph ends FAILED, with a JSON string as its error, and bills nothing."""
-    body = witness.ended(witness.run(workflow))
+    body = simulated.ended(simulated.run(workflow))
     assert body["status"] == "FAILED"
     error = json.loads(body["error"])
     assert complaint in error["error_message"]
     assert {"error_type", "error_traceback", "hostname", "worker_id"} < error.keys()
-    assert witness.stats()["runpod"]["billed"] == 0
+    assert simulated.stats()["runpod"]["billed"] == 0
 
 
-def test_a_side_not_divisible_by_16_comes_out_smaller(witness: Witness) -> None:
+def test_a_side_not_divisible_by_16_comes_out_smaller(simulated: SimulatorClient) -> None:
     """The server does not enforce the step: 1001 wide gives 992."""
-    body = witness.ended(witness.run(graph(width=1001, height=96)))
+    body = simulated.ended(simulated.run(graph(width=1001, height=96)))
     assert decode(body["output"]["images"][0]["data"]).size == (992, 96)
 
 
-def test_node_numbers_do_not_matter(witness: Witness) -> None:
+def test_node_numbers_do_not_matter(simulated: SimulatorClient) -> None:
     """The same graph under other node ids gives the same picture."""
     text = json.dumps(graph())
     for node_id in graph():
         text = text.replace(f'"{node_id}"', f'"n{node_id}"')
-    first = witness.ended(witness.run(graph()))["output"]
-    assert witness.ended(witness.run(json.loads(text)))["output"] == first
+    first = simulated.ended(simulated.run(graph()))["output"]
+    assert simulated.ended(simulated.run(json.loads(text)))["output"] == first
 
 
-def test_jobs_wait_in_queue_and_can_be_cancelled(start: Callable[..., Witness]) -> None:
+def test_jobs_wait_in_queue_and_can_be_cancelled(start: Callable[..., SimulatorClient]) -> None:
     """On one worker the second job waits; cancelled, it never runs and is not billed."""
-    witness = start(capacity=1, latency=0.6)
-    first, second = witness.run(), witness.run()
-    eventually(lambda: witness.status(first)["status"] == "IN_PROGRESS")
-    assert witness.status(second) == {"id": second, "status": "IN_QUEUE"}
-    health = witness.runpod("GET", "health").json()
+    simulated = start(capacity=1, latency=0.6)
+    first, second = simulated.run(), simulated.run()
+    eventually(lambda: simulated.status(first)["status"] == "IN_PROGRESS")
+    assert simulated.status(second) == {"id": second, "status": "IN_QUEUE"}
+    health = simulated.runpod("GET", "health").json()
     assert (health["jobs"]["inProgress"], health["jobs"]["inQueue"]) == (1, 1)
-    assert witness.runpod("POST", f"cancel/{second}").json()["status"] == "CANCELLED"
-    assert witness.status(second) == {"id": second, "status": "CANCELLED"}
-    assert witness.ended(first)["status"] == "COMPLETED"
-    counts = witness.stats()["runpod"]
+    assert simulated.runpod("POST", f"cancel/{second}").json()["status"] == "CANCELLED"
+    assert simulated.status(second) == {"id": second, "status": "CANCELLED"}
+    assert simulated.ended(first)["status"] == "COMPLETED"
+    counts = simulated.stats()["runpod"]
     assert (counts["billed"], counts["cancelled"], counts["in_flight"]) == (1, 1, 0)
 
 
-def test_a_running_job_can_be_cancelled(start: Callable[..., Witness]) -> None:
+def test_a_running_job_can_be_cancelled(start: Callable[..., SimulatorClient]) -> None:
     """A job cancelled while it runs frees its worker and is not billed."""
-    witness = start(capacity=1, latency=0.4)
-    job = witness.run()
-    eventually(lambda: witness.status(job)["status"] == "IN_PROGRESS")
-    witness.runpod("POST", f"cancel/{job}")
-    assert witness.ended(witness.run())["status"] == "COMPLETED"
-    counts = witness.stats()["runpod"]
+    simulated = start(capacity=1, latency=0.4)
+    job = simulated.run()
+    eventually(lambda: simulated.status(job)["status"] == "IN_PROGRESS")
+    simulated.runpod("POST", f"cancel/{job}")
+    assert simulated.ended(simulated.run())["status"] == "COMPLETED"
+    counts = simulated.stats()["runpod"]
     assert (counts["billed"], counts["cancelled"], counts["running"]) == (1, 1, 0)
 
 
-def test_the_first_job_waits_for_the_cold_start(start: Callable[..., Witness]) -> None:
+def test_the_first_job_waits_for_the_cold_start(start: Callable[..., SimulatorClient]) -> None:
     """Until a worker is up the job is queued and health says initializing."""
-    witness = start(cold_start=0.6)
-    job = witness.run()
-    assert witness.status(job)["status"] == "IN_QUEUE"
-    assert witness.runpod("GET", "health").json()["workers"]["initializing"] == 1
-    assert witness.ended(job)["delayTime"] >= 500
-    assert witness.ended(witness.run())["delayTime"] < 500
+    simulated = start(cold_start=0.6)
+    job = simulated.run()
+    assert simulated.status(job)["status"] == "IN_QUEUE"
+    assert simulated.runpod("GET", "health").json()["workers"]["initializing"] == 1
+    assert simulated.ended(job)["delayTime"] >= 500
+    assert simulated.ended(simulated.run())["delayTime"] < 500
 
 
-def test_a_finished_job_is_forgotten_after_its_retention(start: Callable[..., Witness]) -> None:
+def test_a_finished_job_is_forgotten_after_its_retention(
+    start: Callable[..., SimulatorClient],
+) -> None:
     """After the retention the status is 404, though the picture was billed."""
-    witness = start(retention=0.1)
-    job = witness.run()
-    eventually(lambda: witness.runpod("GET", f"status/{job}").status_code == 404)
-    assert witness.stats()["runpod"]["billed"] == 1
+    simulated = start(retention=0.1)
+    job = simulated.run()
+    eventually(lambda: simulated.runpod("GET", f"status/{job}").status_code == 404)
+    assert simulated.stats()["runpod"]["billed"] == 1
 
 
-def test_runsync_answers_with_the_whole_job(witness: Witness) -> None:
+def test_runsync_answers_with_the_whole_job(simulated: SimulatorClient) -> None:
     """A synchronous run waits, and its body is that of the finished job."""
     body = {"input": {"workflow": graph()}}
-    answer = witness.runpod("POST", "runsync?wait=5000", json=body).json()
+    answer = simulated.runpod("POST", "runsync?wait=5000", json=body).json()
     assert answer["status"] == "COMPLETED"
     assert decode(answer["output"]["images"][0]["data"]).size == (64, 96)
 
 
-def test_runsync_past_its_wait_answers_with_the_id(start: Callable[..., Witness]) -> None:
-    """A job that outlasts the wait is answered as it stands, and goes on."""
-    witness = start(latency=1.3)
+def test_runsync_past_its_wait_answers_with_the_id(start: Callable[..., SimulatorClient]) -> None:
+    """A job that outlasts the wait is answered with its present state, and continues."""
+    simulated = start(latency=1.3)
     body = {"input": {"workflow": graph()}}
-    answer = witness.runpod("POST", "runsync?wait=1000", json=body).json()
+    answer = simulated.runpod("POST", "runsync?wait=1000", json=body).json()
     assert answer["status"] == "IN_PROGRESS"
-    assert witness.ended(answer["id"])["status"] == "COMPLETED"
+    assert simulated.ended(answer["id"])["status"] == "COMPLETED"
 
 
-def test_only_failed_jobs_are_retried_under_the_same_id(witness: Witness) -> None:
+def test_only_failed_jobs_are_retried_under_the_same_id(simulated: SimulatorClient) -> None:
     """A failed job can be retried, a completed one not."""
-    witness.script({"provider": "runpod", "operation": "submit", "fault": "job_failed"})
-    job = witness.run()
-    assert witness.ended(job)["status"] == "FAILED"
-    assert witness.runpod("POST", f"retry/{job}").json() == {"id": job, "status": "IN_QUEUE"}
-    body = witness.ended(job)
+    simulated.script({"provider": "runpod", "operation": "submit", "fault": "job_failed"})
+    job = simulated.run()
+    assert simulated.ended(job)["status"] == "FAILED"
+    assert simulated.runpod("POST", f"retry/{job}").json() == {"id": job, "status": "IN_QUEUE"}
+    body = simulated.ended(job)
     assert (body["status"], body["retries"]) == ("COMPLETED", 1)
-    assert witness.runpod("POST", f"retry/{job}").status_code == 400
+    assert simulated.runpod("POST", f"retry/{job}").status_code == 400
 
 
-def test_the_queue_can_be_purged(start: Callable[..., Witness]) -> None:
-    """Purging drops what waits and leaves what runs."""
-    witness = start(capacity=1, latency=0.5)
-    first = witness.run()
-    eventually(lambda: witness.status(first)["status"] == "IN_PROGRESS")
-    second = witness.run()
-    assert witness.runpod("POST", "purge-queue").json()["removed"] == 1
-    assert witness.status(second)["status"] == "CANCELLED"
-    assert witness.ended(first)["status"] == "COMPLETED"
+def test_the_queue_can_be_purged(start: Callable[..., SimulatorClient]) -> None:
+    """Purging deletes waiting jobs and leaves running ones."""
+    simulated = start(capacity=1, latency=0.5)
+    first = simulated.run()
+    eventually(lambda: simulated.status(first)["status"] == "IN_PROGRESS")
+    second = simulated.run()
+    assert simulated.runpod("POST", "purge-queue").json()["removed"] == 1
+    assert simulated.status(second)["status"] == "CANCELLED"
+    assert simulated.ended(first)["status"] == "COMPLETED"
 
 
 @pytest.mark.parametrize(("limits", "last"), [(True, 429), (False, 200)])
 def test_the_documented_limits_are_kept(
-    start: Callable[..., Witness], limits: bool, last: int
+    start: Callable[..., SimulatorClient], limits: bool, last: int
 ) -> None:
     """The third purge within ten seconds is 429, unless the limits are switched off."""
-    witness = start(platform_limits=limits)
-    codes = [witness.runpod("POST", "purge-queue").status_code for _ in range(3)]
+    simulated = start(platform_limits=limits)
+    codes = [simulated.runpod("POST", "purge-queue").status_code for _ in range(3)]
     assert codes == [200, 200, last]
 
 
-def test_the_books_name_each_prompt(witness: Witness) -> None:
+def test_the_books_name_each_prompt(simulated: SimulatorClient) -> None:
     """Stats list what each prompt cost, and each request by its path's template."""
     for prompt in ("one", "one", "two"):
-        witness.ended(witness.run(graph(prompt)))
-    counted = witness.stats()
+        simulated.ended(simulated.run(graph(prompt)))
+    counted = simulated.stats()
     billed = {entry["prompt"]: entry["billed"] for entry in counted["by_prompt"]}
     assert billed == {"one": 2, "two": 1}
     assert counted["requests"]["POST /runpod/v2/{endpoint}/run"] == 3
-    assert "by_prompt" not in witness.stats("?prompts=0")
+    assert "by_prompt" not in simulated.stats("?prompts=0")

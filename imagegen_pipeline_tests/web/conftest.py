@@ -1,9 +1,9 @@
-"""The real server on a free port, with the real simulator behind it."""
+"""The real server on a free port, with the real simulator as its provider."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from imagegen_pipeline_tests.conftest import Project, Simulator
 
 ACTOR = "0100_european_25_male"
 DESCRIPTION = "european 25 year old male with short brown hair and blue eyes"
-WISH = {
+PARAMS = {
     "actorName": ACTOR,
     "description": DESCRIPTION,
     "width": 64,
@@ -42,11 +42,11 @@ class Served:
 
     @property
     def url(self) -> str:
-        """Its address, without a slash at the end."""
+        """Its address, without a trailing slash."""
         return self.running.url
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        """A GET that follows nothing."""
+        """A GET that follows no redirect."""
         more.setdefault("allow_redirects", False)
         return self.session.get(self.url + path, timeout=60, **more)
 
@@ -56,13 +56,13 @@ class Served:
         return self.session.post(self.url + path, json=body, timeout=60, **more)
 
     def make(self, **params: object) -> dict[str, Any]:
-        """A base image, made."""
-        answer = self.post("/api/generate-base-image", {**WISH, **params})
+        """Generate a base image; returns the response's body."""
+        answer = self.post("/api/generate-base-image", {**PARAMS, **params})
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def stop(self) -> None:
-        """End it, waiting for what is under way."""
+        """Stop the server and wait for running jobs."""
         self.session.close()
         self._ends.close()
 
@@ -86,7 +86,7 @@ def _starter(project: Project, simulator: Simulator, servers: list[Served]) -> S
 
 @pytest.fixture
 def serve(project: Project, simulator: Simulator) -> Iterator[Serve]:
-    """Starts servers with options of one's own on the scratch project."""
+    """Starts servers with the given options on the scratch project."""
     servers: list[Served] = []
     yield _starter(project, simulator, servers)
     for server in servers:
@@ -99,12 +99,19 @@ def server(serve: Serve) -> Served:
     return serve()
 
 
-@pytest.fixture
-def slow(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """A simulator of one's own, behind the scratch project, that takes 0.6 s for a picture."""
-    with simulating(SimulatorOptions(latency=0.6)) as url:
+@contextmanager
+def _simulator(latency: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator of the test's own that takes ``latency`` seconds for an image."""
+    with simulating(SimulatorOptions(latency=latency)) as url:
         monkeypatch.setenv("IMAGEGEN_SIMULATOR", url)
         yield Simulator(url)
+
+
+@pytest.fixture
+def slow(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator that takes 0.6 s for an image."""
+    with _simulator(0.6, monkeypatch) as simulator:
+        yield simulator
 
 
 @pytest.fixture
@@ -117,8 +124,18 @@ def serve_slow(project: Project, slow: Simulator) -> Iterator[Serve]:
 
 
 @pytest.fixture
+def serve_unfinished(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """As ``serve``, with a simulator whose jobs stay in flight for longer than any test."""
+    servers: list[Served] = []
+    with _simulator(3600.0, monkeypatch) as simulator:
+        yield _starter(project, simulator, servers)
+        for server in servers:
+            server.stop()
+
+
+@pytest.fixture
 def serve_live(live_project: Project, simulator: Simulator) -> Iterator[Serve]:
-    """As ``serve``, on a project that believes the simulator to be the real services."""
+    """As ``serve``, on a project that takes the simulator for the real providers."""
     servers: list[Served] = []
     yield _starter(live_project, simulator, servers)
     for server in servers:

@@ -40,7 +40,7 @@ def landscape(number: int, width: int = 540, height: int = 960) -> bytes:
 
 @cache
 def portrait(number: int, width: int = 512, height: int = 768) -> bytes:
-    """Somebody in a studio as JPEG."""
+    """A person in a studio as JPEG."""
     dice = random.Random(1000 + number)  # noqa: S311
     tone = dice.randint(150, 205)
     image = _gradient((tone, tone - 4, tone - 10), (tone - 60, tone - 62, tone - 66), width, height)

@@ -216,7 +216,9 @@ def _sent(pipeline: Pipeline, source_item: Prompt | Actor, turn: _Turn) -> Attem
     )
     lease = pipeline.ledger.leases.acquire([f"seeding {attempt.id}"], "seeding")
     assert lease is not None
-    moved = pipeline.ledger.attempts.submitting(attempt, AdmissionRules(lease))
+    moved = pipeline.ledger.attempts.start(
+        attempt, AdmissionRules(lease), on_disk=lambda _folder, _stem: False
+    )
     pipeline.ledger.leases.release(lease.owner)
     assert isinstance(moved, Attempt)
     return moved

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from imagegen_pipeline_tests.conftest import until
-from imagegen_pipeline_tests.web.conftest import ACTOR, DESCRIPTION, WISH, Serve, Served
+from imagegen_pipeline_tests.web.conftest import ACTOR, DESCRIPTION, PARAMS, Serve, Served
 
 PATH = "/api/generate-base-image"
 
@@ -18,7 +18,7 @@ def test_the_answer_has_the_guides_shape_and_the_picture_lies_at_the_guides_plac
 ) -> None:
     """COMPLETED with the picture in base64, its path, name, seed and metadata."""
     server = serve_live()
-    answer = server.post(PATH, WISH)
+    answer = server.post(PATH, PARAMS)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
@@ -64,7 +64,7 @@ def test_only_the_name_and_the_description_are_needed(server: Served) -> None:
 )
 def test_a_missing_field_is_the_guides_own_error(server: Served, gone: dict[str, object]) -> None:
     """400 with the guide's sentence, in the guide's shape; nothing is sent."""
-    params = {**WISH, **gone}
+    params = {**PARAMS, **gone}
     answer = server.post(PATH, {k: v for k, v in params.items() if v is not ...})
     assert answer.status_code == 400
     body = answer.json()
@@ -103,7 +103,7 @@ def test_what_cannot_be_granted_is_400_with_the_cause(
     server: Served, wrong: dict[str, object], said: str
 ) -> None:
     """A wrong type, range or name is refused before anything is sent, in the guide's shape."""
-    answer = server.post(PATH, {**WISH, **wrong})
+    answer = server.post(PATH, {**PARAMS, **wrong})
     assert answer.status_code == 400, answer.text
     body = answer.json()
     assert body["status"] == "FAILED"
@@ -177,10 +177,10 @@ def test_the_same_wish_in_flight_is_the_same_job(serve_slow: Serve) -> None:
     jobs = [
         server.post(f"{PATH}?async=1", params).json()["jobId"]
         for params in (
-            WISH,
-            {**WISH, "description": f"  {DESCRIPTION} "},
-            {**WISH, "seed": 5},
-            {**WISH, "regenerate": True},
+            PARAMS,
+            {**PARAMS, "description": f"  {DESCRIPTION} "},
+            {**PARAMS, "seed": 5},
+            {**PARAMS, "regenerate": True},
         )
     ]
     assert jobs[0] == jobs[1]
@@ -189,7 +189,7 @@ def test_the_same_wish_in_flight_is_the_same_job(serve_slow: Serve) -> None:
 
 def test_a_jobs_picture_stays_its_own(server: Served) -> None:
     """A later wish replaces the picture at the fixed path, never the answer of an earlier job."""
-    first = server.post(f"{PATH}?async=1", WISH).json()["job"]
+    first = server.post(f"{PATH}?async=1", PARAMS).json()["job"]
     until(lambda: server.get(first).json()["status"] == "COMPLETED")
     before = server.get(first).json()["output"]
     other = server.make(seed=5)["output"]
@@ -210,7 +210,7 @@ def test_a_failed_generation_is_502_with_the_guides_text(
 ) -> None:
     """The guide's three texts, each with its cause and the guide's remedy."""
     server.simulator.fault(provider="runpod", operation="submit", times=20, **fault)
-    answer = server.post(PATH, WISH)
+    answer = server.post(PATH, PARAMS)
     assert answer.status_code == 502, answer.text
     body = answer.json()
     assert body["status"] == "FAILED"
@@ -224,7 +224,7 @@ def test_a_missing_key_is_said_without_it(
 ) -> None:
     """A live server without its key starts, and answers 502 with the variable's name."""
     monkeypatch.delenv("RUNPOD_API_KEY")
-    answer = serve_live().post(PATH, WISH)
+    answer = serve_live().post(PATH, PARAMS)
     assert answer.status_code == 502
     assert answer.json()["error"].startswith("RunPod error: RUNPOD_API_KEY is not set.")
 
@@ -232,7 +232,7 @@ def test_a_missing_key_is_said_without_it(
 def test_an_async_wish_is_answered_at_once_and_found_again(serve_slow: Serve) -> None:
     """202 with the job's address; the job ends with the users' answer."""
     server = serve_slow()
-    answer = server.post(f"{PATH}?async=1", WISH)
+    answer = server.post(f"{PATH}?async=1", PARAMS)
     assert answer.status_code == 202
     body = answer.json()
     assert body["status"] in ("IN_QUEUE", "IN_PROGRESS")

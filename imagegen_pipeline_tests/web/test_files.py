@@ -15,7 +15,7 @@ from PIL import Image
 from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.web.gallery.zip_downloads import (
     KEPT_SECONDS,
-    MOST_KEPT,
+    MAX_KEPT,
     Downloads,
     Entry,
     entries_of,
@@ -81,20 +81,38 @@ def test_a_part_of_a_picture(
 
 
 @pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
-def test_a_part_that_is_not_there(server: Served, attempt: Attempt, asked: str) -> None:
-    """416 in the API's shape, with the file's size."""
+def test_a_range_outside_the_file(server: Served, attempt: Attempt, asked: str) -> None:
+    """416 with the file's size."""
     answer = server.get(f"/pictures/{attempt.id}", headers={"range": asked})
     assert answer.status_code == 416
-    assert answer.json()["status"] == "FAILED"
     assert answer.headers["content-range"] == f"bytes */{len(bytes_of(server, attempt))}"
 
 
-@pytest.mark.parametrize("asked", ["bytes", "bytes=", "bytes=9-2", "lines=1-2", "bytes=0-1,4-5"])
-def test_a_range_that_is_none_is_passed_over(server: Served, attempt: Attempt, asked: str) -> None:
-    """The whole picture, as HTTP has it."""
+@pytest.mark.parametrize("asked", ["bytes", "bytes=", "bytes=9-2", "lines=1-2", "bytes=-", "=1-"])
+def test_a_malformed_range(server: Served, attempt: Attempt, asked: str) -> None:
+    """400 without any byte of the image."""
     answer = server.get(f"/pictures/{attempt.id}", headers={"range": asked})
-    assert answer.status_code == 200
-    assert answer.content == bytes_of(server, attempt)
+    assert answer.status_code == 400
+    assert len(answer.content) < 100
+
+
+def test_several_ranges(server: Served, attempt: Attempt) -> None:
+    """206 with each range as a part."""
+    whole = bytes_of(server, attempt)
+    answer = server.get(f"/pictures/{attempt.id}", headers={"range": "bytes=0-1,4-5"})
+    assert answer.status_code == 206
+    assert answer.headers["content-type"].startswith("multipart/byteranges; boundary=")
+    assert whole[0:2] in answer.content
+    assert whole[4:6] in answer.content
+
+
+@pytest.mark.parametrize(("tag", "status"), [(None, 206), ('"other"', 200)])
+def test_a_range_of_a_known_version(
+    server: Served, attempt: Attempt, tag: str | None, status: int
+) -> None:
+    """If-Range: a part of the version that the client has, else the whole image."""
+    headers = {"range": "bytes=0-9", "if-range": tag or f'"{attempt.digest}"'}
+    assert server.get(f"/pictures/{attempt.id}", headers=headers).status_code == status
 
 
 def test_a_thumbnail_is_small_and_kept(server: Served, attempt: Attempt) -> None:
@@ -127,7 +145,7 @@ def test_a_missing_file_is_said(server: Served, attempt: Attempt) -> None:
     server.pipeline.store.absolute(str(attempt.path)).unlink()
     answer = server.get(f"/pictures/{attempt.id}")
     assert answer.status_code == 404
-    assert "is not where it was kept" in answer.json()["error"]
+    assert "is missing" in answer.json()["error"]
     assert server.get("/pictures/999").json()["error"] == "Attempt 999 has no picture."
 
 
@@ -238,7 +256,7 @@ def test_what_is_kept_for_downloads_is_bounded(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest go when too many pictures are kept, and whatever is over its time."""
-    monkeypatch.setattr("imagegen_pipeline.web.gallery.zip_downloads.MOST_PICTURES_KEPT", 3)
+    monkeypatch.setattr("imagegen_pipeline.web.gallery.zip_downloads.MAX_KEPT_PICTURES", 3)
     clock = StillClock()
     downloads = Downloads(clock)
     two = [Entry(attempt, "x.png", None)] * 2
@@ -258,14 +276,14 @@ def test_downloads_are_few_and_short_lived(server: Served) -> None:
     downloads = Downloads(clock)
     first = downloads.add([])
     assert downloads.get(first) == ()
-    for _ in range(MOST_KEPT):
+    for _ in range(MAX_KEPT):
         last = downloads.add([])
     assert downloads.get(first) is None
     clock.moment += KEPT_SECONDS + 1
     assert downloads.get(last) is None
     gone = server.get("/downloads/abcdefgh.zip")
     assert gone.status_code == 404
-    assert "Ask for it again" in gone.json()["error"]
+    assert "Request it again" in gone.json()["error"]
     assert server.post("/api/downloads", {"attempts": [999]}).status_code == 404
 
 

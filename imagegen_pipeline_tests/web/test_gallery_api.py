@@ -13,7 +13,7 @@ from imagegen_pipeline.ledger import Decision
 from imagegen_pipeline.web.api.schemas import TEXT_PATTERN
 from imagegen_pipeline.web.jobs import job_manager as job_manager_module
 from imagegen_pipeline_tests.conftest import until
-from imagegen_pipeline_tests.web.conftest import ACTOR, WISH, Serve, Served
+from imagegen_pipeline_tests.web.conftest import ACTOR, PARAMS, Serve, Served
 from imagegen_pipeline_tests.web.test_jobs import CHANGE, PATH, ended, generate, typed
 
 
@@ -43,7 +43,7 @@ def test_cards_are_filtered_counted_and_paged(server: Served, made: dict[str, in
     assert "path" not in actor
     assert server.get("/api/pictures?text=picture+p2-").json()["total"] == 1
     assert server.get("/api/pictures?source=actor").json()["total"] == 1
-    marked = server.get("/api/marked?source=json&state=done").json()["pictures"]
+    marked = server.get("/api/keys?source=json&state=done").json()["pictures"]
     assert {one["key"]: one["attempt"] for one in marked} == {
         key: attempt for key, attempt in made.items() if key != ACTOR
     }
@@ -97,11 +97,11 @@ def test_a_quote_says_what_it_costs_before_anything_is_sent(
     monkeypatch.setenv("IMAGEGEN_PRICES", '{"duomi": {"*": 0.25}}')
     server = serve()
     keys = typed(server, 3)
-    body = {"keys": [*keys, "nobody"], "how": "regenerate", "change": CHANGE}
-    quote = server.post("/api/quotes", body).json()
+    body = {"keys": [*keys, "nobody"], "mode": "regenerate", "overrides": CHANGE}
+    quote = server.post("/api/cost-estimates", body).json()
     assert (quote["make"], quote["refused"], quote["cost"]) == (3, 1, 0.75)
-    assert quote["sentence"].startswith("3 pictures will be made, for about 0.75.")
-    assert "1 item cannot be asked for" in quote["sentence"]
+    assert quote["sentence"].startswith("3 images will be generated, for about 0.75.")
+    assert "1 item cannot be requested" in quote["sentence"]
     assert server.simulator.billed() == 0
     assert server.get("/api/pictures?state=waiting").json()["total"] == 3
 
@@ -122,8 +122,8 @@ def test_a_quote_says_what_it_costs_before_anything_is_sent(
 def test_a_change_that_is_none_is_refused(server: Served, change: dict[str, object]) -> None:
     """400, and nothing is sent; by a quote and by the generation itself."""
     keys = typed(server, 1)
-    body = {"keys": keys, "how": "regenerate", "change": change}
-    assert server.post("/api/quotes", body).status_code == 400
+    body = {"keys": keys, "mode": "regenerate", "overrides": change}
+    assert server.post("/api/cost-estimates", body).status_code == 400
     assert server.post("/api/generations", {**body, "id": "click-000001"}).status_code == 400
     assert server.simulator.billed() == 0
 
@@ -132,7 +132,7 @@ def test_a_seed_larger_than_a_scripts_numbers_may_be_a_text(server: Served) -> N
     """A page sends the digits; the very seed is used."""
     server.make()
     seed = 2**63 + 11
-    generate(server, "click-000001", [ACTOR], change={"seed": str(seed)})
+    generate(server, "click-000001", [ACTOR], overrides={"seed": str(seed)})
     assert ended(server, "click-000001")["made"] == 1
     assert server.pipeline.ledger.gallery.history(ACTOR)[0].seed == seed
 
@@ -148,9 +148,9 @@ def test_what_is_held_is_decided_on(server: Served) -> None:
     assert server.post("/api/decisions", decision).json() == {"changed": 1}
     assert server.post("/api/decisions", decision).status_code == 409
     assert server.post("/api/decisions", {**decision, "decision": "x"}).status_code == 400
-    generate(server, "click-000002", keys, how="retry", change={})
+    generate(server, "click-000002", keys, mode="retry", overrides={})
     assert ended(server, "click-000002")["made"] == 1
-    assert {str(one) for one in Decision} == {"resubmit", "give-up", "lift"}
+    assert {one.name for one in Decision} == {"RESUBMIT", "GIVE_UP", "ALLOW_RETRY"}
 
 
 def test_figures_and_problems(server: Served, made: dict[str, int]) -> None:
@@ -170,8 +170,8 @@ def test_a_waiting_job_that_is_stopped_is_never_sent(
     """It ends at once, with a sentence; its actor is not even written down."""
     monkeypatch.setenv("IMAGEGEN_CONCURRENCY", "1")
     server = serve_slow()
-    first = server.post(f"{PATH}?async=1", WISH).json()
-    second = server.post(f"{PATH}?async=1", {**WISH, "actorName": "second"}).json()
+    first = server.post(f"{PATH}?async=1", PARAMS).json()
+    second = server.post(f"{PATH}?async=1", {**PARAMS, "actorName": "second"}).json()
     stopped = server.post(f"/api/jobs/{second['jobId']}/stop", {})
     assert stopped.status_code == 202
     job = ended(server, second["jobId"])
@@ -184,14 +184,14 @@ def test_a_waiting_job_that_is_stopped_is_never_sent(
 
 def test_ended_jobs_are_forgotten_in_time(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only so many stay in memory; the ledger answers for the others."""
-    monkeypatch.setattr(job_manager_module, "MOST_KEPT", 2)
+    monkeypatch.setattr(job_manager_module, "MAX_KEPT_JOBS", 2)
     jobs = [
-        server.post(f"{PATH}?async=1", {**WISH, "actorName": f"a{n}"}).json()["jobId"]
+        server.post(f"{PATH}?async=1", {**PARAMS, "actorName": f"a{n}"}).json()["jobId"]
         for n in range(4)
     ]
     for job in jobs:
         assert ended(server, job)["status"] == "COMPLETED"
-    job_manager = server.running.studio.job_manager
+    job_manager = server.running.app_state.job_manager
     until(lambda: sum(job_manager.get(job) is not None for job in jobs) == 2)
     assert all(server.get(f"/api/jobs/{job}").json()["status"] == "COMPLETED" for job in jobs)
 
@@ -236,14 +236,14 @@ def test_the_described_pattern_is_what_is_taken() -> None:
 
 def test_a_wrong_value_is_said_in_plain_words(server: Served) -> None:
     """One sentence for each field, without the names of the forms that it could have had."""
-    body = {"keys": ["a"], "how": "regenerate", "change": {"seed": 1.5, "steps": "many"}}
-    error = server.post("/api/quotes", body).json()["error"]
-    assert error.count("change.seed: ") == 1
-    assert "change.steps: input should be a valid integer." in error
+    body = {"keys": ["a"], "mode": "regenerate", "overrides": {"seed": 1.5, "steps": "many"}}
+    error = server.post("/api/cost-estimates", body).json()["error"]
+    assert error.count("overrides.seed: ") == 1
+    assert "overrides.steps: input should be a valid integer." in error
     assert "literal" not in error
     assert "constrained" not in error
-    wrong = {"keys": ["a"], "how": "regenerate", "change": {}, "what-else": 1}
-    assert "'what-else' is not a field" in server.post("/api/quotes", wrong).json()["error"]
+    wrong = {"keys": ["a"], "mode": "regenerate", "overrides": {}, "what-else": 1}
+    assert "'what-else' is not a field" in server.post("/api/cost-estimates", wrong).json()["error"]
 
 
 def test_a_source_that_nobody_uses_is_no_trouble(server: Served) -> None:
@@ -254,4 +254,4 @@ def test_a_source_that_nobody_uses_is_no_trouble(server: Served) -> None:
     server.pipeline.scan_prompts()
     (problem,) = server.get("/api/problems").json()["problems"]
     assert problem["location"].endswith("bad.json")
-    assert "1 thing in the sources cannot be read" in server.get("/").text
+    assert "1 problem in the sources" in server.get("/").text

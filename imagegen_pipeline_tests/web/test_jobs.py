@@ -11,7 +11,7 @@ import pytest
 
 from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline_tests.conftest import until
-from imagegen_pipeline_tests.web.conftest import ACTOR, WISH, Serve, Served
+from imagegen_pipeline_tests.web.conftest import ACTOR, PARAMS, Serve, Served
 
 PATH = "/api/generate-base-image"
 CHANGE = {"width": 64, "height": 64}
@@ -36,7 +36,7 @@ def typed(server: Served, number: int) -> list[str]:
 
 def generate(server: Served, job_id: str, keys: list[str], **more: Any) -> Any:
     """The answer to a POST of a generation of small pictures."""
-    body = {"id": job_id, "keys": keys, "how": "regenerate", "change": CHANGE, **more}
+    body = {"id": job_id, "keys": keys, "mode": "regenerate", "overrides": CHANGE, **more}
     return server.post("/api/generations", body)
 
 
@@ -45,7 +45,7 @@ def test_a_client_that_goes_away_finds_its_picture_again(serve_slow: Serve) -> N
     end, and asked for by the actor's name.
     """
     server = serve_slow()
-    body = json.dumps(WISH).encode()
+    body = json.dumps(PARAMS).encode()
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
         client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -58,19 +58,20 @@ def test_a_client_that_goes_away_finds_its_picture_again(serve_slow: Serve) -> N
     assert server.simulator.billed("runpod") == 1
 
 
-def test_a_server_that_works_answers_others_at_once(serve_slow: Serve) -> None:
-    """While eight generations are under way, every other address answers."""
-    server = serve_slow()
+def test_other_requests_are_answered_during_generations(serve_unfinished: Serve) -> None:
+    """While eight generations are in flight, every other address answers."""
+    server = serve_unfinished()
     for number in range(8):
-        assert server.post(f"{PATH}?async=1", {**WISH, "actorName": f"a{number}"}).ok
+        assert server.post(f"{PATH}?async=1", {**PARAMS, "actorName": f"a{number}"}).ok
     for path in ("/healthz", "/api/totals", "/api/pictures", "/"):
-        assert server.get(path).elapsed.total_seconds() < 2, path
+        assert server.get(path).ok, path
+    assert len(server.running.app_state.job_manager.active_keys()) == 8
 
 
 def test_a_job_of_an_earlier_server_is_answered_from_the_ledger(serve: Serve) -> None:
     """After a restart a job's address still has its answer, and an unknown one is 404."""
     server = serve()
-    job = server.post(f"{PATH}?async=1", WISH).json()
+    job = server.post(f"{PATH}?async=1", PARAMS).json()
     before = ended(server, job["jobId"])
     server.stop()
 
@@ -88,7 +89,7 @@ def test_a_job_of_an_earlier_server_is_answered_from_the_ledger(serve: Serve) ->
 def test_what_an_earlier_server_left_is_brought_home(serve_slow: Serve) -> None:
     """A job at the service when the server stops is collected by the next, not bought again."""
     server = serve_slow()
-    job = server.post(f"{PATH}?async=1", WISH).json()
+    job = server.post(f"{PATH}?async=1", PARAMS).json()
     until(lambda: server.simulator.stats()["runpod"]["accepted"] == 1)
     until(lambda: [a.state for a in server.pipeline.ledger.attempts.unfinished()] == ["submitted"])
     server.stop()
@@ -115,7 +116,7 @@ def test_pictures_are_made_anew_and_the_same_id_is_the_same_job(server: Served) 
 
     other = generate(server, "click-000001", keys[:1])
     assert other.status_code == 409
-    assert "asked for something else" in other.json()["error"]
+    assert "sent with another request" in other.json()["error"]
 
 
 def test_a_click_that_is_sent_to_the_next_server_too_is_paid_once(serve: Serve) -> None:
@@ -142,13 +143,13 @@ def test_first_pictures_that_are_asked_for_again_are_paid_once(serve_slow: Serve
     """
     server, seedless = serve_slow(), {**CHANGE, "seed": -1}
     keys = typed(server, 2)
-    generate(server, "click-000001", keys, change=seedless)
+    generate(server, "click-000001", keys, overrides=seedless)
     until(lambda: server.simulator.stats()["duomi"]["accepted"] == 2)
     server.stop()
 
     for _ in range(2):
         again = serve_slow()
-        generate(again, "click-000001", keys, change=seedless)
+        generate(again, "click-000001", keys, overrides=seedless)
         assert ended(again, "click-000001")["status"] == "COMPLETED"
         assert again.simulator.billed() == 2
         again.stop()
@@ -158,7 +159,7 @@ def test_a_regenerate_that_is_asked_for_again_goes_on(serve_slow: Serve) -> None
     """The same POST while the first one's picture is at the service, although the server was
     started anew meanwhile: the same job, paid once.
     """
-    server, params = serve_slow(), {**WISH, "regenerate": True}
+    server, params = serve_slow(), {**PARAMS, "regenerate": True}
     server.make()
     job = server.post(f"{PATH}?async=1", params).json()
     until(
@@ -176,7 +177,7 @@ def test_a_regenerate_that_is_asked_for_again_goes_on(serve_slow: Serve) -> None
 
 def test_what_is_not_known_of_a_job_is_said(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that the server does not remember any more warns that it may not be all of it."""
-    monkeypatch.setattr("imagegen_pipeline.web.jobs.job_manager.MOST_ITEMS_KEPT", 2)
+    monkeypatch.setattr("imagegen_pipeline.web.jobs.job_manager.MAX_KEPT_ITEMS", 2)
     server = serve()
     keys = typed(server, 2)
     generate(server, "click-000001", keys)
@@ -184,7 +185,7 @@ def test_what_is_not_known_of_a_job_is_said(serve: Serve, monkeypatch: pytest.Mo
     generate(server, "click-000002", keys)
     assert ended(server, "click-000002")["warnings"] == []
     (warning,) = server.get("/api/jobs/click-000001").json()["warnings"]
-    assert "not counted here" in warning
+    assert "are not counted" in warning
 
 
 def test_a_seed_may_have_twenty_digits(server: Served) -> None:
@@ -192,7 +193,7 @@ def test_a_seed_may_have_twenty_digits(server: Served) -> None:
     keys = typed(server, 1)
     generate(server, "click-000001", keys)
     ended(server, "click-000001")
-    refused = generate(server, "click-000002", keys, change={**CHANGE, "seed": "9" * 20})
+    refused = generate(server, "click-000002", keys, overrides={**CHANGE, "seed": "9" * 20})
     assert refused.status_code == 202, refused.text
     (outcome,) = ended(server, "click-000002")["outcomes"]
     assert outcome["status"] == "failed"
@@ -232,16 +233,16 @@ def test_so_many_may_wait_and_the_next_is_told_to_come_back(
     monkeypatch.setenv("IMAGEGEN_CONCURRENCY", "1")
     server = serve_slow(max_waiting=2)
     answers = [
-        server.post(f"{PATH}?async=1", {**WISH, "actorName": f"a{number}"}) for number in range(4)
+        server.post(f"{PATH}?async=1", {**PARAMS, "actorName": f"a{number}"}) for number in range(4)
     ]
     assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
     full = answers[-1]
     assert int(full.headers["retry-after"]) > 0
-    assert "2 pictures wait already" in full.json()["error"]
+    assert "2 images are waiting" in full.json()["error"]
     assert full.json()["status"] == "FAILED"
     for answer in answers[:3]:
         ended(server, answer.json()["jobId"])
-    assert server.post(f"{PATH}?async=1", {**WISH, "actorName": "a3"}).status_code == 202
+    assert server.post(f"{PATH}?async=1", {**PARAMS, "actorName": "a3"}).status_code == 202
 
 
 def test_no_more_are_sent_at_once_than_the_settings_say(
@@ -264,7 +265,7 @@ def test_a_single_picture_passes_a_large_job(serve_slow: Serve) -> None:
     keys = typed(server, 40)
     generate(server, "large-job-1", keys)
     until(lambda: server.simulator.stats()["duomi"]["accepted"] >= 6)
-    generate(server, "single-job", keys[:1], change={**CHANGE, "seed": 77})
+    generate(server, "single-job", keys[:1], overrides={**CHANGE, "seed": 77})
     single = ended(server, "single-job")
     assert single["made"] == 1
     assert server.get("/api/jobs/large-job-1").json()["status"] == "IN_PROGRESS"
@@ -299,7 +300,7 @@ def test_a_server_that_stops_leaves_nothing_unsaid(serve_slow: Serve) -> None:
     """A client that waits when the server stops is answered that its picture is collected later."""
     server = serve_slow()
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(server.post, PATH, WISH)
+        waiting = pool.submit(server.post, PATH, PARAMS)
         until(lambda: server.simulator.stats()["runpod"]["accepted"] == 1)
         until(
             lambda: (

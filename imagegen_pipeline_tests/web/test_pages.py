@@ -96,7 +96,7 @@ def test_an_unknown_picture_is_a_page_that_says_so(server: Served) -> None:
     """With the status that belongs to it, and a way back."""
     answer = server.get("/picture/%3Cb%3Enobody")
     assert answer.status_code == 404
-    assert "There is no picture called &lt;b&gt;nobody." in answer.text
+    assert "No item has the key &lt;b&gt;nobody." in answer.text
     assert 'href="/"' in answer.text
 
 
@@ -123,7 +123,7 @@ def test_unreadable_sources_are_named_with_their_remedy(server: Served) -> None:
     (folder / "broken.json").write_text("{")
     server.pipeline.scan_prompts(database=False)
     html = server.get("/").text
-    assert "1 thing in the sources cannot be read" in html
+    assert "1 problem in the sources" in html
     assert "broken.json" in html
 
 

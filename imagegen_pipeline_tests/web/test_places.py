@@ -19,12 +19,12 @@ class Queue:
         """A ticket of so many items."""
         ticket = Reservation(items, lambda places: self.got.__setitem__(name, places))
         self.tickets[name] = ticket
-        self.places.ask(ticket)
+        self.places.reserve(ticket)
 
     def end(self, name: str) -> None:
         """The work of a ticket is done."""
         del self.got[name]
-        self.places.give_back(self.tickets[name])
+        self.places.release(self.tickets[name])
 
 
 def test_single_pictures_take_one_place_each_and_then_wait() -> None:

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
-from imagegen_pipeline_tests.web.conftest import WISH
+from imagegen_pipeline_tests.web.conftest import PARAMS
 
 IMAGEGEN = Path(sys.executable).parent / "imagegen"
 Start = Callable[..., subprocess.Popen[str]]
@@ -66,7 +66,7 @@ def test_it_says_where_it_listens_and_that_nothing_is_bought(start: Start) -> No
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert stdout == ""
-    assert "On the local simulator: nothing is bought." in stderr
+    assert "Using the local simulator: nothing is bought." in stderr
     assert "Traceback" not in stderr
 
 
@@ -76,8 +76,8 @@ def test_without_keys_it_says_what_cannot_be_made(start: Start) -> None:
     address(process)
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
-    assert "Pictures of prompts can be looked at, not made: DUOMI_API_KEY is not set." in stderr
-    assert "Base images can be looked at, not made: RUNPOD_API_KEY is not set." in stderr
+    assert "Images of prompts can be viewed, not generated: DUOMI_API_KEY is not set." in stderr
+    assert "Base images can be viewed, not generated: RUNPOD_API_KEY is not set." in stderr
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_signal_leaves_the_job_to_the_next_server(
     """Nothing more is sent and the process ends; the next one brings the picture home, unpaid."""
     process = start()
     url = address(process)
-    answer = requests.post(f"{url}/api/generate-base-image?async=1", json=WISH, timeout=10)
+    answer = requests.post(f"{url}/api/generate-base-image?async=1", json=PARAMS, timeout=10)
     job = answer.json()
     with closing(project.pipeline()) as pipeline:
         until(lambda: [a.state for a in pipeline.ledger.attempts.unfinished()] == ["submitted"])
@@ -159,7 +159,7 @@ def test_a_second_signal_leaves_at_once(
     simulator.fault(provider="runpod", operation="submit", fault="hang", times=5)
     process = start()
     url = address(process)
-    requests.post(f"{url}/api/generate-base-image?async=1", json=WISH, timeout=10)
+    requests.post(f"{url}/api/generate-base-image?async=1", json=PARAMS, timeout=10)
     with closing(project.pipeline()) as pipeline:
         until(lambda: [a.state for a in pipeline.ledger.attempts.unfinished()] == ["submitting"])
     process.send_signal(signal.SIGTERM)

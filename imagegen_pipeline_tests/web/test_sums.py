@@ -43,6 +43,6 @@ def test_nothing_is_counted_twice_while_nothing_changes(
     for _ in range(3):
         counted.totals()
     assert asked == ["totals"]
-    monkeypatch.setattr(stats_cache, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(stats_cache, "MAX_AGE_SECONDS", -1.0)
     counted.totals()
     assert len(asked) == 2

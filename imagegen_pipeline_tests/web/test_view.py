@@ -106,7 +106,7 @@ def test_only_runs_and_backfills_lead_to_dagster(intent: str, address: str | Non
         ({"state": PictureState.FAILED}, ["retry"]),
         ({"state": PictureState.WAITING}, ["regenerate"]),
         ({"state": PictureState.HELD}, ["resubmit", "give-up"]),
-        ({"state": PictureState.HELD, "error_kind": "given_up"}, ["lift"]),
+        ({"state": PictureState.HELD, "error_kind": "given_up"}, ["allow-retry"]),
         ({"state": PictureState.RUNNING}, []),
         ({"state": PictureState.DONE}, []),
         ({"state": PictureState.FAILED, "gone": True}, []),
@@ -124,11 +124,31 @@ def test_a_command_is_no_advice_beside_the_button_that_does_it() -> None:
     """What is held says what to look at, not what to type; elsewhere a command is marked as one."""
     told = "Look at the list; then `imagegen resolve a --resubmit` to have it made, or --give-up."
     held = a_card(state=PictureState.HELD, remedy=told)
-    assert view.CardView(held).advice == "Look at the list."
+    assert view.CardView(held).remedy == "Look at the list."
     given_up = "To have it made after all: imagegen resolve a --lift."
-    assert view.CardView(a_card(state=PictureState.HELD, remedy=given_up)).advice == ""
+    assert view.CardView(a_card(state=PictureState.HELD, remedy=given_up)).remedy == ""
     failed = a_card(state=PictureState.FAILED, remedy="Run `imagegen <sync>`.")
-    assert view.coded(view.CardView(failed).advice) == "Run <code>imagegen &lt;sync&gt;</code>."
+    assert view.with_code(view.CardView(failed).remedy) == "Run <code>imagegen &lt;sync&gt;</code>."
+
+
+@pytest.mark.parametrize(
+    ("provider", "limits"),
+    [
+        ("duomi", {"steps": (1, 100), "side_step": 1, "seed": ("0", "9999999999"), "model": True}),
+        ("comfyui", {"steps": (1, 10_000), "side_step": 16, "model": False}),
+        ("uninstalled", None),
+    ],
+)
+def test_the_dialog_has_the_limits_of_the_images_provider(
+    provider: str, limits: dict[str, Any] | None
+) -> None:
+    """They come from the provider's description; one that is not installed has none."""
+    request = {"prompt": "a boat", "provider": provider, "steps": 20}
+    attempt = view.AttemptView(an_attempt(provider=provider, request=request), DAGSTER)
+    shown = view.PictureView(view.CardView(a_card(attempt=1)), (attempt,), DAGSTER).asked
+    assert shown["kind"] == "prompt"
+    assert (shown["limits"] and shown["limits"] | limits) == shown["limits"]
+    assert (shown["limits"] is None) == (limits is None)
 
 
 def test_an_actors_description_is_what_is_edited() -> None:
@@ -139,14 +159,16 @@ def test_an_actors_description_is_what_is_edited() -> None:
     attempt = view.AttemptView(an_attempt(provider="runpod", request=request), DAGSTER)
     card = a_card(kind="actor", text="a young man", attempt=1)
     shown = view.PictureView(view.CardView(card), (attempt,), DAGSTER)
-    assert shown.asked["prompt"] == "an old man"
+    assert shown.form_values["prompt"] == "an old man"
     assert shown.partition_url.endswith("/assets/actor_base_images?view=partitions&partition=a")
 
 
 def test_what_is_left_of_the_budget_is_never_less_than_nothing() -> None:
     """Overspent is nothing left; without a budget there is no figure."""
     none = Count(0, 0)
-    spent = GalleryStats(none, none, none, none, spent_today=4.0, aside_today=2.0, unpriced_today=0)
+    spent = GalleryStats(
+        none, none, none, none, spent_today=4.0, reserved_today=2.0, unpriced_today=0
+    )
     assert view.TotalsView(spent, 5.0).left == 0.0
     assert view.TotalsView(spent, 5.0).spent_percent == 100.0
     assert view.TotalsView(spent, None).left is None

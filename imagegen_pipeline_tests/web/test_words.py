@@ -27,28 +27,28 @@ NONE = CostEstimate(
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"make": 1, "cost": 0.02}, "1 picture will be made, for about 0.02."),
+        ({"make": 1, "cost": 0.02}, "1 image will be generated, for about 0.02."),
         (
             {"make": 18, "by_time": 3, "cost": 0.45, "reserve": 0.75},
-            "18 pictures will be made, for about 0.45 (15 of them), paid by the second (3 of "
-            "them). At most 0.75 is set aside for all of it.",
+            "18 images will be generated, for about 0.45 (15 of them), billed by the second (3 "
+            "of them). At most 0.75 is reserved in total.",
         ),
         (
             {"make": 2, "unpriced": 2, "cost": None, "reserve": None},
-            "2 pictures will be made, at a price that is not known (set IMAGEGEN_PRICES).",
+            "2 images will be generated, at an unknown price (set IMAGEGEN_PRICES).",
         ),
         (
             {"make": 4, "cost": 2.0, "reserve": 2.0, "budget_day": 5.0, "spent_today": 4.5},
-            "4 pictures will be made, for about 2. 0.5 is left of today's budget of 5. It stops "
-            "before that is crossed.",
+            "4 images will be generated, for about 2. 0.5 is left of today's budget of 5. It stops "
+            "before the budget is exceeded.",
         ),
         (
-            {"refused": 2, "reasons": ("They have nothing that failed.",)},
-            "Nothing will be made. 2 items cannot be asked for: They have nothing that failed.",
+            {"refused": 2, "reasons": ("They have not failed.",)},
+            "Nothing will be generated. 2 items cannot be requested: They have not failed.",
         ),
-        ({"reuse": 3}, "Nothing will be made. 3 pictures that are there will be reused"),
+        ({"reuse": 3}, "Nothing will be generated. 3 existing images will be reused at no cost."),
     ],
 )
 def test_a_quote_in_words(facts: dict[str, object], said: str) -> None:
-    """How many, for how much, what is left, and why some cannot be asked for."""
+    """How many, for how much, what is left, and why some cannot be requested."""
     assert cost_sentence(replace(NONE, **facts)).startswith(said)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Where a ComfyUI graph takes the prompt, the size, the steps and the seed. Pure.
+"""The nodes of a ComfyUI graph that take the prompt, the size, the steps and the seed. Pure.
 
-From the saving node up the links to the sampler, and from the sampler to the nodes that give it
-what it needs: node numbers mean nothing here, and titles decide only where links do not.
+They are found by the links from the saving node to the sampler, and from the sampler to its
+inputs. Node numbers have no meaning, and titles decide only where links do not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NUMBER, _TEXT = (int, float), (str,)
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """Every place that ``Workflow.bind`` writes to, by the value that goes there."""
+    """Every input that ``Workflow.bind`` sets, by the value that is put there."""
 
     prompt: tuple[Slot, ...]
     negative_prompt: tuple[Slot, ...]
@@ -44,7 +44,7 @@ class Bindings:
 
 
 def find_bindings(graph: Graph) -> tuple[str, Bindings]:
-    """The sampler's id, and where every value goes; raises WorkflowError where that is unclear."""
+    """The sampler's id and the bindings; raises WorkflowError for an ambiguous graph."""
     outputs = _outputs(graph)
     sampler = _sampler(graph, outputs)
     slots = _slots(graph, sampler, outputs)
@@ -175,7 +175,7 @@ def _optional(
     try:
         return _unique(graph.slot(node, name, types) for node, name in wanted)
     except WorkflowError:
-        # Nothing needs this value, so a graph that computes it is left to compute it.
+        # This value is optional, so a graph may compute it.
         return ()
 
 

@@ -1,4 +1,4 @@
-"""Reading a ComfyUI graph: its nodes, its links, and messages that name both. Pure."""
+"""A ComfyUI graph: its nodes, its links, and errors that name both. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ EXPORT_AGAIN = 'Export the graph again with ComfyUI\'s menu "Export (API)".'
 _WRAPPERS = ("prompt", "workflow", "input")
 
 Slot = tuple[str, str]
-"""Where a value stands: a node's id and the name of its input."""
+"""The input that holds a value: a node's id and the input's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The nodes of one file by id; every link has been checked to lead to one of them."""
+    """The nodes of one file by id; every link leads to one of them."""
 
     file: str
     nodes: dict[str, Any]
@@ -65,8 +65,8 @@ class Graph:
     ) -> list[str]:
         """The first nodes up each path from ``start`` that have an input or class in ``having``.
 
-        A path goes on through the inputs whose names begin with one of ``along``, else through
-        a node's only link. It ends without a find at a node of class ``not_past``.
+        A path continues through the inputs whose names begin with one of ``along``, else through a
+        node's only link. It ends without a result at a node of class ``not_past``.
         """
         prefixes, found = tuple(along), []
         seen, waiting = {start}, deque([start])
@@ -88,9 +88,9 @@ class Graph:
         return found
 
     def slot(self, node: str, name: str, types: tuple[type, ...]) -> Slot:
-        """Where the plain value of an input stands: in the node, or in the one it is linked to.
+        """The slot of an input's plain value: in the node, or in the one that it is linked to.
 
-        Raises WorkflowError when the input is missing, or is computed from other values.
+        Raises WorkflowError for an input that is missing or computed from other values.
         """
         place, seen = (node, name), {node}
         while (source := self.links(place[0]).get(place[1])) is not None:
@@ -115,12 +115,12 @@ class Graph:
         )
 
     def value(self, slot: Slot) -> Any:  # noqa: ANN401 - a graph holds any JSON
-        """What the file has there."""
+        """The file's value in that slot."""
         return self.inputs(slot[0]).get(slot[1])
 
 
 def read_graph(text: str | bytes, file: str) -> Graph:
-    """The graph in API format, bare or wrapped; raises WorkflowError for anything else."""
+    """The graph in API format, bare or wrapped; raises WorkflowError for another format."""
     nodes = _unwrap(_read_object(text, file), file)
     if not nodes:
         raise WorkflowError(f"{file}: the graph has no nodes.", remedy=EXPORT_AGAIN)

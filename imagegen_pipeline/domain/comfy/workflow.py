@@ -1,7 +1,7 @@
-"""ComfyUI workflows: a graph from a file, and the values of one request put into it. Pure.
+"""ComfyUI workflows: a graph from a file, with the values of one request. Pure.
 
-A graph is read once, and every place that a request may set is found then (``workflow_slots``),
-so that a file which cannot be bound is refused before anything is bought.
+The bindings of a graph are found when it is read, so that a file that cannot be bound is refused
+before anything is sent.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _SET_BY_EVERY_REQUEST = (
 class Workflow:
     """A graph that can be bound.
 
-    ``digest`` is SHA-256 over what the file decides: titles, and the values that every request
-    sets itself (prompt, size, steps, seed, file name), are left out, so that exporting the same
-    graph after another try in ComfyUI makes no picture outdated. ``guidance``, ``sampler``,
-    ``scheduler`` and ``unet`` are what the file says, None where it does not say it plainly.
+    ``digest`` is the SHA-256 of the graph without titles and without the values that every request
+    sets (prompt, size, steps, seed, file name), so that exporting the same graph again makes no
+    image stale. ``guidance``, ``sampler``, ``scheduler`` and ``unet`` are the file's values, None
+    where it has no plain one.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Workflow:
         negative_prompt: str = "",
         filename_prefix: str | None = None,
     ) -> dict[str, Any]:
-        """A new graph with the values in it, ready to be sent: one picture, whatever the file says.
+        """A new graph with the values, ready to be sent, for one image (``batch_size`` 1).
 
-        ``guidance`` None, ``negative_prompt`` empty and ``filename_prefix`` None leave what the
-        file says; a graph with no guidance node (``guidance`` is None) has no use for one.
-        ``seed`` is the one to use: -1 is refused, as the server refuses it.
+        ``guidance`` None, ``negative_prompt`` empty and ``filename_prefix`` None keep the file's
+        values; a graph without a guidance node (``guidance`` is None) takes none. ``seed`` is
+        resolved: -1 is refused, as the server refuses it.
         Raises RequestRefusedError for a value that the server, or this graph, does not take.
         """
         check_size(width, height)
@@ -104,7 +104,7 @@ class Workflow:
         return nodes
 
     def describe(self) -> dict[str, tuple[str, ...]]:
-        """For people: each value, with the nodes and inputs that it is bound to."""
+        """Each value with the nodes and inputs that it is bound to, as text."""
         graph = Graph(self.name, json.loads(self.graph_json))
         return {
             value_name: tuple(f"{graph.label(node)}: {name}" for node, name in slots)
@@ -113,10 +113,10 @@ class Workflow:
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse a size (pixels) that ComfyUI would refuse, or would quietly make smaller.
+    """Raises RequestRefusedError for a size (pixels) that ComfyUI refuses or rounds down.
 
-    The server accepts a width of 1001 and draws less: the refusal names the nearest legal sizes.
-    Raises RequestRefusedError.
+    The server accepts a width of 1001 and makes a smaller image; the error names the nearest
+    sizes that are made as requested.
     """
     sides = {"width": width, "height": height}
     wrong = [f"{name} {side}" for name, side in sides.items() if side not in _nearest(side)]
@@ -142,7 +142,7 @@ def _check_pixels(width: int, height: int) -> None:
 
 
 def _nearest(side: int) -> tuple[int, int]:
-    """The legal sides just below and just above, both ``side`` itself where that is legal."""
+    """The valid sides just below and just above; both are ``side`` if that is valid."""
     below = side // SIZE_STEP * SIZE_STEP
     above = -(-side // SIZE_STEP) * SIZE_STEP
     return _within(below), _within(above)
@@ -161,11 +161,11 @@ def _check_range(name: str, value: float, least: int, most: int) -> None:
 
 
 def parse_workflow(text: str | bytes, *, name: str) -> Workflow:
-    """The graph in ``text``, ready to be bound; ``name`` is what messages call the file.
+    """The graph in ``text``, ready to be bound; ``name`` is the file's name in messages.
 
     Takes the API format, bare or wrapped as ``{"workflow": ...}``, ``{"prompt": ...}`` or
     ``{"input": {"workflow": ...}}``. Raises WorkflowError, which names the file and the node,
-    when a value that every request sets could not be bound.
+    for a value of every request that cannot be bound.
     """
     graph = read_graph(text, name)
     sampler, slots = find_bindings(graph)

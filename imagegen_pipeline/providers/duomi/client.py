@@ -1,7 +1,7 @@
-"""Duomi: text to image, synchronous (SDXL and friends) and asynchronous (gpt-image).
+"""The client of Duomi: text to image, synchronous (SDXL) and asynchronous (gpt-image).
 
-Facts from Duomi's documentation, and, where it is silent, from public client code: the
-bodies, the codes and their meanings, the sizes and models listed below.
+Facts from Duomi's documentation, and from public client code where it has none: the bodies, the
+error codes and their meanings, the known sizes and models.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class DuomiClient:
         self._http.close()
 
     def submit(self, request: GenerationRequest) -> Submission:
-        """See ``ProviderClient.submit``. The synchronous mode answers with the picture."""
+        """See ``ProviderClient.submit``. The synchronous mode answers with the image."""
         check_request(request)
         if self.is_async(request.model):
             answer = self._post(_async_body(request), {"async": "true"})
@@ -94,7 +94,7 @@ class DuomiClient:
         return Submission(report=_report(body))
 
     def is_async(self, model: str) -> bool:
-        """Whether requests for ``model`` go by task."""
+        """Whether requests for ``model`` use the asynchronous mode."""
         return self._mode == "async" or (self._mode == "auto" and model.startswith("gpt-image"))
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
@@ -106,11 +106,11 @@ class DuomiClient:
             answer.status == 404 and isinstance(answer.body, dict)
         ):
             raise JobExpiredError(f"Duomi no longer has task {job_id}.", job_id=job_id)
-        if answer.status >= 500 or answer.status == 404:  # one without JSON is a gateway's
+        if answer.status >= 500 or answer.status == 404:  # a 404 without JSON is a gateway's
             raise ProviderBusyError(_status_sentence(answer), retry_after=answer.retry_after)
         try:
             _raise_refusal(answer, creates=False)
-        except RequestRefusedError as error:  # the task was accepted: asking went wrong
+        except RequestRefusedError as error:  # the task was accepted: the poll failed
             raise BadAnswerError(str(error)) from None
         body = require_object(answer, provider="Duomi")
         state = body.get("state")
@@ -124,10 +124,10 @@ class DuomiClient:
         return _report(body)
 
     def cancel(self, job_id: str, endpoint: str) -> None:
-        """Duomi documents no way to cancel a task: it runs on and can be collected later."""
+        """Duomi documents no way to cancel a task: it continues and can be collected later."""
 
     def health(self) -> dict[str, Any]:
-        """See ``ProviderClient.health``: Duomi does not tell."""
+        """See ``ProviderClient.health``: Duomi has none."""
         return {}
 
     def _post(self, body: dict[str, Any], params: dict[str, str] | None) -> HttpResponse:
@@ -161,15 +161,15 @@ def _task_id(answer: HttpResponse) -> str:
     body = answer.body
     task = read_job_id(body.get("id")) if isinstance(body, dict) else None
     if task is None:
-        # The request was accepted with 200: a task may run that has no name for us.
+        # The request was accepted with 200: a task may run whose id is unknown.
         raise BadAnswerError(f"Duomi accepted the task but named none: {answer.excerpt!r}.")
     return task
 
 
 def _images(body: dict[str, Any]) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:
-    """The pictures of any answer, and a warning when there are too many.
+    """The images of any answer, and a warning if there are too many.
 
-    They stand in ``images`` or ``data``, as a list or in a task's ``data``.
+    They are in ``images`` or ``data``, as a list or in a task's ``data``.
     """
     inner = body.get("data")
     entries = body.get("images") or (inner.get("images") if isinstance(inner, dict) else inner)
@@ -194,7 +194,7 @@ def _report(body: dict[str, Any]) -> JobReport:
 
 
 def _raise_refusal(answer: HttpResponse, *, creates: bool) -> None:
-    """Raise what an answer that is not a plain success means (the table of errors)."""
+    """Raises the typed error of an answer that is no success (Duomi's table of errors)."""
     code, message = _code_and_message(answer)
     if answer.status == 200 and code is None:
         return
@@ -226,9 +226,9 @@ def _by_status(status: int, *, creates: bool) -> type[ProviderError]:
 
 
 def _code_and_message(answer: HttpResponse) -> tuple[int | str | None, str]:
-    """The code in a body that says *error*; (None, …) for one that does not.
+    """The code and message of an error in a body; (None, …) without one.
 
-    A task that has a state was answered, whatever it says of its own error.
+    A task with a state was answered, whatever error it reports of itself.
     """
     body = answer.body
     if not isinstance(body, dict) or (answer.status == 200 and "state" in body):
@@ -245,7 +245,7 @@ def _code_and_message(answer: HttpResponse) -> tuple[int | str | None, str]:
 
 
 def _number(code: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """The same code, as a number where it is one in quotes."""
+    """The same code, as a number if it is one in quotes."""
     return int(code) if isinstance(code, str) and code.isdecimal() and len(code) < 10 else code
 
 

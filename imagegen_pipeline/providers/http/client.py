@@ -1,8 +1,8 @@
-"""HTTP to a service: time-outs on every call, size limits, and answers as typed errors.
+"""HTTP to a provider: time-outs on every call, size limits, and refusals as typed errors.
 
-A request that may have created something is sent once. Whether it was accepted is told
-apart by *when* it broke: before a connection stood, nothing was sent (UnreachableError);
-after that, a picture may have been billed (OutcomeUnknownError).
+A request that may create something is sent once. If it fails before a connection is made,
+nothing was sent (UnreachableError); after that, an image may have been billed
+(OutcomeUnknownError).
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from imagegen_pipeline.providers.http.response_parsing import one_line, read_jso
 LARGEST_ANSWER = 100 * 1024 * 1024
 """Bytes of JSON, base64 pictures included."""
 EXCERPT = 300
-_LOOKED_AT = 20 * EXCERPT
-"""Characters of a text that are looked at for an excerpt, however long it is."""
+_EXCERPT_SOURCE = 20 * EXCERPT
+"""Characters of a text that are read for an excerpt, however long it is."""
 _PART = 256 * 1024
 _LONGEST_NUMBER = 20
 _HOSTS = 256
-"""Whose proxies are remembered: a service may name another host for every picture."""
+"""Hosts whose proxy settings are cached: a provider may use another host for every image."""
 _SHORTEST_SECRET = 8
-"""A shorter "key" is a placeholder, and striking it out could hurt a picture's base64."""
+"""A shorter key is a placeholder, and removing it could damage an image's base64."""
 _BEFORE_REQUEST = frozenset(
     {
         "CERTIFICATE_VERIFY_FAILED",
@@ -68,19 +68,19 @@ _BEFORE_REQUEST = frozenset(
 
 
 class NoRedirectSession(requests.Session):
-    """A session that leaves redirects alone, keeps no cookies, and asks the environment for its
-    proxies and certificates once for each host: requests reads it anew, whole, for every request,
-    which took a tenth of what a picture costs.
+    """A session that follows no redirects, keeps no cookies, and reads proxies and certificates
+    from the environment once for each host. requests reads the whole environment for every
+    request, which took a tenth of an image's CPU time.
 
-    Even when told not to follow a redirect, requests prepares the next step: it reads the whole
-    body, whatever its size, and fails on a Location that is no address.
+    Even with redirects disabled, requests prepares the next request: it reads the whole body,
+    whatever its size, and fails on a Location that is no address.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self.headers["Accept-Encoding"] = ACCEPTED
-        self._environment = lru_cache(_HOSTS)(self._asked_environment)
+        self._environment = lru_cache(_HOSTS)(self._read_environment)
 
     def merge_environment_settings(self, url: Any, _proxies: Any, stream: Any, *_more: Any) -> Any:  # noqa: ANN401 - as requests calls it
         """See ``Session.merge_environment_settings``; callers give no proxies of their own."""
@@ -88,7 +88,7 @@ class NoRedirectSession(requests.Session):
         host = rest.partition("/")[0]
         return {**self._environment(f"{scheme}://{host}"), "stream": stream}
 
-    def _asked_environment(self, address: str) -> dict[str, Any]:
+    def _read_environment(self, address: str) -> dict[str, Any]:
         return dict(super().merge_environment_settings(address, {}, None, None, None))
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
@@ -132,8 +132,8 @@ class HttpResponse:
 
     @property
     def excerpt(self) -> str:
-        """The beginning of the text, on one line, for an error's sentence."""
-        line = " ".join(one_line(self.text[:_LOOKED_AT]).split())
+        """The start of the text, on one line, for an error's sentence."""
+        line = " ".join(one_line(self.text[:_EXCERPT_SOURCE]).split())
         return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
 
 
@@ -142,8 +142,8 @@ class HttpClient:
 
     ``scheme`` stands before the key in the Authorization header (``Bearer ``); ``key`` None sends
     no such header.
-    Raises SetupError for a key that no HTTP header can carry: the library underneath would
-    say so in a message that holds the key.
+    Raises SetupError for a key that no HTTP header can hold: requests' own error would have the
+    key in its message.
     """
 
     def __init__(
@@ -179,10 +179,10 @@ class HttpClient:
         payload: dict[str, Any] | None = None,
         params: dict[str, str] | None = None,
     ) -> HttpResponse:
-        """Send once. ``creates`` says that the request may make something that is billed.
+        """Send once. ``creates``: the request may create something that is billed.
 
         Raises UnreachableError when no connection was made; else, when the answer broke
-        off, OutcomeUnknownError if it ``creates``, ServiceBusyError if not.
+        off, OutcomeUnknownError if it ``creates``, ProviderBusyError if not.
         """
         response, raw = self._exchange(method, url, creates=creates, json=payload, params=params)
         return self._answer(response, raw.decode("utf-8", "replace"))
@@ -241,7 +241,7 @@ class HttpClient:
         return ProviderBusyError(sentence)
 
     def without_key(self, text: str) -> str:
-        """``text`` with the key struck out, should a service have repeated it."""
+        """``text`` with the key removed, in case a provider has repeated it."""
         for spelling in self._spellings:
             text = text.replace(spelling.get_secret_value(), "***")
         return text
@@ -249,7 +249,7 @@ class HttpClient:
     def _answer(self, response: requests.Response, raw: str) -> HttpResponse:
         body, text = read_json(raw), raw
         if len(self._key) >= _SHORTEST_SECRET:
-            clean = self._struck(body)
+            clean = self._without_key_in(body)
             if clean != body:
                 body, text = clean, json.dumps(clean, ensure_ascii=False)
         return HttpResponse(
@@ -259,19 +259,21 @@ class HttpClient:
             retry_after=retry_after_seconds(response.headers.get("Retry-After")),
         )
 
-    def _struck(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def _without_key_in(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         if isinstance(value, dict):
-            return {self.without_key(name): self._struck(inner) for name, inner in value.items()}
+            return {
+                self.without_key(name): self._without_key_in(inner) for name, inner in value.items()
+            }
         if isinstance(value, list):
-            return [self._struck(inner) for inner in value]
+            return [self._without_key_in(inner) for inner in value]
         return self.without_key(value) if isinstance(value, str) else value
 
 
 def received_parts(response: requests.Response) -> Iterator[bytes]:
-    """The body's parts as they arrive, for a caller that watches time and size; some are empty.
+    """The body's parts as they arrive, for a caller that limits time and size; some are empty.
 
     ``iter_content`` would wait until each part is full: a server that sends byte by byte
-    holds it for hours, because every byte starts the read time-out afresh.
+    holds it for hours, because every byte restarts the read time-out.
     Raises requests' own errors.
     """
     try:
@@ -290,15 +292,15 @@ def _raw_parts(response: requests.Response) -> Iterator[bytes]:
 
 
 def announced_length(response: requests.Response) -> int:
-    """The bytes that an answer says it will have; 0 when it does not say."""
+    """The answer's Content-Length in bytes; 0 without one."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() and len(length) < _LONGEST_NUMBER else 0
 
 
 def require_object(answer: HttpResponse, *, provider: str, paid: bool = False) -> dict[str, Any]:
-    """The answer's JSON object; raises BadAnswerError when it has none.
+    """The answer's JSON object; raises BadAnswerError without one.
 
-    ``paid`` says that a picture may be in it: the error then carries what came.
+    ``paid``: an image may be in it, so the error holds the answer.
     """
     if not isinstance(answer.body, dict):
         raise BadAnswerError(
@@ -316,7 +318,7 @@ def _too_long() -> requests.RequestException:
 
 
 def _stripped(key: str | SecretStr) -> SecretStr:
-    """The key without the blanks around it. Who holds it in a SecretStr shows it nowhere."""
+    """The key without the blanks around it, in a SecretStr, so that no frame shows it."""
     return SecretStr((key if isinstance(key, str) else key.get_secret_value()).strip())
 
 
@@ -326,7 +328,7 @@ def _fits_a_header(key: SecretStr) -> bool:
 
 
 def _spellings(key: SecretStr) -> list[SecretStr]:
-    """The key, as a text, JSON, HTML and a URL write it."""
+    """The key as plain text, and as JSON, HTML and URLs encode it."""
     plain = key.get_secret_value()
     in_json = json.dumps(plain)[1:-1]
     spelt = [plain, in_json, in_json.replace("/", "\\/"), html.escape(plain)]

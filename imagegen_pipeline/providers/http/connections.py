@@ -1,8 +1,8 @@
-"""Connections that keep limits: whom they reach, and how long a part of an answer may take.
+"""Connections with limits: the hosts that they reach, and the time of each read.
 
-requests limits the wait for each *piece* that arrives, so that a server which sends a byte now
-and then holds a thread for days: in the headers, in the length of a chunk, behind the last
-chunk. Here every call that reads has one time-out, however many pieces it takes.
+requests limits the wait for each *piece* that arrives, so that a server which sends single bytes
+blocks a thread for days: in the headers, in the length of a chunk, after the last chunk. Here
+every read has one time-out, however many pieces it takes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from imagegen_pipeline.providers.http.ssrf_guard import PublicHosts
 
 
 class LimitedAdapter(HTTPAdapter):
-    """An adapter of such connections. With ``hosts``, only those are connected to.
+    """An adapter of such connections. With ``hosts``, it connects to these only.
 
-    Behind a proxy it is the proxy that looks a name up and connects, so that ``hosts`` says
-    nothing of where a request ends.
+    Behind a proxy, the proxy resolves the name and connects, so ``hosts`` does not limit it.
     """
 
     def __init__(self, hosts: PublicHosts | None = None) -> None:
@@ -60,7 +59,7 @@ def _pools(hosts: PublicHosts | None) -> dict[str, type[HTTPConnectionPool]]:
 
 
 class _Reader(io.RawIOBase):
-    """What a socket receives, as long as its time-out allows since the last ``restart``."""
+    """The bytes of a socket, within its time-out since the last ``restart``."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -69,7 +68,7 @@ class _Reader(io.RawIOBase):
         self.restart()
 
     def restart(self) -> None:
-        """Begin to count anew."""
+        """Restart the time-out."""
         self._began = time.monotonic()
 
     def readable(self) -> bool:
@@ -86,13 +85,13 @@ class _Reader(io.RawIOBase):
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Release the socket."""
         self._raw.close()
         super().close()
 
 
 class _TimedAnswer(http.client.HTTPResponse):
-    """An answer of which the headers, and then each part, come within the socket's time-out."""
+    """An answer whose headers, and then each part, arrive within the socket's time-out."""
 
     def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:  # noqa: ANN401
         super().__init__(sock, *args, **more)
@@ -127,7 +126,7 @@ class _EncryptedConnection(HTTPSConnection):
 
 
 def _connected(to: HTTPConnection, hosts: PublicHosts) -> socket.socket:
-    """As urllib3 connects, with its own errors, but to checked addresses only."""
+    """Connect as urllib3 does, with its errors, to checked addresses only."""
     try:
         return hosts.connect(to._dns_host, to.port, to.timeout, to.socket_options or ())
     except socket.gaierror as error:

@@ -1,7 +1,7 @@
-"""Download a picture from the URL that a service gave: never with a key, never from inside.
+"""Download an image from a provider's result URL: without a key, from public hosts only.
 
-Result URLs live on other hosts than the services' APIs and expire after about an hour, so
-a picture is fetched at once and its URL is never the product.
+Result URLs are on other hosts than the providers' APIs and expire after about an hour, so
+an image is downloaded at once.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _GONE = (403, 404, 410)
 
 
 class Downloader:
-    """Fetches pictures, over https from public addresses.
+    """Downloads images, over https from public addresses.
 
     ``allow_private_hosts`` names hosts that may be private or plain http, on any port. Names
     and addresses are checked before a request and again where the connection is made, at each
     redirect too.
 
-    With a proxy (``HTTPS_PROXY``, ``ALL_PROXY``; ``NO_PROXY`` excepts hosts) the proxy looks
-    names up and connects. What this machine knows of the host is still checked first, a name
-    that only the proxy knows is left to it, and what the proxy can reach is the proxy's to
-    refuse: a name that changes its address between two look-ups is not noticed here.
+    With a proxy (``HTTPS_PROXY``, ``ALL_PROXY``; ``NO_PROXY`` excepts hosts) the proxy resolves
+    names and connects. The address that this machine resolves is still checked first; a name
+    that only the proxy resolves is left to it. A name whose address changes between the two
+    look-ups is not noticed here.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Downloader:
     def fetch(self, url: str) -> bytes:
         """The bytes at ``url``, whole and within size and time limits; raises DownloadError."""
         deadline = time.monotonic() + self._timeouts.download
-        # A service's own address that is refused is a matter of settings, for every item.
+        # A refused address of the provider itself is a matter of settings, for every item.
         refusal: type[DownloadError] = UrlRefusedError
         for _ in range(_REDIRECTS + 1):
             try:
@@ -84,7 +84,7 @@ class Downloader:
     def _get(self, url: str, deadline: float, refusal: type[DownloadError]) -> requests.Response:
         request = self._prepared(url, refusal)
         address = str(request.url)
-        # What the environment says of proxies and certificates.
+        # Proxies and certificates of the environment.
         settings = self._session.merge_environment_settings(address, {}, True, None, None)
         self._check_host(
             address, refusal, by_proxy=select_proxy(address, settings["proxies"]) is not None
@@ -96,16 +96,16 @@ class Downloader:
         return self._session.send(request, timeout=waits, allow_redirects=False, **settings)
 
     def _prepared(self, url: str, refusal: type[DownloadError]) -> requests.PreparedRequest:
-        """The request as it will be sent: what is checked is what is connected to.
+        """The request as it will be sent, so that the checked address is the one connected to.
 
-        Two readers of one URL may see two hosts in it, as in ``https://here\\@there/``.
+        Two parsers of one URL may read two hosts, as in ``https://here\\@there/``.
         """
         if not url[:8].lower().startswith(("https://", "http://")):
             raise refusal(f"{_shown(url)} is not an https address.", remedy=_TRUST)
         try:
             return self._session.prepare_request(requests.Request("GET", url))
         except (requests.RequestException, ValueError):
-            raise DownloadError("The service gave an address that is none.") from None
+            raise DownloadError("The provider gave a malformed address.") from None
 
     def _too_slow(self, url: str) -> DownloadError:
         return DownloadError(f"{_shown(url)} was not complete after {self._timeouts.download:g} s.")
@@ -150,7 +150,7 @@ def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:
-        raise DownloadError("The service gave an address that is none.") from None
+        raise DownloadError("The provider gave a malformed address.") from None
 
 
 def _join(url: str, location: str) -> str:

@@ -1,7 +1,8 @@
-"""Encoded bodies, inflated in bounded parts, so that whoever reads can stop at any of them.
+"""Decodes gzip and deflate bodies in bounded parts, so that the caller can stop at any part.
 
-The libraries below read on by themselves while a body inflates to nothing, which it can do
-for ever; and the older of them inflate a piece of it whole, whatever comes of that.
+urllib3's own decoding (2.8 was tried) is not enough: ``read1`` loops until it has output, so a
+body that inflates to nothing holds it forever, and it accepts a body that breaks off, several
+encodings in a row, and encodings that were not asked for.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ _GZIP, _RAW = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
 def inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """What ``parts`` of a body stand for under its Content-Encoding; some parts are empty.
+    """The decoded body in parts of at most 256 KiB; some parts are empty.
 
-    Raises ValueError for an encoding that was not asked for, for several in a row (each blows
-    a little up to a lot), and for a body that is damaged or breaks off.
+    Raises ValueError for an encoding that was not asked for, for several encodings in a row,
+    and for a body that is damaged or breaks off.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -31,7 +32,7 @@ def inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _deflated(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Some hosts leave the header of zlib away, whose first byte is unlike a stream's."""
+    """Some hosts omit the zlib header, whose first byte is 0x78."""
     rest = iter(parts)
     first = next(rest, b"")
     yield from _streams(_chain(first, rest), zlib.MAX_WBITS if first[:1] == b"\x78" else _RAW)
@@ -43,7 +44,7 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _streams(parts: Iterable[bytes], form: int) -> Iterator[bytes]:
-    """One stream, or several behind each other."""
+    """Decode one compressed stream, or several in a row."""
     stream, begun, complete = zlib.decompressobj(form), False, 0
     for part in parts:
         data, out = part, b""
@@ -52,7 +53,7 @@ def _streams(parts: Iterable[bytes], form: int) -> Iterator[bytes]:
                 out = stream.decompress(data, _PART)
             except zlib.error as error:
                 if complete:
-                    return  # padding behind the streams
+                    return  # padding after the streams
                 raise ValueError(f"it is damaged: {error}") from None
             yield out
             begun, data = True, stream.unconsumed_tail or stream.unused_data

@@ -1,7 +1,7 @@
-"""What the services' answers have in common: pictures in many guises, errors in many places.
+"""Parsing of providers' answers: images in several forms, errors in several fields.
 
-Nothing in an answer is trusted: each size, depth and count has a limit, and what is taken out
-of it for people is one line without control characters.
+Nothing in an answer is trusted: each size, depth and count has a limit, and texts for people are
+one line without control characters.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MOST_PICTURES = 16
 """Pictures of one answer that are kept. One was asked for; a graph may save a few."""
 LONGEST_URL = 16_384
 LONGEST_REASON = 2000
-"""Characters of what a service says, for sentences, logs and the ledger."""
+"""Characters of a provider's message, for sentences, logs and the ledger."""
 LONGEST_JOB = 7 * 24 * 3600.0
 """Seconds. RunPod takes no longer executionTimeout."""
 _JOB_ID = re.compile(r"(?=.*[A-Za-z0-9])[!-~]{1,200}")
 _LONGEST_INTEGER = 21
-"""Digits and sign: seeds have up to 20. Longer ones are no number that anybody counts with."""
+"""Digits and sign: seeds have up to 20 digits. Longer numbers are read as None."""
 _DATA_FIELDS = ("b64_json", "data", "image", "base64")
 _URL_FIELDS = ("url", "image_url")
 _LONG = 200
@@ -43,7 +43,7 @@ _UNPRINTABLE = re.compile(
 
 
 def read_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """The JSON value; None for what is none, or goes beyond MOST_VALUES or DEEPEST.
+    """The JSON value; None for invalid JSON, or one beyond MOST_VALUES or DEEPEST.
 
     A number that is not finite, or has more digits than any seed, is read as None.
     """
@@ -83,14 +83,14 @@ def _inner(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
 
 
 def one_line(text: str) -> str:
-    """``text`` without line breaks, and without what a terminal would obey or turn around."""
+    """``text`` without line breaks, control characters or direction marks."""
     return _UNPRINTABLE.sub(" ", text)
 
 
 def read_images(
     entries: Sequence[Any], *, provider: str
 ) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:
-    """The first MOST_PICTURES pictures of a list, and a warning when there are more.
+    """The first MOST_PICTURES images of a list, and a warning if there are more.
 
     Raises BadAnswerError for one of them that cannot be read.
     """
@@ -104,7 +104,7 @@ def read_images(
 
 
 def read_warnings(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
-    """What a service warns of, as few short lines; none for what is no list."""
+    """A provider's warnings, as a few short lines; none for a value that is no list."""
     if not isinstance(value, list):
         return ()
     lines = [short_line(str(line)) for line in value[:MOST_PICTURES]]
@@ -112,16 +112,15 @@ def read_warnings(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON val
 
 
 def short_line(text: str) -> str:
-    """What a service says as one line of LONGEST_REASON characters at most."""
+    """A provider's message as one line of LONGEST_REASON characters at most."""
     line = one_line(text[: LONGEST_REASON + 1]).strip()
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 
 def read_seconds(value: Any, *, parts: int = 1) -> float | None:  # noqa: ANN401 - any JSON value
-    """A time in seconds, given in so many ``parts`` of one; None for what is none.
+    """A duration in seconds, given in units of 1/``parts`` s; None for an invalid one.
 
-    Money is counted by it: less than nothing, or more than the week that a job may take at
-    the longest, is not believed.
+    Costs are computed from it: a negative one, or one over a week (the longest job), is invalid.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -130,16 +129,16 @@ def read_seconds(value: Any, *, parts: int = 1) -> float | None:  # noqa: ANN401
 
 
 def read_job_id(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    """A job's name as a service gives it; None for what cannot be one.
+    """A job's id as a provider gives it; None for an invalid one.
 
-    It goes into URLs (quoted), sentences and the ledger.
+    It is put into URLs (quoted), sentences and the ledger.
     """
     name = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return name if _JOB_ID.fullmatch(name) else None
 
 
 def read_image(entry: Any, *, provider: str) -> RemoteImage:  # noqa: ANN401 - any JSON value
-    """One picture, given as base64, data URI or URL, bare or in an object."""
+    """One image, given as base64, data URI or URL, bare or in an object."""
     if isinstance(entry, dict):
         for field in (*_URL_FIELDS, *_DATA_FIELDS):
             value = entry.get(field)
@@ -161,7 +160,7 @@ def _decode(text: str, *, provider: str) -> bytes:
     if text[:5].lower() == "data:":
         text = text.partition(",")[2]
     try:
-        # The alphabet for URLs and a missing padding are seen too: paid bytes are not lost to them.
+        # The URL alphabet and missing padding are accepted: paid bytes are not lost to them.
         plain = text.encode("ascii").translate(_FOR_URLS, _BLANKS).rstrip(b"=")
         if len(plain) * 3 // 4 > LARGEST_BYTES:
             raise _too_large(provider, text)
@@ -182,7 +181,7 @@ def _too_large(provider: str, text: str) -> BadAnswerError:
 
 
 def error_text(body: dict[str, Any]) -> str:
-    """What a body says went wrong, wherever it says so, on one line; empty when it does not."""
+    """A body's error message, from any of the usual fields, on one line; empty without one."""
     for field in ("error", "message", "msg", "error_message", "details", "description"):
         value = body.get(field)
         if isinstance(value, dict):
@@ -195,7 +194,7 @@ def error_text(body: dict[str, Any]) -> str:
 
 
 def _inside_json(text: str) -> str:
-    """RunPod's workers put a JSON object as a *string* into ``error``: its message is wanted."""
+    """The message of an error that is a JSON object in a *string*, as RunPod's workers send it."""
     if text.startswith("{"):
         inner = read_json(text)
         if isinstance(inner, dict):
@@ -204,7 +203,7 @@ def _inside_json(text: str) -> str:
 
 
 def without_pictures(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """The same JSON with long texts (pictures as base64) cut short."""
+    """The same JSON with long texts (images as base64) shortened."""
     if isinstance(value, dict):
         return {key: without_pictures(inner) for key, inner in value.items()}
     if isinstance(value, list):

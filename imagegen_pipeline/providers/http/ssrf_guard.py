@@ -1,4 +1,4 @@
-"""Which hosts may be downloaded from: public ones, checked where the connection is made.
+"""Hosts that images may be downloaded from: public ones, checked when connecting.
 
 A name is looked up anew for each connection, and may mean another address by then (DNS
 rebinding). So each address is checked right before it is connected to, and nothing else is.
@@ -78,7 +78,7 @@ class PublicHosts:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet, and no way round to another one.
+    """Whether an address is public, and not one that is translated to another one.
 
     Of IPv6 that is global unicast (RFC 4291), without the tunnels to an IPv4 address (6to4,
     Teredo). A mapped address, or one behind NAT64 (RFC 6052), is judged by what it stands for.

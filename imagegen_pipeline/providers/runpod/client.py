@@ -1,8 +1,7 @@
-"""RunPod Serverless, queue-based: a ComfyUI graph in, pictures out.
+"""The client of RunPod Serverless, queue-based: a ComfyUI graph in, images out.
 
-Facts from RunPod's documentation, and, for what the workers put under ``output``, from
-public workers and client code. ``/run`` is used, never ``/runsync``: its time-out loses the
-job's id.
+Facts from RunPod's documentation, and for the workers' ``output`` from public workers and client
+code. ``/run`` is used, never ``/runsync``, whose time-out loses the job's id.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from imagegen_pipeline.providers.runpod.provider import NAME
 from imagegen_pipeline.providers.workflow_requests import bind_request
 
 LARGEST_BODY = 10_000_000
-"""``/run`` refuses bodies over 10 MB; ours is refused before it is sent."""
+"""Bytes. ``/run`` refuses larger bodies, so they are refused before they are sent."""
 _LEAST_EXECUTION_SECONDS = 5.0
 _RETENTION_SECONDS = 30 * 60.0
 _WAITING = {"IN_QUEUE": JobState.QUEUED, "IN_PROGRESS": JobState.RUNNING}
@@ -58,10 +57,10 @@ _WAITING = {"IN_QUEUE": JobState.QUEUED, "IN_PROGRESS": JobState.RUNNING}
 class RunPodClient:
     """One RunPod endpoint; see ``ProviderClient`` for the calls.
 
-    ``queue_seconds`` and ``run_seconds`` become the job's policy, so that the platform gives
-    up after we do: a job is ended after ``run_seconds`` of work (``executionTimeout``), and
-    deleted after the sum of both and the half hour that results are kept (``ttl``): a job
-    that ends at the last moment can still be collected after a crash.
+    ``queue_seconds`` and ``run_seconds`` become the job's policy, so that the platform gives up
+    after the engine does: it ends a job after ``run_seconds`` of execution
+    (``executionTimeout``), and deletes it after both plus the half hour that results are kept
+    (``ttl``), so that a job that ends late can still be collected after a crash.
     """
 
     name = NAME
@@ -91,7 +90,7 @@ class RunPodClient:
         self._http.close()
 
     def submit(self, request: GenerationRequest) -> Submission:
-        """See ``ProviderClient.submit``: the job's id is written down before the first poll."""
+        """See ``ProviderClient.submit``."""
         payload = {
             "input": {"workflow": bind_request(request, self._workflow)},
             "policy": self._policy(),
@@ -115,7 +114,7 @@ class RunPodClient:
         return {"executionTimeout": round(run * 1000), "ttl": round(lives * 1000)}
 
     def poll(self, job_id: str, endpoint: str) -> JobReport:
-        """See ``ProviderClient.poll``; raises JobFailedError for every way a job can fail."""
+        """See ``ProviderClient.poll``; raises JobFailedError for a failed job."""
         answer = self._http.send(
             "GET", f"{endpoint}/status/{quote(job_id, safe='')}", creates=False
         )
@@ -139,7 +138,7 @@ class RunPodClient:
             self._raise_refusal(answer, creates=False)
 
     def health(self) -> dict[str, Any]:
-        """What the endpoint says of its jobs and workers: counts by state."""
+        """The endpoint's counts of jobs and workers by state."""
         answer = self._http.send("GET", f"{self.endpoint}/health", creates=False)
         self._raise_refusal(answer, creates=False)
         return require_object(answer, provider="RunPod")
@@ -165,7 +164,7 @@ class RunPodClient:
 
 
 def _says_no_endpoint(answer: HttpResponse) -> bool:
-    """Whether a 404 is about the endpoint, or a key that does not see it, and not the job."""
+    """Whether a 404 is about the endpoint, or a key without access to it, and not the job."""
     detail = answer.body.get("detail") if isinstance(answer.body, dict) else None
     return isinstance(detail, str) and "endpoint" in detail.lower()
 
@@ -179,7 +178,7 @@ def _other_refusal(status: int) -> type[ProviderError]:
 
 
 def read_job(body: dict[str, Any], job_id: str) -> JobReport:
-    """A job's body in our words. IN_PROGRESS may carry ``output``: progress, not a result."""
+    """The report in a job's body. The ``output`` of IN_PROGRESS is progress, not a result."""
     status = body.get("status")
     if isinstance(status, str) and status in _WAITING:
         return JobReport(
@@ -217,9 +216,9 @@ def read_job(body: dict[str, Any], job_id: str) -> JobReport:
 
 
 def read_output(output: Any, job_id: str) -> tuple[tuple[RemoteImage, ...], tuple[str, ...]]:  # noqa: ANN401
-    """The pictures and warnings in a worker's ``output``, whichever shape it has.
+    """The images and warnings in a worker's ``output``, in any of its known forms.
 
-    Raises JobFailedError for a failure dressed as success.
+    Raises JobFailedError for a failure that is reported as COMPLETED.
     """
     if output is None or output in ("", {}, []):
         raise JobFailedError(
@@ -253,7 +252,7 @@ def _entries(output: dict[str, Any]) -> list[Any]:
     for field in ("image", "image_url", "message"):
         value = output.get(field)
         if isinstance(value, dict) or (isinstance(value, str) and value and " " not in value):
-            return [value]  # one with blanks is a sentence for people, not a picture
+            return [value]  # a text with blanks is a message, not an image
     return []
 
 

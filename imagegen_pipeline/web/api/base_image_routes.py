@@ -1,4 +1,4 @@
-"""``POST /api/generate-base-image``: the users' endpoint, as their guide has it."""
+"""Routes for base images; ``POST /api/generate-base-image`` is the guide's endpoint."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from imagegen_pipeline.app.base_image import (
     BaseImageParams,
     base_image_answer,
     failed,
+    invalid_reason,
     picture_bytes,
-    refusal,
 )
 from imagegen_pipeline.domain.actors import (
     DEFAULT_HEIGHT,
@@ -56,7 +56,7 @@ _SIDE: dict[str, Any] = {
 
 
 class BaseImageRequest(BaseModel):
-    """What a base image is asked for with. Numbers are whole; other fields are refused."""
+    """The body of the guide's endpoint. Numbers are integers; other fields are refused."""
 
     model_config = ConfigDict(
         strict=True,
@@ -91,16 +91,16 @@ class BaseImageRequest(BaseModel):
     )
     seed: int = Field(
         RANDOM_SEED,
-        description="-1 draws one at random.",
+        description="-1 draws a random one.",
         json_schema_extra={"minimum": RANDOM_SEED, "maximum": LARGEST_SEED},
     )
     regenerate: bool = Field(
         default=False,
-        description="Make another picture although there is one of this wish. It costs money.",
+        description="Generate another image although one exists for this request. Costs money.",
     )
 
     def params(self) -> BaseImageParams:
-        """The wish; what makes it no wish is ``refusal``'s to say."""
+        """The parameters, not validated."""
         return BaseImageParams(
             self.actor_name,
             self.description.strip(),
@@ -114,40 +114,40 @@ class BaseImageRequest(BaseModel):
 @router.post(
     "/api/generate-base-image",
     responses={
-        200: {"model": BASE_IMAGE, "description": "The picture is there."},
-        202: {"model": ACCEPTED, "description": "With `async=1`: ask the job's address."},
+        200: {"model": BASE_IMAGE, "description": "The image is stored."},
+        202: {"model": ACCEPTED, "description": "With `async=1`: the job's address."},
         **problems(400, 408, 413, 415, 429, 500, 502, 503),
     },
-    summary="Make an actor's base image.",
+    summary="Generate an actor's base image.",
 )
 async def generate(
     request: Request,
-    asked: BaseImageRequest,
+    body: BaseImageRequest,
     run_async: Annotated[
-        int, Query(alias="async", ge=0, le=1, description="1: do not wait for the picture.")
+        int, Query(alias="async", ge=0, le=1, description="1: do not wait for the image.")
     ] = 0,
 ) -> Response:
-    """Make it, or answer with the one that is there: the same wish again costs nothing.
+    """Generate the image, or return the existing one: the same request again costs nothing.
 
-    The same request while the first is under way joins it. The picture is made to its end
-    whether or not anybody waits for it; `GET /api/base-images/{actorName}` finds it again.
+    The same request while the first is in flight joins it. The generation does not depend on
+    the client; `GET /api/base-images/{actorName}` returns the image later.
     """
-    studio, params = app_state_of(request), asked.params()
-    reason = _reason_against(params)
+    state, params = app_state_of(request), body.params()
+    reason = _invalid_reason(params)
     if reason is not None:
         return _as_response(failed(400, params, reason))
     job = await run_in_threadpool(
-        studio.job_manager.base_image, params, regenerate=asked.regenerate
+        state.job_manager.submit_base_image, params, regenerate=body.regenerate
     )
     if run_async:
         return PlainJSON(in_progress(job), 202, headers={"location": f"/api/jobs/{job.id}"})
-    # Shielded: the job is everybody's who waits for it, and goes on without any of them.
+    # Shielded: a client that disconnects must not cancel the job that others wait for.
     await asyncio.shield(asyncio.wrap_future(job.done))
-    return await run_in_threadpool(lambda: _as_response(answer_of(studio.pipeline, job)))
+    return await run_in_threadpool(lambda: _as_response(answer_of(state.pipeline, job)))
 
 
-def _reason_against(params: BaseImageParams) -> str | None:
-    reason = refusal(params)
+def _invalid_reason(params: BaseImageParams) -> str | None:
+    reason = invalid_reason(params)
     if reason is not None:
         return reason
     try:
@@ -161,7 +161,7 @@ def _reason_against(params: BaseImageParams) -> str | None:
     "/api/base-images/{actorName}",
     responses={
         200: {"model": BASE_IMAGE, "description": "The actor's current base image."},
-        202: {"model": ACCEPTED, "description": "It is being made."},
+        202: {"model": ACCEPTED, "description": "It is being generated."},
         **problems(400, 404, 500, 503),
     },
     summary="An actor's current base image.",
@@ -176,24 +176,24 @@ def current(
         ),
     ],
 ) -> Response:
-    """The users' answer for the picture that is there, or the job that makes one now."""
-    studio = app_state_of(request)
+    """The guide's response for the current image, or the job that is generating one."""
+    state = app_state_of(request)
     if not is_key(actor_name):
-        return failure(404, "There is no actor of that name: a name has letters, digits, _ and -.")
-    job = studio.job_manager.of_actor(actor_name)
+        return failure(404, "That is not an actor's name: a name has letters, digits, _ and -.")
+    job = state.job_manager.find_base_image(actor_name)
     if job is not None:
         return PlainJSON(in_progress(job), 202, headers={"location": f"/api/jobs/{job.id}"})
-    answer = base_image_answer(studio.pipeline, actor_name)
+    answer = base_image_answer(state.pipeline, actor_name)
     if answer is None:
         return failure(
             404,
-            f"{actor_name} has no base image. POST /api/generate-base-image makes one.",
+            f"{actor_name} has no base image. POST /api/generate-base-image generates one.",
         )
     return _as_response(answer)
 
 
 def in_progress(job: BaseImageJob) -> dict[str, Any]:
-    """A job that has not ended."""
+    """The body for a job that has not ended."""
     return {
         "status": "IN_QUEUE" if job.status == "IN_QUEUE" else "IN_PROGRESS",
         "jobId": job.id,
@@ -204,7 +204,7 @@ def in_progress(job: BaseImageJob) -> dict[str, Any]:
 
 
 def answer_of(pipeline: Pipeline, job: BaseImageJob) -> BaseImageAnswer:
-    """The users' answer of a job that has ended, its picture read from the disk."""
+    """The response of a job that has ended, with the image read from disk."""
     answer = job.answer
     if answer is None:
         raise RuntimeError(f"job {job.id} has ended without an answer")
@@ -218,5 +218,5 @@ def answer_of(pipeline: Pipeline, job: BaseImageJob) -> BaseImageAnswer:
 def _as_response(answer: BaseImageAnswer) -> Response:
     body = dict(answer.body)
     if answer.status_code == 400:
-        body.pop("filename", None)  # of a name that may be none
+        body.pop("filename", None)  # the actor's name may be invalid
     return PlainJSON(body, answer.status_code)

@@ -1,4 +1,4 @@
-"""Tells open pages that something has changed: one look at the ledger for all of them."""
+"""Notifies open pages of changes by server-sent events; one thread polls the ledger for all."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from imagegen_pipeline.domain.errors import ImagegenError
 from imagegen_pipeline.web.api.responses import failure
 
 _log = logging.getLogger(__name__)
-MOST_LISTENERS = 200
+MAX_LISTENERS = 200
 KEEP_ALIVE_SECONDS = 15.0
 
 
 class Listener:
-    """One open page: woken, in its event loop, when there is news or an end."""
+    """One open page; its event is set when something changes or the server stops."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.woken = asyncio.Event()
+        self.changed = asyncio.Event()
 
-    def wake(self) -> None:
-        """Called by the watcher's thread."""
+    def notify(self) -> None:
+        """Set the event; called by the watcher's thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.woken.set)
+            self._loop.call_soon_threadsafe(self.changed.set)
 
 
-class Watcher:
-    """One thread for the whole server, while anybody listens."""
+class ChangeWatcher:
+    """Polls the ledger in one thread while there are listeners."""
 
     def __init__(self, last_change_seq: Callable[[], int], *, seconds: float) -> None:
         self._last_change_seq = last_change_seq
@@ -47,24 +47,24 @@ class Watcher:
 
     @property
     def closed(self) -> bool:
-        """Whether the server ends."""
+        """Whether the server is stopping."""
         return self._ended.is_set()
 
-    def join(self, listener: Listener) -> bool:
-        """Listen from now on; False when too many do."""
+    def subscribe(self, listener: Listener) -> bool:
+        """Add a listener; False if there are too many."""
         with self._lock:
-            if len(self._listeners) >= MOST_LISTENERS or self.closed:
+            if len(self._listeners) >= MAX_LISTENERS or self.closed:
                 return False
             self._listeners.add(listener)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._watch, name="imagegen-watcher", daemon=True
+                    target=self._watch, name="imagegen-change-watcher", daemon=True
                 )
                 self._thread.start()
         return True
 
-    def leave(self, listener: Listener) -> None:
-        """Listen no more."""
+    def unsubscribe(self, listener: Listener) -> None:
+        """Remove a listener."""
         with self._lock:
             self._listeners.discard(listener)
 
@@ -74,7 +74,7 @@ class Watcher:
         with self._lock:
             listeners = list(self._listeners)
         for listener in listeners:
-            listener.wake()
+            listener.notify()
 
     def _watch(self) -> None:
         failing = False
@@ -88,20 +88,20 @@ class Watcher:
                 change_seq, failing = self._last_change_seq(), False
             except ImagegenError as error:
                 if not failing:
-                    _log.warning("The gallery cannot see what changes: %s", error.sentence)
+                    _log.warning("The gallery cannot read changes: %s", error.sentence)
                 change_seq, failing = self.change_seq, True
             if change_seq != self.change_seq:
                 self.change_seq = change_seq
                 for listener in listeners:
-                    listener.wake()
+                    listener.notify()
             self._ended.wait(self._seconds)
 
 
 router = APIRouter()
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A stream that does not end by itself. `event: changed` with "
-        '`data: {"change_seq": N}` whenever anything in the gallery has changed.',
+        "description": "An endless stream: `event: changed` with "
+        '`data: {"change_seq": N}` whenever the gallery has changed.',
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -111,16 +111,14 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     "/api/events",
     responses=_STREAM,
     response_class=StreamingResponse,
-    summary="Hear of changes as they happen (server-sent events).",
+    summary="Changes as they happen (server-sent events).",
 )
 async def events(request: Request) -> Response:
     """One `changed` event at once, then one whenever the ledger has changed."""
-    watcher: Watcher = request.app.state.gallery.watcher
+    watcher: ChangeWatcher = request.app.state.app_state.watcher
     listener = Listener()
-    if not watcher.join(listener):
-        return failure(
-            429, "Too many pages listen already. Close some.", headers={"retry-after": "30"}
-        )
+    if not watcher.subscribe(listener):
+        return failure(429, "Too many pages are open. Close some.", headers={"retry-after": "30"})
     return StreamingResponse(
         _events(watcher, listener),
         media_type="text/event-stream",
@@ -128,18 +126,18 @@ async def events(request: Request) -> Response:
     )
 
 
-async def _events(watcher: Watcher, listener: Listener) -> AsyncIterator[bytes]:
-    told = -1
+async def _events(watcher: ChangeWatcher, listener: Listener) -> AsyncIterator[bytes]:
+    sent_seq = -1
     try:
         yield b"retry: 3000\n\n"
         while not watcher.closed:
-            listener.woken.clear()
-            if watcher.change_seq != told:
-                told = watcher.change_seq
-                yield f"event: changed\ndata: {json.dumps({'change_seq': told})}\n\n".encode()
+            listener.changed.clear()
+            if watcher.change_seq != sent_seq:
+                sent_seq = watcher.change_seq
+                yield f"event: changed\ndata: {json.dumps({'change_seq': sent_seq})}\n\n".encode()
             try:
-                await asyncio.wait_for(listener.woken.wait(), KEEP_ALIVE_SECONDS)
+                await asyncio.wait_for(listener.changed.wait(), KEEP_ALIVE_SECONDS)
             except TimeoutError:
                 yield b": still here\n\n"
     finally:
-        watcher.leave(listener)
+        watcher.unsubscribe(listener)

@@ -1,4 +1,4 @@
-"""The page that shows the API: Swagger UI from this machine, with no script in the page."""
+"""The API's documentation page: Swagger UI from local files, without inline scripts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PAGE = """<!doctype html>
 <body>
 <div id="swagger-ui">The API as <a href="/openapi.json">/openapi.json</a>.</div>
 <script src="/docs/files/swagger-ui-bundle.js"></script>
-<script src="/docs/begin.js"></script>
+<script src="/docs/start.js"></script>
 </body>
 </html>
 """
-_BEGIN = """SwaggerUIBundle({
+_START = """SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",
   presets: [SwaggerUIBundle.presets.apis],
@@ -39,19 +39,19 @@ _BEGIN = """SwaggerUIBundle({
 
 @router.get("/docs")
 def docs() -> HTMLResponse:
-    """What can be asked of the server, to be tried out."""
+    """The interactive documentation."""
     return HTMLResponse(_PAGE)
 
 
-@router.get("/docs/begin.js")
-def begin() -> Response:
-    """What starts the page."""
-    return Response(_BEGIN, media_type="text/javascript")
+@router.get("/docs/start.js")
+def start_script() -> Response:
+    """The script that starts Swagger UI."""
+    return Response(_START, media_type="text/javascript")
 
 
 @router.get("/openapi.json")
 def document(request: Request) -> PlainJSON:
-    """The API's description for programs."""
+    """The OpenAPI document."""
     return PlainJSON(request.app.openapi())
 
 

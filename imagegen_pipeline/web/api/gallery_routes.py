@@ -1,4 +1,4 @@
-"""What the gallery's script asks for: cards, verdicts, choices, downloads, figures."""
+"""JSON routes of the gallery: cards, reviews, decisions, downloads, statistics."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from imagegen_pipeline.app.regenerate import choose
+from imagegen_pipeline.app.regenerate import make_current
 from imagegen_pipeline.app.source_problems import problems_in_use
 from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.ledger import Decision
 from imagegen_pipeline.ledger.gallery_queries import Card, Filter
 from imagegen_pipeline.ledger.reviews import Verdict
 from imagegen_pipeline.web.api import schemas
-from imagegen_pipeline.web.api.job_routes import LARGEST, Key
+from imagegen_pipeline.web.api.job_routes import MAX_ID, Key
 from imagegen_pipeline.web.api.responses import PlainJSON, failure
 from imagegen_pipeline.web.app_state import app_state_of
 from imagegen_pipeline.web.gallery.picture_files import picture_file
-from imagegen_pipeline.web.gallery.zip_downloads import MOST_PICTURES, entries_of, pack
+from imagegen_pipeline.web.gallery.zip_downloads import MAX_PICTURES, entries_of, pack
 
 router = APIRouter(tags=["gallery"])
-Word = Annotated[str, Query(max_length=200)]
-Id = Annotated[int, Field(ge=1, le=LARGEST)]
+FilterValue = Annotated[str, Query(max_length=200)]
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 
@@ -33,38 +33,39 @@ def _filter(
         Literal["", "waiting", "running", "done", "failed", "held", "approved", "rejected"],
         Query(),
     ] = "",
-    source: Annotated[Word, Query(description="database, json, single_prompt or actor.")] = "",
-    actor: Annotated[Word, Query(description="An actor's name.")] = "",
-    model: Word = "",
-    text: Annotated[Word, Query(description="Words in the prompt or the key.")] = "",
+    source: Annotated[
+        FilterValue, Query(description="database, json, single_prompt or actor.")
+    ] = "",
+    actor: Annotated[FilterValue, Query(description="An actor's name.")] = "",
+    model: FilterValue = "",
+    text: Annotated[FilterValue, Query(description="Words in the prompt or the key.")] = "",
 ) -> Filter:
     return Filter(state or None, source or None, actor or None, model or None, text)
 
 
-Wanted = Annotated[Filter, Depends(_filter)]
+Filters = Annotated[Filter, Depends(_filter)]
 
 
 @router.get(
     "/api/pictures",
     responses={
-        200: {"model": schemas.Pictures, "description": "Cards that match, newest first."},
+        200: {"model": schemas.Pictures, "description": "Matching cards, newest first."},
         **schemas.problems(400, 500, 503),
     },
-    summary="Some of the gallery's cards.",
+    summary="A page of cards.",
 )
 def pictures(
     request: Request,
-    wanted: Wanted,
-    offset: Annotated[int, Query(ge=0, le=LARGEST)] = 0,
+    filters: Filters,
+    offset: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 60,
 ) -> Response:
-    """Items with their current pictures, those tried last first."""
-    book = app_state_of(request).pipeline.ledger.gallery
-    counts = app_state_of(request).sums.counts(wanted)
-    found = book.cards(wanted, offset=offset, limit=limit)
-    total = counts[wanted.state or "all"]
-    shown = [card_json(card) for card in found]
-    return PlainJSON({"total": total, "counts": counts, "pictures": shown})
+    """Items with their current images, the latest attempts first."""
+    gallery = app_state_of(request).pipeline.ledger.gallery
+    counts = app_state_of(request).stats.counts(filters)
+    cards = [card_json(card) for card in gallery.cards(filters, offset=offset, limit=limit)]
+    total = counts[filters.state or "all"]
+    return PlainJSON({"total": total, "counts": counts, "pictures": cards})
 
 
 @router.get(
@@ -80,30 +81,30 @@ def picture(
     key: Annotated[str, Path(min_length=1, max_length=200, pattern=schemas.KEY_PATTERN)],
 ) -> Response:
     """Attempts come newest first."""
-    book = app_state_of(request).pipeline.ledger.gallery
-    card = book.card(key)
+    gallery = app_state_of(request).pipeline.ledger.gallery
+    card = gallery.card(key)
     if card is None:
-        return failure(404, f"There is no picture called {key}. The gallery shows all there are.")
-    tries = [attempt_json(attempt) for attempt in book.history(key)]
-    return PlainJSON({"card": card_json(card), "attempts": tries})
+        return failure(404, f"No item has the key {key}.")
+    attempts = [attempt_json(attempt) for attempt in gallery.history(key)]
+    return PlainJSON({"card": card_json(card), "attempts": attempts})
 
 
 @router.get(
-    "/api/marked",
+    "/api/keys",
     responses={
-        200: {"model": schemas.Marked, "description": "Everything that matches."},
+        200: {"model": schemas.Keys, "description": "All matching keys."},
         **schemas.problems(400, 500, 503),
     },
-    summary="The keys of all that match.",
+    summary="The keys of all matching items.",
 )
-def marked(request: Request, wanted: Wanted) -> Response:
-    """In the gallery's order, with each current picture's attempt."""
-    found = app_state_of(request).pipeline.ledger.gallery.marked(wanted)
-    return PlainJSON({"pictures": [{"key": key, "attempt": attempt} for key, attempt in found]})
+def keys(request: Request, filters: Filters) -> Response:
+    """In the gallery's order, with the attempt of each current image."""
+    matching = app_state_of(request).pipeline.ledger.gallery.marked(filters)
+    return PlainJSON({"pictures": [{"key": key, "attempt": attempt} for key, attempt in matching]})
 
 
 class ReviewBody(BaseModel):
-    """What is said of pictures; `none` takes it back."""
+    """A verdict on images; `none` removes it."""
 
     model_config = _STRICT
 
@@ -114,19 +115,19 @@ class ReviewBody(BaseModel):
 @router.post(
     "/api/reviews",
     responses={
-        200: {"model": schemas.Changed, "description": "All of them have it."},
+        200: {"model": schemas.Changed, "description": "All of them have the verdict."},
         **schemas.problems(400, 408, 409, 413, 415, 500, 503),
     },
-    summary="Approve or reject pictures.",
+    summary="Approve or reject images.",
 )
-def reviews(request: Request, asked: ReviewBody) -> Response:
-    """Of these very pictures: a new one of the same item has no verdict. All or none."""
-    book = app_state_of(request).pipeline.ledger.reviews
-    return PlainJSON({"changed": book.decide(asked.attempts, Verdict(asked.verdict))})
+def reviews(request: Request, body: ReviewBody) -> Response:
+    """The verdict is on these images only: a later image of an item has none. All or nothing."""
+    ledger = app_state_of(request).pipeline.ledger
+    return PlainJSON({"changed": ledger.reviews.decide(body.attempts, Verdict(body.verdict))})
 
 
 class ChoiceBody(BaseModel):
-    """Which picture of an item's history is to be the current one."""
+    """The attempt whose image becomes the current one."""
 
     model_config = _STRICT
 
@@ -136,73 +137,73 @@ class ChoiceBody(BaseModel):
 @router.post(
     "/api/choices",
     responses={
-        200: {"model": schemas.Try, "description": "It is the current one."},
+        200: {"model": schemas.AttemptSchema, "description": "It is the current image."},
         **schemas.problems(400, 408, 409, 413, 415, 500, 503),
     },
-    summary="Make an older picture the current one.",
+    summary="Make an older image the current one.",
 )
-def choices(request: Request, asked: ChoiceBody) -> Response:
-    """A base image is then at its fixed path again too. Dagster hears of it."""
-    studio = app_state_of(request)
-    attempt = choose(studio.pipeline, asked.attempt)
-    outcome = studio.pipeline.current_outcome(attempt.item_key)
+def choices(request: Request, body: ChoiceBody) -> Response:
+    """A base image is published at its fixed path too. The change is reported to Dagster."""
+    state = app_state_of(request)
+    attempt = make_current(state.pipeline, body.attempt)
+    outcome = state.pipeline.current_outcome(attempt.item_key)
     if outcome is not None:
-        studio.news.add(outcome)
+        state.report_queue.add(outcome)
     return PlainJSON(attempt_json(attempt))
 
 
 class DecisionBody(BaseModel):
-    """What is decided of an item that nothing more is sent for."""
+    """A decision on a held item, or on one that was given up."""
 
     model_config = _STRICT
 
     key: Key
-    decision: Literal["resubmit", "give-up", "lift"]
+    decision: Literal["resubmit", "give-up", "allow-retry"]
 
 
 @router.post(
     "/api/decisions",
     responses={
-        200: {"model": schemas.Changed, "description": "How many attempts it was."},
+        200: {"model": schemas.Changed, "description": "The number of attempts changed."},
         **schemas.problems(400, 408, 409, 413, 415, 500, 503),
     },
-    summary="Decide on an item that is held.",
+    summary="Decide on a held item.",
 )
-def decisions(request: Request, asked: DecisionBody) -> Response:
-    """Nothing is sent: `resubmit` and `lift` let the next generation make it."""
-    changed = app_state_of(request).pipeline.resolve(asked.key, Decision(asked.decision))
+def decisions(request: Request, body: DecisionBody) -> Response:
+    """Sends nothing: after `resubmit` or `allow-retry` the next generation may send it."""
+    decision = Decision[body.decision.replace("-", "_").upper()]
+    changed = app_state_of(request).pipeline.resolve(body.key, decision)
     return PlainJSON({"changed": changed})
 
 
 class DownloadBody(BaseModel):
-    """Which pictures are wanted as one file."""
+    """The attempts whose images are downloaded."""
 
     model_config = _STRICT
 
-    attempts: Annotated[list[Id], Field(min_length=1, max_length=MOST_PICTURES)]
+    attempts: Annotated[list[Id], Field(min_length=1, max_length=MAX_PICTURES)]
 
 
 @router.post(
     "/api/downloads",
     responses={
-        200: {"model": schemas.Download, "description": "Where the ZIP can be fetched."},
+        200: {"model": schemas.Download, "description": "The address of the ZIP file."},
         **schemas.problems(400, 404, 408, 413, 415, 500, 503),
     },
-    summary="Pack pictures into a ZIP.",
+    summary="Prepare a ZIP file of images.",
 )
-def downloads(request: Request, asked: DownloadBody) -> Response:
-    """With `prompts.csv`, which names what is missing too. It is written while it is read."""
-    studio = app_state_of(request)
-    found = []
-    for start in range(0, len(asked.attempts), 500):
-        ids = asked.attempts[start : start + 500]
-        found += studio.pipeline.ledger.attempts.get(ids)
-    stored = {one.id: one for one in found if one.state is State.STORED}
+def downloads(request: Request, body: DownloadBody) -> Response:
+    """`prompts.csv` in it lists the images, missing ones too. It is written while it is read."""
+    state = app_state_of(request)
+    attempts: list[Attempt] = []
+    for start in range(0, len(body.attempts), 500):
+        attempts += state.pipeline.ledger.attempts.get(body.attempts[start : start + 500])
+    stored = {one.id: one for one in attempts if one.state is State.STORED}
     if not stored:
-        return failure(404, "None of these attempts has a picture. Load the page anew.")
-    entries = entries_of([(one, picture_file(studio.pipeline, one)) for one in stored.values()])
+        return failure(404, "None of these attempts has an image. Reload the page.")
+    entries = entries_of([(one, picture_file(state.pipeline, one)) for one in stored.values()])
     missing = sum(entry.file is None for entry in entries)
-    download_id = studio.downloads.add(entries)
+    download_id = state.downloads.add(entries)
     return PlainJSON(
         {
             "href": f"/downloads/{download_id}.zip",
@@ -216,32 +217,32 @@ def downloads(request: Request, asked: DownloadBody) -> Response:
 @router.get(
     "/api/totals",
     responses={
-        200: {"model": schemas.StatsSchema, "description": "Figures in all, and of today (UTC)."},
+        200: {"model": schemas.StatsSchema, "description": "Counts in total and of today (UTC)."},
         **schemas.problems(400, 500, 503),
     },
-    summary="What was made and spent.",
+    summary="Images made and money spent.",
 )
 def totals(request: Request) -> Response:
-    """Money in the price table's currency."""
-    return PlainJSON(asdict(app_state_of(request).sums.totals()))
+    """Amounts are in the price table's currency."""
+    return PlainJSON(asdict(app_state_of(request).stats.totals()))
 
 
 @router.get(
     "/api/problems",
     responses={
-        200: {"model": schemas.Problems, "description": "What cannot be read."},
+        200: {"model": schemas.Problems, "description": "The problems."},
         **schemas.problems(400, 500, 503),
     },
-    summary="What in the sources cannot be read.",
+    summary="Problems of the sources.",
 )
 def source_problems(request: Request) -> Response:
-    """As the last look at the sources found it."""
-    found = problems_in_use(app_state_of(request).pipeline)
+    """What the last scan could not read."""
+    problems = problems_in_use(app_state_of(request).pipeline)
     return PlainJSON(
         {
             "problems": [
                 {"location": one.location, "message": one.message, "remedy": one.remedy}
-                for one in found
+                for one in problems
             ]
         }
     )
@@ -250,23 +251,23 @@ def source_problems(request: Request) -> Response:
 @router.get(
     "/healthz",
     responses={
-        200: {"model": schemas.Health, "description": "It answers."},
+        200: {"model": schemas.Health, "description": "The server is running."},
         **schemas.problems(400),
     },
-    summary="Whether the server answers.",
+    summary="Whether the server is running.",
 )
 def health() -> Response:
-    """Needs no token, and says nothing else."""
+    """Needs no token and returns nothing else."""
     return PlainJSON({"status": "ok"})
 
 
 def card_json(card: Card) -> dict[str, Any]:
-    """A card, with its links and without where its file lies."""
-    facts = asdict(card)
+    """A card with its links, without its file's path."""
+    fields = asdict(card)
     for hidden in ("path", "digest"):
-        facts.pop(hidden)
+        fields.pop(hidden)
     return {
-        **facts,
+        **fields,
         "state": str(card.state),
         **_links(card.attempt),
         "page": f"/picture/{card.key}",
@@ -274,12 +275,12 @@ def card_json(card: Card) -> dict[str, Any]:
 
 
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    """An attempt, with its links."""
-    names = [name for name in schemas.Try.model_fields if name not in ("picture", "thumbnail")]
-    facts = {name: getattr(attempt, name) for name in names}
-    facts["state"] = str(attempt.state)
-    facts["warnings"] = list(attempt.warnings)
-    return {**facts, **_links(attempt.id if attempt.state is State.STORED else None)}
+    """An attempt with its links."""
+    names = [n for n in schemas.AttemptSchema.model_fields if n not in ("picture", "thumbnail")]
+    fields = {name: getattr(attempt, name) for name in names}
+    fields["state"] = str(attempt.state)
+    fields["warnings"] = list(attempt.warnings)
+    return {**fields, **_links(attempt.id if attempt.state is State.STORED else None)}
 
 
 def _links(attempt_id: int | None) -> dict[str, str | None]:

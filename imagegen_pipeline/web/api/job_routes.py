@@ -1,9 +1,10 @@
-"""Jobs: pictures made anew, how far they are, and how they are stopped."""
+"""Routes for jobs: cost estimates, generations, progress, stop."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -31,9 +32,9 @@ from imagegen_pipeline.web.jobs.job import (
 
 router = APIRouter(tags=["jobs"])
 JOB_ID = r"^[A-Za-z0-9_-]{8,64}$"
-MOST_KEYS = 10_000
-LARGEST = 2**53 - 1
-"""Exact in every script; no ledger has so many attempts."""
+MAX_KEYS = 10_000
+MAX_ID = 2**53 - 1
+"""The largest integer that is exact in JavaScript."""
 JobId = Annotated[str, Path(pattern=JOB_ID, alias="job_id")]
 Key = Annotated[str, Field(min_length=1, max_length=200, pattern=schemas.KEY_PATTERN)]
 Text = Annotated[str, Field(max_length=100_000)]
@@ -41,12 +42,12 @@ Side = Annotated[int, Field(ge=1, le=99_999)]
 
 
 class OverridesBody(BaseModel):
-    """What of the shown picture's request is to differ; what is left out stays as it was."""
+    """Fields that differ from the shown image's request; omitted ones keep its value."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     prompt: Annotated[str, Field(json_schema_extra={"pattern": schemas.TEXT_PATTERN})] | None = (
-        Field(None, description="The prompt; for an actor its description.")
+        Field(None, description="The prompt; for an actor, its description.")
     )
     negative_prompt: Text | None = None
     seed: (
@@ -55,8 +56,8 @@ class OverridesBody(BaseModel):
         | Annotated[str, Field(pattern="^[0-9]{1,20}$")]
     ) = Field(
         "new",
-        description="`new` draws one, `same` is the shown picture's, or a number; as a text "
-        "where it is larger than a script's numbers are exact.",
+        description="`new` draws one, `same` is the shown image's, or a number; a string if it "
+        "is larger than 2^53.",
     )
     steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
     width: Side | None = None
@@ -67,8 +68,8 @@ class OverridesBody(BaseModel):
         | None
     ) = None
 
-    def change(self) -> Overrides:
-        """The change as ``remaking`` has it."""
+    def as_overrides(self) -> Overrides:
+        """The overrides for ``plan_regenerate``."""
         seed = self.seed
         if isinstance(seed, str) and seed.isdigit():
             seed = int(seed)
@@ -76,59 +77,61 @@ class OverridesBody(BaseModel):
 
 
 class CostEstimateBody(BaseModel):
-    """What would be made."""
+    """The items, the mode and the overrides to estimate."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    keys: Annotated[list[Key], Field(min_length=1, max_length=MOST_KEYS)]
-    how: Literal["regenerate", "retry"] = Field(
-        description="`regenerate`: another picture of each; `retry`: once more what failed."
+    keys: Annotated[list[Key], Field(min_length=1, max_length=MAX_KEYS)]
+    mode: Literal["regenerate", "retry"] = Field(
+        description="`regenerate`: another image of each; `retry`: what failed, again."
     )
-    change: OverridesBody = Field(default_factory=OverridesBody)
+    overrides: OverridesBody = Field(default_factory=OverridesBody)
 
 
 class GenerationBody(CostEstimateBody):
-    """What is to be made; ``id`` is the client's own, and names this one click."""
+    """The items to generate; the client chooses ``id``, one for each intent."""
 
     id: str = Field(
-        pattern=JOB_ID, description="Sent again, it is the same job: nothing is bought twice."
+        pattern=JOB_ID,
+        description="Sent again with the same id, it is the same job: nothing is bought twice.",
     )
 
 
 @router.post(
-    "/api/quotes",
+    "/api/cost-estimates",
     responses={
-        200: {"model": schemas.CostEstimateSchema, "description": "What it would do and cost."},
+        200: {"model": schemas.CostEstimateSchema, "description": "The estimate."},
         **schemas.problems(400, 408, 413, 415, 500, 502, 503),
     },
-    summary="Say what a generation would do and cost.",
+    summary="Estimate what a generation would do and cost.",
 )
-def quotes(request: Request, asked: CostEstimateBody) -> Response:
-    """Nothing is sent and nothing is written."""
+def cost_estimates(request: Request, body: CostEstimateBody) -> Response:
+    """Sends and writes nothing."""
     pipeline = app_state_of(request).pipeline
-    found = estimate_cost(pipeline, asked.keys, how=Mode(asked.how), change=asked.change.change())
-    figures = {name: getattr(found, name) for name in found.__slots__}
-    return PlainJSON({**figures, "sentence": cost_sentence(found)})
+    estimate = estimate_cost(
+        pipeline, body.keys, mode=Mode(body.mode), overrides=body.overrides.as_overrides()
+    )
+    return PlainJSON({**asdict(estimate), "sentence": cost_sentence(estimate)})
 
 
 @router.post(
     "/api/generations",
     responses={
-        202: {"model": schemas.GENERATION, "description": "It is being made."},
+        202: {"model": schemas.GENERATION, "description": "The job is accepted."},
         **schemas.problems(400, 408, 409, 413, 415, 500, 502, 503),
     },
-    summary="Make pictures anew, or those that failed.",
+    summary="Generate other images, or retry failed ones.",
 )
-def generations(request: Request, asked: GenerationBody) -> Response:
-    """Costs money: `/api/quotes` says how much. Answers at once, with the job."""
-    studio = app_state_of(request)
-    how, change = Mode(asked.how), asked.change.change()
-    whole = json.dumps(asked.model_dump(), sort_keys=True)
-    job = studio.job_manager.generation(
-        asked.id,
-        hashlib.sha256(whole.encode()).hexdigest(),  # the body may have a megabyte
+def generations(request: Request, body: GenerationBody) -> Response:
+    """Costs money: `/api/cost-estimates` says how much. Returns the job at once."""
+    state = app_state_of(request)
+    mode, overrides = Mode(body.mode), body.overrides.as_overrides()
+    body_json = json.dumps(body.model_dump(), sort_keys=True)
+    job = state.job_manager.submit_generation(
+        body.id,
+        hashlib.sha256(body_json.encode()).hexdigest(),  # the body may have a megabyte
         lambda intent: plan_regenerate(
-            studio.pipeline, asked.keys, how=how, change=change, intent=intent
+            state.pipeline, body.keys, mode=mode, overrides=overrides, intent=intent
         ),
     )
     return PlainJSON(job.as_json(), 202, headers={"location": f"/api/jobs/{job.id}"})
@@ -142,24 +145,25 @@ def generations(request: Request, asked: GenerationBody) -> Response:
             | schemas.ACCEPTED
             | schemas.FAILED_JOB
             | schemas.GENERATION,
-            "description": "How it stands with the job: see `status`.",
+            "description": "The job; see `status`.",
         },
         **schemas.problems(400, 404, 500, 503),
     },
-    summary="How far a job is.",
+    summary="A job's progress and result.",
 )
 def job(request: Request, job_id: JobId) -> Response:
-    """A base image's job has the users' answer once it has ended."""
-    studio = app_state_of(request)
-    known = studio.job_manager.get(job_id)
-    if known is not None:
-        return PlainJSON(_as_json(studio.pipeline, known))
-    found = _of_ledger(studio.pipeline, job_id)
-    if found is None:
+    """The job of a base image has the guide's response once it has ended."""
+    state = app_state_of(request)
+    open_job = state.job_manager.get(job_id)
+    if open_job is not None:
+        return PlainJSON(_as_json(state.pipeline, open_job))
+    earlier = _from_ledger(state.pipeline, job_id)
+    if earlier is None:
         return failure(
-            404, "There is no such job; one that only reused a picture is not kept for ever."
+            404,
+            "There is no such job. A job that only reused images is forgotten after an hour.",
         )
-    return PlainJSON(found)
+    return PlainJSON(earlier)
 
 
 @router.post(
@@ -170,20 +174,20 @@ def job(request: Request, job_id: JobId) -> Response:
             | schemas.GENERATION
             | schemas.BASE_IMAGE
             | schemas.FAILED_JOB,
-            "description": "Nothing more is sent.",
+            "description": "The job sends nothing more.",
         },
         **schemas.problems(400, 404, 408, 413, 415, 500, 503),
     },
-    summary="Send nothing more for a job.",
+    summary="Stop a job.",
 )
 def stop(request: Request, job_id: JobId) -> Response:
-    """What was sent already is paid for: it is waited for, and kept."""
-    studio = app_state_of(request)
-    known = studio.job_manager.get(job_id)
-    if known is None:
-        return failure(404, "There is no such job under way.")
-    studio.job_manager.stop(known)
-    return PlainJSON(_as_json(studio.pipeline, known), 202)
+    """Nothing more is sent. Images that were requested already are paid for, and are kept."""
+    state = app_state_of(request)
+    open_job = state.job_manager.get(job_id)
+    if open_job is None:
+        return failure(404, "There is no such open job.")
+    state.job_manager.stop(open_job)
+    return PlainJSON(_as_json(state.pipeline, open_job), 202)
 
 
 def _as_json(pipeline: Pipeline, job: Job) -> dict[str, Any]:
@@ -196,22 +200,24 @@ def _as_json(pipeline: Pipeline, job: Job) -> dict[str, Any]:
     return {**answer_of(pipeline, job).body, "jobId": job.id, "kind": "base-image"}
 
 
-def _of_ledger(pipeline: Pipeline, job_id: str) -> dict[str, Any] | None:
-    """A job that this process does not know, as the ledger has it."""
+def _from_ledger(pipeline: Pipeline, job_id: str) -> dict[str, Any] | None:
+    """A job of an earlier process; None if the ledger has no attempt of it."""
     attempts = pipeline.ledger.attempts
-    many = attempts.of_run(generation_intent(job_id))
-    if many:
-        return generation_of_attempts(job_id, many)
-    made = attempts.of_run(base_image_intent(job_id))
-    return _base_image_of_ledger(pipeline, job_id, made[-1]) if made else None
+    of_generation = attempts.of_run(generation_intent(job_id))
+    if of_generation:
+        return generation_of_attempts(job_id, of_generation)
+    of_base_image = attempts.of_run(base_image_intent(job_id))
+    if of_base_image:
+        return _base_image_from_ledger(pipeline, job_id, of_base_image[-1])
+    return None
 
 
-def _base_image_of_ledger(pipeline: Pipeline, job_id: str, attempt: Attempt) -> dict[str, Any]:
+def _base_image_from_ledger(pipeline: Pipeline, job_id: str, attempt: Attempt) -> dict[str, Any]:
     params = params_from(attempt)
-    named = {"jobId": job_id, "kind": "base-image"}
+    job = {"jobId": job_id, "kind": "base-image"}
     if attempt.state in OPEN_STATES:
         return {
-            **named,
+            **job,
             "status": "IN_PROGRESS",
             "job": f"/api/jobs/{job_id}",
             "warnings": params.warnings,
@@ -230,4 +236,4 @@ def _base_image_of_ledger(pipeline: Pipeline, job_id: str, attempt: Attempt) -> 
             remedy=attempt.remedy,
         )
         answer = failed(502, params, failure_text(pipeline, outcome), outcome)
-    return {**answer.body, **named}
+    return {**answer.body, **job}

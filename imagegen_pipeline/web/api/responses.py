@@ -1,4 +1,4 @@
-"""Every answer of the API in one shape, what went wrong included."""
+"""JSON responses of the API; every error has the guide's shape."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from imagegen_pipeline.web.jobs.job_manager import TooManyJobsError
 _FIELD = re.compile(r"\w+")
 _log = logging.getLogger(__name__)
 _REQUIRED = {"actorName", "description"}
-_WORDS = {
+_MESSAGES = {
     400: "The body cannot be read as JSON. Send an object with the fields that /docs names.",
-    404: "There is nothing at this address. See /docs for what there is.",
-    405: "This address does not take that method. See /docs.",
+    404: "There is nothing at this address. See /docs for the addresses.",
+    405: "This address does not support that method. See /docs.",
 }
 _EMPTY = (None, "")
-_MOST_FAULTS = 3
+_MAX_FAULTS = 3
 
 
 class PlainJSON(JSONResponse):
-    """JSON in ASCII: half a character (a lone surrogate) in a text does not break the answer."""
+    """JSON in ASCII, so that a lone surrogate in a text can be encoded."""
 
-    def render(self, content: Any) -> bytes:  # noqa: ANN401 - whatever JSON can say
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - any JSON value
         """See ``JSONResponse.render``."""
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 def failure(status_code: int, error: str, *, headers: Mapping[str, str] | None = None) -> PlainJSON:
-    """What went wrong and what to do about it, in the contract's shape."""
+    """An error response; ``error`` says the cause and the remedy."""
     body = {"status": "FAILED", "error": error, "warnings": []}
     return PlainJSON(body, status_code, headers=dict(headers or {}))
 
@@ -58,8 +58,8 @@ def status_of(error: ImagegenError) -> int:
     return 502 if isinstance(error, ProviderError) else 503
 
 
-def refused(error: ImagegenError) -> PlainJSON:
-    """A typed error as an answer."""
+def error_response(error: ImagegenError) -> PlainJSON:
+    """The response for a typed error."""
     if isinstance(error, TooManyJobsError):
         wait = {"retry-after": str(error.retry_after)}
         return failure(429, error.sentence, headers=wait)
@@ -67,7 +67,7 @@ def refused(error: ImagegenError) -> PlainJSON:
 
 
 def install(app: FastAPI) -> None:
-    """Answer what is refused in the contract's shape."""
+    """Register the handlers that turn errors into JSON responses."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ImagegenError, _typed)
@@ -81,19 +81,19 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 async def _http(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    said = _WORDS.get(error.status_code, str(error.detail))
-    return failure(error.status_code, said, headers=error.headers)
+    message = _MESSAGES.get(error.status_code, str(error.detail))
+    return failure(error.status_code, message, headers=error.headers)
 
 
 async def _typed(_request: Request, error: Exception) -> Response:
     if not isinstance(error, ImagegenError):
         raise error
-    return refused(error)
+    return error_response(error)
 
 
-class Faults:
-    """Answers what nobody has caught, inside of what puts the headers on every answer. The
-    text of such an error may hold anything: it stays in the log.
+class InternalErrors:
+    """Answers unhandled exceptions with 500. The exception's text goes to the log only, since
+    it may contain secrets.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -101,34 +101,34 @@ class Faults:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        begun = False
+        has_started = False
 
-        async def noted(message: Message) -> None:
-            nonlocal begun
-            begun = True
+        async def tracking_send(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, tracking_send)
         except Exception as error:
-            _log.exception("imagegen: a fault of this program")
-            if begun or scope["type"] != "http":
+            _log.exception("imagegen: internal error")
+            if has_started or scope["type"] != "http":
                 raise
-            answer = failure(
+            response = failure(
                 500,
-                f"A fault of this program: {type(error).__name__}. Please report it with the log "
-                "of the server; what was sent to a service is collected, not bought again.",
+                f"Internal error: {type(error).__name__}. Please report it with the server's "
+                "log; what was sent to a provider is collected, not bought again.",
             )
-            await answer(scope, receive, send)
+            await response(scope, receive, send)
 
 
 def _sentence(faults: Sequence[Any]) -> str:
     if any(_is_missing_required(fault) for fault in faults):
         return MISSING_FIELDS
-    # One field may have several: one for each form that it could have had.
-    lines = list({_place(fault): _line(fault) for fault in reversed(faults)}.values())[::-1]
-    lines = lines[:_MOST_FAULTS]
-    return f"{' '.join(lines)} See /docs for what this address takes."
+    # A field of a union type has a fault for each type: keep the first.
+    lines = list({_field(fault): _line(fault) for fault in reversed(faults)}.values())[::-1]
+    lines = lines[:_MAX_FAULTS]
+    return f"{' '.join(lines)} See /docs for the fields of this address."
 
 
 def _is_missing_required(fault: Any) -> bool:  # noqa: ANN401 - pydantic's plain dictionaries
@@ -137,21 +137,21 @@ def _is_missing_required(fault: Any) -> bool:  # noqa: ANN401 - pydantic's plain
     return fault["type"] in ("missing", "string_too_short") or fault.get("input") in _EMPTY
 
 
-def _place(fault: Any) -> str:  # noqa: ANN401 - pydantic's plain dictionaries
-    """The field, without pydantic's own names for the forms that it could have."""
+def _field(fault: Any) -> str:  # noqa: ANN401 - pydantic's plain dictionaries
+    """The field's path, without pydantic's names for the members of a union."""
     return ".".join(str(part)[:60] for part in fault["loc"][1:] if _FIELD.fullmatch(str(part)))
 
 
 def _line(fault: Any) -> str:  # noqa: ANN401
-    """One fault; what was sent is not repeated, it may hold anything."""
-    kind, where = fault["type"], _place(fault)
+    """One sentence for a fault; it does not repeat the value, which may be secret."""
+    kind, field = fault["type"], _field(fault)
     if kind == "json_invalid":
         return "The body is not JSON."
     if kind == "extra_forbidden":
         return f"{str(fault['loc'][-1])[:60]!r} is not a field of this address."
-    if not where:
-        return "The body is not a JSON object with the fields that this address takes."
+    if not field:
+        return "The body is not a JSON object with the fields of this address."
     if kind == "missing":
-        return f"{where} is missing."
+        return f"{field} is missing."
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message[:1].lower()}{message[1:]}."
+    return f"{field}: {message[:1].lower()}{message[1:]}."

@@ -1,4 +1,4 @@
-"""What the answers look like, for the OpenAPI document: the routes build them as plain data."""
+"""Response schemas for the OpenAPI document; the routes build the bodies as plain data."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ _UNSEEN = (
     r"\s\u0000-\u001f\u007f-\u009f\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
     r"\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb"
 )
-"""Blanks, control and format characters, as ``prompt_text`` has them."""
+"""Whitespace, control and format characters, as in ``domain.prompt_text``."""
 TEXT_PATTERN = rf"^[^\u0000]*[^{_UNSEEN}][^\u0000]*$"
-"""A text with something to see in it."""
+"""A text with at least one visible character."""
 
 
 class Problem(BaseModel):
-    """What went wrong, and what to do about it."""
+    """An error."""
 
     status: Literal["FAILED"]
-    error: str = Field(description="One or two sentences: the cause, and the remedy.")
+    error: str = Field(description="One or two sentences: the cause and the remedy.")
     warnings: list[str]
     filename: str | None = None
 
 
 class JobResults(BaseModel):
-    """Pictures as the service sent them."""
+    """Images as the provider sent them."""
 
     images: list[str] = Field(description="PNG in base64.")
 
 
 class Output(BaseModel):
-    """The service's part of the answer."""
+    """The provider's part of the response."""
 
     job_results: JobResults
 
 
 class Metadata(BaseModel):
-    """What the picture was asked for with."""
+    """The parameters of the image."""
 
     actor_name: str
     description: str
@@ -49,7 +49,7 @@ class Metadata(BaseModel):
 
 
 class BaseImage(BaseModel):
-    """A base image that is there."""
+    """A base image."""
 
     status: Literal["COMPLETED"]
     output: Output
@@ -63,24 +63,24 @@ class BaseImage(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A base image that is being made."""
+    """A base image that is being generated."""
 
     status: Literal["IN_QUEUE", "IN_PROGRESS"]
     jobId: str  # noqa: N815
     kind: Literal["base-image"]
-    job: str = Field(description="Where to ask how it is.")
+    job: str = Field(description="The job's address.")
     warnings: list[str]
 
 
 class FailedJob(Problem):
-    """A base image that could not be made."""
+    """A base image that could not be generated."""
 
     jobId: str  # noqa: N815
     kind: Literal["base-image"]
 
 
 class ItemOutcome(BaseModel):
-    """What came of one item; ``cost`` null: it is not known, and may have been billed."""
+    """The outcome of one item; ``cost`` null: unknown, it may have been billed."""
 
     key: str
     status: Literal["made", "reused", "shared", "failed", "held", "skipped"]
@@ -90,7 +90,7 @@ class ItemOutcome(BaseModel):
 
 
 class Generation(BaseModel):
-    """A job of many pictures."""
+    """A job of many images."""
 
     jobId: str  # noqa: N815
     kind: Literal["generation"]
@@ -107,7 +107,7 @@ class Generation(BaseModel):
 
 
 class Card(BaseModel):
-    """An item with its current picture and its newest attempt. Times: seconds since the epoch."""
+    """An item with its current image and its newest attempt. Times: seconds since the epoch."""
 
     key: str
     kind: Literal["prompt", "actor"]
@@ -137,21 +137,21 @@ class Card(BaseModel):
     provider: str | None = Field(
         description="Of its current image, else of its last attempt; null when it has none."
     )
-    picture: str | None = Field(description="Where the original is.")
+    picture: str | None = Field(description="The address of the original.")
     thumbnail: str | None
-    page: str = Field(description="Where a person looks at it.")
+    page: str = Field(description="The address of its page.")
 
 
 class Pictures(BaseModel):
-    """Some cards of those that match, and how many there are by state."""
+    """A page of matching cards, and the number of items in each state."""
 
     total: int
     counts: dict[str, int]
     pictures: list[Card]
 
 
-class Try(BaseModel):
-    """One attempt at an item's picture."""
+class AttemptSchema(BaseModel):
+    """One attempt to generate an item's image."""
 
     id: int
     state: str
@@ -184,30 +184,30 @@ class Picture(BaseModel):
     """One item with all its attempts, newest first."""
 
     card: Card
-    attempts: list[Try]
+    attempts: list[AttemptSchema]
 
 
-class Mark(BaseModel):
-    """An item that matches, with its current picture's attempt."""
+class KeyWithAttempt(BaseModel):
+    """A matching item with the attempt of its current image."""
 
     key: str
     attempt: int | None
 
 
-class Marked(BaseModel):
-    """Everything that matches, in the gallery's order."""
+class Keys(BaseModel):
+    """All matching items, in the gallery's order."""
 
-    pictures: list[Mark]
+    pictures: list[KeyWithAttempt]
 
 
 class Changed(BaseModel):
-    """How many pictures a decision changed."""
+    """The number of attempts that changed."""
 
     changed: int
 
 
 class CostEstimateSchema(BaseModel):
-    """What a generation would do and cost; ``sentence`` is what a person reads before paying."""
+    """What a generation would do and cost; ``sentence`` says it in words."""
 
     make: int
     by_time: int
@@ -224,7 +224,7 @@ class CostEstimateSchema(BaseModel):
 
 
 class Download(BaseModel):
-    """Where a ZIP can be fetched, for ten minutes."""
+    """The address of a ZIP file, valid for ten minutes."""
 
     href: str
     pictures: int
@@ -233,26 +233,26 @@ class Download(BaseModel):
 
 
 class CountSchema(BaseModel):
-    """A number in all, and of today (UTC)."""
+    """A count in total and of today (UTC)."""
 
     all: int
     today: int
 
 
 class StatsSchema(BaseModel):
-    """What was made and spent."""
+    """Images made and money spent."""
 
     made: CountSchema
     shared: CountSchema
     reused: CountSchema
     failed: CountSchema
     spent_today: float
-    aside_today: float
+    reserved_today: float
     unpriced_today: int
 
 
 class SourceFault(BaseModel):
-    """What in the sources cannot be read."""
+    """A location that cannot be read."""
 
     location: str
     message: str
@@ -260,40 +260,40 @@ class SourceFault(BaseModel):
 
 
 class Problems(BaseModel):
-    """Everything in the sources that cannot be read."""
+    """All problems of the sources."""
 
     problems: list[SourceFault]
 
 
 class Health(BaseModel):
-    """The server answers."""
+    """The server is running."""
 
     status: Literal["ok"]
 
 
 BASE_IMAGE, ACCEPTED, FAILED_JOB, GENERATION = BaseImage, Accepted, FailedJob, Generation
 _REASONS = {
-    400: "The request cannot be granted as it is.",
+    400: "The request is invalid.",
     401: "The token is missing or wrong.",
-    403: "Another site's page may not do this.",
-    404: "There is no such thing.",
-    405: "The address does not take that method.",
-    408: "The request did not come whole in time.",
-    409: "Things have moved on, or it is not to be decided: load the page anew.",
+    403: "A page of another site may not do this.",
+    404: "Not found.",
+    405: "The address does not support that method.",
+    408: "The request was not complete in time.",
+    409: "The item has changed, or allows no such decision. Reload the page.",
     413: "The request is too large.",
     415: "The body is not JSON.",
     416: "The range is not within the file.",
-    421: "The server does not go by that name.",
-    429: "Too much at once; `Retry-After` says when to try again.",
-    500: "A fault of this program.",
-    502: "The service failed, or could not be asked.",
-    503: "The set-up, the disk or the ledger does not allow it now.",
+    421: "The server is not known by that host name.",
+    429: "Too many requests; `Retry-After` says when to try again.",
+    500: "An internal error.",
+    502: "The provider failed, or could not be reached.",
+    503: "The set-up, the disk or the ledger prevents it.",
 }
 _ANYWHERE = (401, 403, 421, 429)
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route that say what went wrong."""
+    """A route's error responses."""
     return {
         code: {"model": Problem, "description": _REASONS[code]}
         for code in sorted({*codes, *_ANYWHERE})

@@ -1,63 +1,60 @@
-"""What a person reads before paying."""
+"""The sentence that states a cost estimate."""
 
 from __future__ import annotations
 
 from imagegen_pipeline.app.cost_estimate import CostEstimate
 
 
-def cost_sentence(found: CostEstimate) -> str:
-    """A quote in words: how many pictures, what they cost, what is left of the budget, and why
-    some cannot be asked for.
+def cost_sentence(estimate: CostEstimate) -> str:
+    """A cost estimate in words: how many images, their cost, the budget left, and the reasons
+    for refused items.
     """
-    parts = [_making(found)]
-    if found.reuse:
-        there = "that is there" if found.reuse == 1 else "that are there"
-        parts.append(f"{_count(found.reuse, 'picture')} {there} will be reused at no cost.")
-    if found.refused:
-        parts.append(f"{_count(found.refused, 'item')} cannot be asked for: {_reasons(found)}")
-    parts += _budgets(found)
+    parts = [_generated(estimate)]
+    if estimate.reuse:
+        parts.append(f"{_count(estimate.reuse, 'existing image')} will be reused at no cost.")
+    if estimate.refused:
+        parts.append(
+            f"{_count(estimate.refused, 'item')} cannot be requested: {' '.join(estimate.reasons)}"
+        )
+    parts += _budgets(estimate)
     return " ".join(parts)
 
 
-def _making(found: CostEstimate) -> str:
-    if not found.make:
-        return "Nothing will be made."
-    priced = found.make - found.by_time - found.unpriced
-    terms = []
+def _generated(estimate: CostEstimate) -> str:
+    if not estimate.make:
+        return "Nothing will be generated."
+    priced = estimate.make - estimate.by_time - estimate.unpriced
+    prices = []
     if priced:
-        terms.append(f"for about {found.cost or 0.0:.4g}" + _how_many(priced, found))
-    if found.by_time:
-        terms.append("paid by the second" + _how_many(found.by_time, found))
-    if found.unpriced:
-        terms.append(
-            "at a price that is not known (set IMAGEGEN_PRICES)" + _how_many(found.unpriced, found)
+        prices.append(f"for about {estimate.cost or 0.0:.4g}" + _of_them(priced, estimate))
+    if estimate.by_time:
+        prices.append("billed by the second" + _of_them(estimate.by_time, estimate))
+    if estimate.unpriced:
+        prices.append(
+            "at an unknown price (set IMAGEGEN_PRICES)" + _of_them(estimate.unpriced, estimate)
         )
-    return f"{_count(found.make, 'picture')} will be made, {', '.join(terms)}."
+    return f"{_count(estimate.make, 'image')} will be generated, {', '.join(prices)}."
 
 
-def _how_many(number: int, found: CostEstimate) -> str:
-    return "" if number == found.make else f" ({number:,} of them)"
+def _of_them(number: int, estimate: CostEstimate) -> str:
+    return "" if number == estimate.make else f" ({number:,} of them)"
 
 
-def _budgets(found: CostEstimate) -> list[str]:
-    if not found.make:
+def _budgets(estimate: CostEstimate) -> list[str]:
+    if not estimate.make:
         return []
     parts = []
-    if found.by_time and found.reserve is not None:
-        parts.append(f"At most {found.reserve:.4g} is set aside for all of it.")
-    if found.budget_day is not None:
-        left = max(0.0, found.budget_day - found.spent_today)
-        parts.append(f"{left:.4g} is left of today's budget of {found.budget_day:g}.")
-        if (found.reserve if found.reserve is not None else found.cost or 0.0) > left:
-            parts.append("It stops before that is crossed.")
-    if found.budget_run is not None:
-        parts.append(f"One job may cost {found.budget_run:g}.")
+    if estimate.by_time and estimate.reserve is not None:
+        parts.append(f"At most {estimate.reserve:.4g} is reserved in total.")
+    if estimate.budget_day is not None:
+        left = max(0.0, estimate.budget_day - estimate.spent_today)
+        parts.append(f"{left:.4g} is left of today's budget of {estimate.budget_day:g}.")
+        if (estimate.reserve if estimate.reserve is not None else estimate.cost or 0.0) > left:
+            parts.append("It stops before the budget is exceeded.")
+    if estimate.budget_run is not None:
+        parts.append(f"The limit for one job is {estimate.budget_run:g}.")
     return parts
 
 
-def _reasons(found: CostEstimate) -> str:
-    return " ".join(found.reasons)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

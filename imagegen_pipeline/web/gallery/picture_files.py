@@ -1,4 +1,4 @@
-"""Where a stored picture's file is, and nothing else: what a route may open."""
+"""Resolves an attempt to its image file; routes open no other files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from imagegen_pipeline.pipeline import Pipeline
 _log = logging.getLogger(__name__)
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 if set(_TYPES) != set(SUFFIXES.values()):
-    raise AssertionError("a picture's format has no media type")
+    raise AssertionError("an image format has no media type")
 
 
 def picture_file(pipeline: Pipeline, attempt: Attempt) -> Path | None:
-    """The file of a stored picture; None when it is gone, or leads out of the folders that
-    pictures are kept in. One that lies in an archive is brought back to its place first.
+    """The file of a stored image; None if it is missing, or a link that leads outside the image
+    folders. An archived image is extracted first.
     """
     if attempt.state is not State.STORED or attempt.path is None:
         return None
@@ -29,14 +29,14 @@ def picture_file(pipeline: Pipeline, attempt: Attempt) -> Path | None:
     except ImagegenError as error:
         _log.warning("%s: %s", attempt.item_key, error.sentence)
         return None
-    except (OSError, ValueError, RuntimeError):  # not there, no path at all, a ring of links
+    except (OSError, ValueError, RuntimeError):  # missing, not a path, a loop of links
         return None
-    given = pipeline.settings
-    roots = {given.data_dir, given.output_dir, given.base_images_dir}
-    is_ours = any(file.is_relative_to(root.resolve()) for root in roots)
-    return file if is_ours and file.suffix in _TYPES and file.is_file() else None
+    settings = pipeline.settings
+    roots = {settings.data_dir, settings.output_dir, settings.base_images_dir}
+    is_inside = any(file.is_relative_to(root.resolve()) for root in roots)
+    return file if is_inside and file.suffix in _TYPES and file.is_file() else None
 
 
 def media_type(file: Path) -> str:
-    """The type of a picture's file by its suffix, which is the one its bytes have."""
+    """The media type by the file's suffix; the store chose it by the content."""
     return _TYPES[file.suffix]

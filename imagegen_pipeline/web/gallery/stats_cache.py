@@ -1,4 +1,4 @@
-"""What is counted over all pictures: once for all who ask before anything changes."""
+"""Caches the gallery's counts until an item changes."""
 
 from __future__ import annotations
 
@@ -11,50 +11,54 @@ from typing import Any, TypeVar, cast
 from imagegen_pipeline.ledger.gallery_queries import Filter, GalleryQueries
 from imagegen_pipeline.ledger.gallery_stats import GalleryStats
 
-FRESH_SECONDS = 5.0
-"""Midnight, and pictures that are reused, change sums without touching an item."""
-_MOST = 200
+MAX_AGE_SECONDS = 5.0
+"""Midnight and reused images change counts without changing an item."""
+_MAX_ENTRIES = 200
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Entry:
     change_seq: int
     at: float
     value: Any
 
 
 class StatsCache:
-    """The gallery's counts, each kept until an item changes. Safe from many threads."""
+    """The gallery's counts, each cached until an item changes. Safe from many threads."""
 
-    def __init__(self, book: Callable[[], GalleryQueries]) -> None:
-        self._book = book
+    def __init__(self, gallery: Callable[[], GalleryQueries]) -> None:
+        self._gallery = gallery
         self._lock = threading.Lock()
-        self._known: dict[Hashable, _Known] = {}
+        self._entries: dict[Hashable, _Entry] = {}
 
-    def counts(self, wanted: Filter) -> dict[str, int]:
+    def counts(self, filters: Filter) -> dict[str, int]:
         """See ``GalleryQueries.counts``."""
-        others = replace(wanted, state=None)
-        return self._once(others, lambda: self._book().counts(others))
+        any_state = replace(filters, state=None)
+        return self._cached(any_state, lambda: self._gallery().counts(any_state))
 
     def totals(self) -> GalleryStats:
         """See ``GalleryQueries.totals``."""
-        return self._once("totals", lambda: self._book().totals())
+        return self._cached("totals", lambda: self._gallery().totals())
 
     def choices(self) -> dict[str, list[str]]:
-        """The sources, actors and models that a filter can name."""
-        book = self._book()
-        return self._once(
+        """The sources, actors and models to filter by."""
+        gallery = self._gallery()
+        return self._cached(
             "choices",
-            lambda: {"sources": book.sources(), "actors": book.actors(), "models": book.models()},
+            lambda: {
+                "sources": gallery.sources(),
+                "actors": gallery.actors(),
+                "models": gallery.models(),
+            },
         )
 
-    def _once(self, name: Hashable, count: Callable[[], _T]) -> _T:
-        change_seq = self._book().last_change_seq()
+    def _cached(self, name: Hashable, count: Callable[[], _T]) -> _T:
+        change_seq = self._gallery().last_change_seq()
         with self._lock:
-            now, known = time.monotonic(), self._known.get(name)
-            if known is None or known.change_seq != change_seq or now - known.at > FRESH_SECONDS:
-                if len(self._known) >= _MOST:
-                    self._known.clear()
-                known = self._known[name] = _Known(change_seq, now, count())
-        return cast(_T, known.value)
+            now, entry = time.monotonic(), self._entries.get(name)
+            if entry is None or entry.change_seq != change_seq or now - entry.at > MAX_AGE_SECONDS:
+                if len(self._entries) >= _MAX_ENTRIES:
+                    self._entries.clear()
+                entry = self._entries[name] = _Entry(change_seq, now, count())
+        return cast(_T, entry.value)

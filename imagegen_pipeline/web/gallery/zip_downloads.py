@@ -1,4 +1,4 @@
-"""Many pictures as one file: a ZIP that is written while it is read."""
+"""Streams many images as one ZIP file of known length."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from imagegen_pipeline.domain.partition_keys import safe_file_stem
 from imagegen_pipeline.domain.requests import Attempt
 
 KEPT_SECONDS = 600.0
-MOST_KEPT = 100
-MOST_PICTURES, MOST_PICTURES_KEPT = 10_000, 30_000
-"""Of one download, and of all that are kept: each holds its prompt in memory."""
+MAX_KEPT = 100
+MAX_PICTURES, MAX_KEPT_PICTURES = 10_000, 30_000
+"""Limits for one download and for all kept ones, since each entry holds its prompt."""
 _COLUMNS = ("key", "file", "prompt", "seed", "model", "size", "cost", "whole")
 TABLE = "prompts.csv"
-_PART = 65536
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet takes for the begin of a formula; the last four are the wide forms."""
+_CHUNK = 65536
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters of a spreadsheet formula; the last four are the full-width forms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture of a download; ``file`` None: it is not there any more."""
+    """One image of a download; ``file`` is None if it is missing."""
 
     attempt: Attempt
     name: str
@@ -39,7 +39,7 @@ class Entry:
 
 
 class Downloads:
-    """What was packed for whom: a name that cannot be guessed, for a short time."""
+    """Prepared downloads under unguessable ids, kept for ten minutes."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -47,7 +47,7 @@ class Downloads:
         self._kept: OrderedDict[str, tuple[float, tuple[Entry, ...]]] = OrderedDict()
 
     def add(self, entries: Sequence[Entry]) -> str:
-        """Keep a download; returns its id."""
+        """Store a download; returns its id."""
         download_id = secrets.token_urlsafe(18)
         with self._lock:
             self._kept[download_id] = (self._clock.monotonic() + KEPT_SECONDS, tuple(entries))
@@ -56,14 +56,14 @@ class Downloads:
         return download_id
 
     def _has_too_many(self) -> bool:
-        """Whether the oldest has to go: its time is over, or there is no room for it."""
+        """Whether the oldest download has expired or exceeds the limits."""
         until, _ = next(iter(self._kept.values()))
         pictures = sum(len(entries) for _, entries in self._kept.values())
-        is_full = len(self._kept) > MOST_KEPT or pictures > MOST_PICTURES_KEPT
+        is_full = len(self._kept) > MAX_KEPT or pictures > MAX_KEPT_PICTURES
         return until <= self._clock.monotonic() or (is_full and len(self._kept) > 1)
 
     def get(self, download_id: str) -> tuple[Entry, ...] | None:
-        """What is in a download; None when there is none of this id any more."""
+        """The entries of a download; None if it is unknown or has expired."""
         with self._lock:
             until, entries = self._kept.get(download_id, (0.0, ()))
             if until > self._clock.monotonic():
@@ -72,14 +72,14 @@ class Downloads:
         return None
 
 
-def entries_of(found: Sequence[tuple[Attempt, Path | None]]) -> list[Entry]:
-    """Entries whose names are plain and no two of them the same."""
+def entries_of(files: Sequence[tuple[Attempt, Path | None]]) -> list[Entry]:
+    """Entries with safe and distinct names."""
     taken: set[str] = {TABLE}
     entries = []
-    for attempt, file in found:
+    for attempt, file in files:
         pure = PurePath(attempt.path or f"{attempt.item_key}.png")
         stem, suffix = safe_file_stem(pure.stem), pure.suffix
-        if stem.startswith(_FORMULA):
+        if stem.startswith(_FORMULA_PREFIXES):
             stem = f"_{stem[1:]}"
         name, number = f"{stem}{suffix}", 1
         while name.lower() in taken:
@@ -91,9 +91,9 @@ def entries_of(found: Sequence[tuple[Attempt, Path | None]]) -> list[Entry]:
 
 
 def pack(entries: Sequence[Entry]) -> ZipStream:
-    """The ZIP, its size known beforehand: pictures are stored as they are.
+    """The ZIP file; images are not compressed, so its size is known in advance.
 
-    ``prompts.csv`` comes last, and so knows which pictures were whole when their turn came.
+    ``prompts.csv`` comes last, so that it can say which images were read completely.
     """
     archive = ZipStream(compress_type=ZIP_STORED, sized=True)
     packed: list[Entry] = []
@@ -106,7 +106,7 @@ def pack(entries: Sequence[Entry]) -> ZipStream:
         archive.add(_bytes_of(entry, size, broken), entry.name, size=size)
         packed.append(entry)
     size = len(_table(packed, broken))
-    archive.add(_late(lambda: _table(packed, broken)), TABLE, size=size)
+    archive.add(_lazy(lambda: _table(packed, broken)), TABLE, size=size)
     return archive
 
 
@@ -118,48 +118,48 @@ def _size(file: Path) -> int | None:
 
 
 def _bytes_of(entry: Entry, size: int, broken: set[str]) -> Iterator[bytes]:
-    """Exactly ``size`` bytes, since the length has been promised; what is missing of the file by
-    now is filled up, and the picture noted as broken.
+    """Exactly ``size`` bytes, since the length is announced. If the file has become shorter, the
+    rest is zeros and the entry is added to ``broken``.
     """
     left = size
     with contextlib.suppress(OSError), (entry.file or Path()).open("rb") as stream:
-        while left and (part := stream.read(min(left, _PART))):
-            left -= len(part)
-            yield part
+        while left and (chunk := stream.read(min(left, _CHUNK))):
+            left -= len(chunk)
+            yield chunk
     if left:
         broken.add(entry.name)
     while left:
-        part = bytes(min(left, _PART))
-        left -= len(part)
-        yield part
+        chunk = bytes(min(left, _CHUNK))
+        left -= len(chunk)
+        yield chunk
 
 
-def _late(make: Callable[[], bytes]) -> Iterator[bytes]:
-    yield make()
+def _lazy(build: Callable[[], bytes]) -> Iterator[bytes]:
+    yield build()
 
 
 def _table(entries: Sequence[Entry], broken: Set[str]) -> bytes:
-    """Of the same length whatever is ``broken``."""
+    """The CSV table; its length does not depend on ``broken``."""
     out = io.StringIO()
     table = csv.writer(out)
     table.writerow(_COLUMNS)
     for entry in entries:
-        made, is_there = entry.attempt, entry.file is not None
+        attempt, has_file = entry.attempt, entry.file is not None
         table.writerow(
             (
-                _harmless(made.item_key),
-                entry.name if is_there else "missing",
-                _harmless(str(made.request.get("prompt", ""))),
-                made.seed,
-                _harmless(made.model),
-                f"{made.width}x{made.height}",
-                "unknown" if made.cost is None else made.cost,
-                "yes" if is_there and entry.name not in broken else "no ",
+                _escape_formula(attempt.item_key),
+                entry.name if has_file else "missing",
+                _escape_formula(str(attempt.request.get("prompt", ""))),
+                attempt.seed,
+                _escape_formula(attempt.model),
+                f"{attempt.width}x{attempt.height}",
+                "unknown" if attempt.cost is None else attempt.cost,
+                "yes" if has_file and entry.name not in broken else "no ",
             )
         )
     return b"\xef\xbb\xbf" + out.getvalue().encode("utf-8", "replace")
 
 
-def _harmless(text: str) -> str:
-    """A text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _escape_formula(text: str) -> str:
+    """The text with a quote before it if a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA_PREFIXES) else text

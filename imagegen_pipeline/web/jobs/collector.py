@@ -1,4 +1,4 @@
-"""Brings home what earlier processes left at the services; it sends nothing new."""
+"""Collects images that earlier processes requested and did not fetch; it requests nothing new."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ _log = logging.getLogger(__name__)
 
 
 class Collector:
-    """Looks at once, and then every ``seconds``."""
+    """Collects at once, and then every ``seconds``, in a thread of its own."""
 
     def __init__(
-        self, pipeline: Pipeline, job_manager: JobManager, news: ReportQueue, *, seconds: float
+        self,
+        pipeline: Pipeline,
+        job_manager: JobManager,
+        report_queue: ReportQueue,
+        *,
+        seconds: float,
     ) -> None:
         self._pipeline = pipeline
         self._job_manager = job_manager
-        self._news = news
+        self._report_queue = report_queue
         self._seconds = seconds
         self._ended = threading.Event()
         self._batch: Batch | None = None
@@ -32,36 +37,36 @@ class Collector:
         self._thread = threading.Thread(target=self._run, name="imagegen-collector", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; a job that still runs is left."""
+        """Stop collecting; jobs that still run stay at their providers."""
         with self._lock:
             self._ended.set()
             if self._batch is not None:
                 self._batch.stop(leave_jobs=True)
 
     def join(self) -> None:
-        """Wait for the answers that are under way."""
+        """Wait for downloads in progress."""
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
-                self._look()
+                self._collect()
             except ImagegenError as error:
-                _log.warning("What is outstanding could not be collected: %s", error.sentence)
-            except Exception:  # noqa: BLE001 - the next look may fare better
-                _log.exception("imagegen: a fault of this program while collecting")
+                _log.warning("Outstanding images could not be collected: %s", error.sentence)
+            except Exception:  # noqa: BLE001 - the next round may succeed
+                _log.exception("imagegen: internal error while collecting")
             self._ended.wait(self._seconds)
 
-    def _look(self) -> None:
-        given = self._pipeline.settings
-        if given.simulator and given.simulator_url is None:
-            ensure_simulator(given.data_dir)  # it ends when nobody asks for a quarter of an hour
-        batch = self._left_by_others()
+    def _collect(self) -> None:
+        settings = self._pipeline.settings
+        if settings.simulator and settings.simulator_url is None:
+            ensure_simulator(settings.data_dir)  # it exits after a quarter of an hour without calls
+        batch = self._outstanding_batch()
         if batch is None:
             return
         with self._lock:
@@ -69,20 +74,21 @@ class Collector:
             if self._ended.is_set():
                 batch.stop(leave_jobs=True)
         for outcome in batch:
-            self._news.add(outcome)
+            self._report_queue.add(outcome)
 
-    def _left_by_others(self) -> Batch | None:
-        """A batch of what no job of this process is at and whose service has its key."""
-        pipeline, ours = self._pipeline, self._job_manager.keys_under_way()
+    def _outstanding_batch(self) -> Batch | None:
+        """Unfinished attempts of other processes whose provider has a key; None without any."""
+        pipeline, active = self._pipeline, self._job_manager.active_keys()
         newest = {
-            one.item_key: one
-            for one in pipeline.ledger.attempts.unfinished()
-            if one.item_key not in ours and self._has_key(one.provider)
+            attempt.item_key: attempt
+            for attempt in pipeline.ledger.attempts.unfinished()
+            if attempt.item_key not in active and self._has_key(attempt.provider)
         }
-        wanted = [w for w in map(pipeline.engine_context.as_sent, newest.values()) if w is not None]
-        if not wanted:
+        as_sent = map(pipeline.engine_context.as_sent, newest.values())
+        tasks = [task for task in as_sent if task is not None]
+        if not tasks:
             return None
-        return generate(pipeline.engine_context, wanted, pipeline.order(collect_only=True))
+        return generate(pipeline.engine_context, tasks, pipeline.order(collect_only=True))
 
     def _has_key(self, provider: ProviderName) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""What was asked of the server: one base image, or pictures to be made anew."""
+"""Jobs of the server: one base image, or a generation of many images."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from enum import StrEnum
 from typing import Any
 
 from imagegen_pipeline.app.base_image import BaseImageAnswer, BaseImageParams
-from imagegen_pipeline.domain.requests import Attempt, Outcome, State, Status
+from imagegen_pipeline.domain.requests import OPEN_STATES, Attempt, Outcome, State, Status
 from imagegen_pipeline.engine import Batch
 
 BASE_IMAGE, GENERATION = "base-image", "gallery"
-"""What a job's id has before it where the ledger keeps it: ids that clients choose can so never
-be those of another door's run."""
+"""Prefixes of job ids in the ledger, so that an id chosen by a client cannot equal the id of a
+Dagster run or a command."""
 
 
 class JobStatus(StrEnum):
-    """How far a job is."""
+    """The state of a job, as the API shows it."""
 
     IN_QUEUE = "IN_QUEUE"
     IN_PROGRESS = "IN_PROGRESS"
@@ -31,8 +31,8 @@ class JobStatus(StrEnum):
 
 @dataclass(eq=False)
 class Job:
-    """A job of this process. ``done`` is set once it has ended; ``ended_at`` is on the
-    monotonic clock. It is stopped from any thread.
+    """A job of this process. ``done`` resolves when it has ended; ``ended_at`` is on the
+    monotonic clock. Any thread may stop it.
     """
 
     id: str
@@ -44,8 +44,8 @@ class Job:
     _batches: list[Batch] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, batch: Batch) -> None:
-        """A batch of this job begins; after a stop it sends nothing."""
+    def add_batch(self, batch: Batch) -> None:
+        """Register a batch that starts; if the job was stopped, the batch sends nothing."""
         with self._lock:
             self._batches.append(batch)
             stopped = self.stopped
@@ -53,7 +53,7 @@ class Job:
             batch.stop(leave_jobs=True)
 
     def stop(self, *, leave_jobs: bool) -> None:
-        """Send nothing more for this job."""
+        """Send nothing more; with ``leave_jobs`` do not wait for what was sent either."""
         with self._lock:
             self.stopped = True
             batches = list(self._batches)
@@ -61,7 +61,7 @@ class Job:
             batch.stop(leave_jobs=leave_jobs)
 
     def end(self, status: JobStatus) -> None:
-        """The job has come to its end."""
+        """Record that the job has ended."""
         with self._lock:
             self._batches.clear()
             self.status = status
@@ -70,7 +70,7 @@ class Job:
 
 @dataclass(eq=False)
 class BaseImageJob(Job):
-    """One base image. ``answer`` is the users', without the picture itself."""
+    """One base image. ``answer`` is the guide's response without the image data."""
 
     params: BaseImageParams = field(default_factory=lambda: BaseImageParams("", ""))
     regenerate: bool = False
@@ -78,49 +78,49 @@ class BaseImageJob(Job):
 
     @property
     def intent(self) -> str:
-        """The job's name in the ledger."""
+        """The job's intent in the ledger."""
         return base_image_intent(self.id)
 
 
 @dataclass(eq=False)
 class GenerationJob(Job):
-    """Pictures of many items. ``asked`` is the digest of what it was asked with, ``parts`` the
-    batches that have not ended.
+    """Images of many items. ``body_digest`` is of the request body, ``open_batches`` the number
+    of batches that have not ended.
     """
 
-    asked: str = ""
-    parts: int = 0
+    body_digest: str = ""
+    open_batches: int = 0
     keys: set[str] = field(default_factory=set)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @property
     def intent(self) -> str:
-        """The job's name in the ledger."""
+        """The job's intent in the ledger."""
         return generation_intent(self.id)
 
     def as_json(self) -> dict[str, Any]:
-        """The job as ``GET /api/jobs/{id}`` tells it."""
+        """The body of ``GET /api/jobs/{id}``."""
         outcomes = [outcome_json(one) for one in list(self.outcomes.values())]
         return generation_json(self.id, str(self.status), self.items, outcomes)
 
 
 def base_image_intent(job_id: str) -> str:
-    """The name in the ledger of a job for one base image."""
+    """The ledger's intent of a base image job."""
     return f"{BASE_IMAGE}-{job_id}"
 
 
 def base_image_job_id(intent: str) -> str | None:
-    """The id of the job that an attempt at a base image belongs to; None for another door's."""
+    """The id of the base image job with this intent; None if it is no such job's."""
     return intent.removeprefix(f"{BASE_IMAGE}-") if intent.startswith(f"{BASE_IMAGE}-") else None
 
 
 def generation_intent(job_id: str) -> str:
-    """The name in the ledger of a job whose id a client made."""
+    """The ledger's intent of a generation job."""
     return f"{GENERATION}-{job_id}"
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """One item's outcome."""
+    """One item's outcome as JSON."""
     return {
         "key": outcome.item_key,
         "status": str(outcome.status),
@@ -138,10 +138,10 @@ def generation_json(
     *,
     warnings: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """A job of many pictures with its sums; ``cost`` None where one of them is not known."""
-    counted = [one["status"] for one in outcomes]
-    made = counted.count(Status.MADE)
-    reused = counted.count(Status.REUSED) + counted.count(Status.SHARED)
+    """A generation job with its totals; ``cost`` is None when one image's cost is unknown."""
+    statuses = [one["status"] for one in outcomes]
+    made = statuses.count(Status.MADE)
+    reused = statuses.count(Status.REUSED) + statuses.count(Status.SHARED)
     costs = [one["cost"] for one in outcomes]
     return {
         "jobId": job_id,
@@ -151,27 +151,26 @@ def generation_json(
         "total": total,
         "made": made,
         "reused": reused,
-        "failed": len(counted) - made - reused,
-        "waiting": max(0, total - len(counted)),
+        "failed": len(statuses) - made - reused,
+        "waiting": max(0, total - len(statuses)),
         "cost": None if None in costs else sum(costs),
         "outcomes": outcomes,
         "warnings": list(warnings),
     }
 
 
-_OF_LEDGER = (
-    "This server does not remember the job, so what had not been begun of it is not counted here. "
-    "The same POST again makes what is missing, and buys nothing twice."
+_PARTIAL_WARNING = (
+    "This job is from an earlier server process: items that it had not started are not counted. "
+    "Send the same POST again to generate what is missing; nothing is bought twice."
 )
-_OPEN = (State.PLANNED, State.SUBMITTING, State.SUBMITTED, State.COMPLETED)
 
 
 def generation_of_attempts(job_id: str, attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """A job of an earlier process, from what the ledger has of it: the newest try of each item.
-    What had not been begun when that process ended is not known, and the answer says so.
+    """A job of an earlier process, from its newest attempt of each item in the ledger. Items
+    without an attempt are not known; the warning says so.
     """
     newest: Mapping[str, Attempt] = {one.item_key: one for one in attempts}
-    ended = [one for one in newest.values() if one.state not in _OPEN]
+    ended = [one for one in newest.values() if one.state not in OPEN_STATES]
     outcomes = [
         {
             "key": one.item_key,
@@ -188,7 +187,7 @@ def generation_of_attempts(job_id: str, attempts: Iterable[Attempt]) -> dict[str
         status = JobStatus.COMPLETED
     else:
         status = JobStatus.FAILED
-    return generation_json(job_id, str(status), len(newest), outcomes, warnings=(_OF_LEDGER,))
+    return generation_json(job_id, str(status), len(newest), outcomes, warnings=(_PARTIAL_WARNING,))
 
 
 def _status_of(attempt: Attempt) -> Status:

@@ -1,4 +1,4 @@
-"""Tells Dagster of what the server made, in a thread of its own: no picture waits for it."""
+"""Reports the server's images to Dagster in a background thread, so that no request waits."""
 
 from __future__ import annotations
 
@@ -13,50 +13,48 @@ from imagegen_pipeline.domain.requests import Outcome
 from imagegen_pipeline.pipeline import Pipeline
 
 QUIET_SECONDS = 60.0
-"""When nothing has come for so long, the table of results is brought up to date."""
+"""The results table is refreshed when no outcome has come for this long."""
 _log = logging.getLogger(__name__)
 
 
 class ReportQueue:
-    """A queue of outcomes that Dagster has not heard of. What is left in it when the process
-    dies is told by Dagster's own ``collect_sensor``.
-    """
+    """A queue of outcomes to report. If the process dies, ``collect_sensor`` reports the rest."""
 
     def __init__(self, pipeline: Pipeline, *, quiet_seconds: float = QUIET_SECONDS) -> None:
         self._pipeline = pipeline
         self._quiet_seconds = quiet_seconds
         self._queue: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="imagegen-news", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="imagegen-report-queue", daemon=True)
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Start the thread."""
         self._thread.start()
 
     def add(self, outcome: Outcome) -> None:
-        """Tell of this one soon."""
+        """Report a successful outcome soon; others are ignored."""
         if outcome.ok:
             self._queue.put(outcome)
 
     def close(self, seconds: float) -> None:
-        """Tell what is in the queue, for no longer than ``seconds``."""
+        """Report what is queued, for at most ``seconds``."""
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        with DagsterReporter(self._pipeline, _log.warning, lasting=True) as teller:
+        with DagsterReporter(self._pipeline, _log.warning, lasting=True) as reporter:
             while True:
                 try:
                     outcome = self._queue.get(timeout=self._quiet_seconds)
                 except queue.Empty:
-                    teller.refresh()
+                    reporter.refresh()
                     continue
                 if outcome is None:
                     return
-                teller.tell(self._as_it_is(outcome))
+                reporter.tell(self._refreshed(outcome))
 
-    def _as_it_is(self, outcome: Outcome) -> Outcome:
-        """With its attempt as it is now: what was reused may have been told of meanwhile."""
+    def _refreshed(self, outcome: Outcome) -> Outcome:
+        """The outcome with its attempt read again: another process may have reported it."""
         if outcome.attempt is None:
             return outcome
         try:

@@ -1,7 +1,7 @@
-"""By which names the server goes: a request for another name is not meant for it.
+"""Checks the Host header, against DNS rebinding.
 
-A page of a stranger's can give its own name this machine's address (DNS rebinding), and would
-then be of one origin with the gallery. It cannot choose what the Host header says.
+An attacker's page can point its own host name at this machine's address, and would then share
+an origin with the gallery. It cannot change the Host header.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import psutil
 from imagegen_pipeline.web.options import ServeOptions
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[^\]]*)?\]|[^:\[\]@/\s]+)(?::(\d{1,5}))?", re.ASCII)
-_FRESH_SECONDS = 10.0
+_CACHE_SECONDS = 10.0
 
 
 def host_of(header: str) -> str | None:
-    """The host in a Host header, without its port, in small letters; None when it is none."""
+    """The host of a Host header, lower case and without the port; None if it is malformed."""
     match = _HOST.fullmatch(header.strip())
     if match is None:
         return None
@@ -28,7 +28,7 @@ def host_of(header: str) -> str | None:
 
 
 class AllowedHosts:
-    """The names and addresses that the server answers to."""
+    """The host names and addresses that requests may name."""
 
     def __init__(self, options: ServeOptions) -> None:
         self._all_addresses = is_unspecified(options.host)
@@ -36,9 +36,9 @@ class AllowedHosts:
         names = {"localhost", own, *options.allowed_hosts}
         self._names = {name.lower().strip("[]") for name in names if name}
         self._addresses: set[str] = set()
-        self._looked_at = -_FRESH_SECONDS
+        self._read_at = -_CACHE_SECONDS
 
-    def knows(self, header: str) -> bool:
+    def allows(self, header: str) -> bool:
         """Whether a Host header names this server."""
         host = host_of(header)
         if host is None:
@@ -48,12 +48,14 @@ class AllowedHosts:
         address = _address(host)
         if address is None:
             return False
-        return address.is_loopback or (self._all_addresses and str(address) in self._own())
+        return address.is_loopback or (
+            self._all_addresses and str(address) in self._own_addresses()
+        )
 
-    def _own(self) -> set[str]:
+    def _own_addresses(self) -> set[str]:
         now = time.monotonic()
-        if now - self._looked_at >= _FRESH_SECONDS:  # a laptop's address changes
-            self._looked_at = now
+        if now - self._read_at >= _CACHE_SECONDS:  # a laptop's addresses change
+            self._read_at = now
             self._addresses = {
                 str(address)
                 for entries in psutil.net_if_addrs().values()
@@ -71,6 +73,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def is_unspecified(host: str) -> bool:
-    """Whether it stands for all addresses of the machine, and is none to call it by."""
+    """Whether it stands for all of the machine's addresses (0.0.0.0, ::)."""
     address = _address(host.strip("[]"))
     return address is not None and address.is_unspecified

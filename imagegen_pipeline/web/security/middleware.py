@@ -1,7 +1,6 @@
-"""What every request passes first: plain ASGI, before anything reads it.
+"""ASGI middleware: security headers, Host and Origin checks, and the limit on bodies.
 
-From outside in: the headers that every answer has, the name that was asked for, who may write,
-and a body that is small, whole and in time. Access by token is ``access``'s.
+Access by token is in ``access``.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagegen_pipeline.web.api.responses import failure
 from imagegen_pipeline.web.security.allowed_hosts import AllowedHosts
 
-LARGEST_BODY = 1_000_000
-_DRAINED = 16 * LARGEST_BODY
+MAX_BODY_BYTES = 1_000_000
+_MAX_DRAINED_BYTES = 16 * MAX_BODY_BYTES
 _DRAIN_SECONDS = 5.0
-_ENDLESS = "/api/events"
+_EVENT_STREAM = "/api/events"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 CONTENT_POLICY = "; ".join(
     (
@@ -34,8 +33,8 @@ CONTENT_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# Nothing is told to other sites. "no-referrer" would make the origin of our own forms "null",
-# and over plain HTTP no Sec-Fetch-Site says that they are ours: nobody could log in.
+# "no-referrer" would make the Origin of the gallery's own forms "null", and browsers send no
+# Sec-Fetch-Site over plain HTTP: nobody could log in.
 _HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
@@ -44,12 +43,12 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "x-frame-options": "DENY",
 }
-_said = logging.getLogger("imagegen.requests")
-"""One line for each request that changes something or is refused; not in the users' log."""
+_request_log = logging.getLogger("imagegen.requests")
+"""One line for each changing or refused request; not written to the users' log."""
 
 
 class SecurityHeaders:
-    """Puts the headers that hold a browser back on every answer, and notes the request."""
+    """Adds the security headers to every response, and logs the request."""
 
     def __init__(self, app: ASGIApp, *, cors: Iterable[str] = ()) -> None:
         self._app = app
@@ -60,41 +59,43 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        shared = Headers(scope=scope).get("origin", "").lower() in self._cors
-        asked = scope
-        if scope["method"] == "HEAD" and scope["path"] != _ENDLESS:
-            asked = {**scope, "method": "GET"}  # uvicorn sends the head of the answer alone
+        is_cors = Headers(scope=scope).get("origin", "").lower() in self._cors
+        inner_scope = scope
+        if scope["method"] == "HEAD" and scope["path"] != _EVENT_STREAM:
+            inner_scope = {**scope, "method": "GET"}  # uvicorn sends no body for HEAD
 
-        async def headed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                if shared:
+                if is_cors:
                     headers["cross-origin-resource-policy"] = "cross-origin"
                 if scope["path"].startswith("/api/"):
                     headers.setdefault("cache-control", "no-store")
-                _note(scope, message["status"])
+                _log_request(scope, message["status"])
             await send(message)
 
-        await self._app(asked, receive, headed)
+        await self._app(inner_scope, receive, send_with_headers)
 
 
-def _note(scope: Scope, status: int) -> None:
+def _log_request(scope: Scope, status: int) -> None:
     if scope["method"] in SAFE_METHODS and status < 400:
         return
-    # The path as it came, percent-encoded, and never the query: it may hold anything.
+    # The path percent-encoded, and never the query, which may contain secrets.
     path = scope.get("raw_path", b"").partition(b"?")[0][:200].decode("ascii", "replace")
     client = (scope.get("client") or ("?",))[0]
-    _said.info("%s %s %s %s", client, scope["method"][:20], path, status)
+    _request_log.info("%s %s %s %s", client, scope["method"][:20], path, status)
 
 
 class CrossOriginGuard:
-    """Answers what is meant for this server and comes from where it may."""
+    """Refuses requests for other hosts, and writes from other sites' pages."""
 
-    def __init__(self, app: ASGIApp, names: AllowedHosts, *, cors: Iterable[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: AllowedHosts, *, cors: Iterable[str] = ()
+    ) -> None:
         self._app = app
-        self._names = names
+        self._allowed_hosts = allowed_hosts
         self._cors = frozenset(cors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,53 +105,53 @@ class CrossOriginGuard:
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if not self._names.knows(host):
+        if not self._allowed_hosts.allows(host):
             refusal = failure(
                 421,
-                "This server does not go by the name that was asked for. Call it by the address "
-                "that it printed, or start it with --allow-host NAME.",
+                "The request names another host. Use the address that the server printed, or "
+                "start it with --allow-host NAME.",
             )
             await refusal(scope, receive, send)
         elif scope["method"] not in SAFE_METHODS and self._is_foreign(headers, host):
             refusal = failure(
                 403,
-                "A page of another site may not do this. If you trust that site, name its origin "
-                "in IMAGEGEN_CORS.",
+                "A page of another site may not do this. If you trust that site, add its origin "
+                "to IMAGEGEN_CORS.",
             )
             await refusal(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     def _is_foreign(self, headers: Headers, host: str) -> bool:
-        """Whether a browser says that another site's page sends this."""
+        """Whether the browser's headers name another site's page as the sender."""
         origin = headers.get("origin")
         if origin is not None and origin.lower() in self._cors:
             return False
         site = headers.get("sec-fetch-site", "none")
         if site == "same-origin":
             return False
-        # Another port of this machine is the same site, and as foreign as any.
-        return site != "none" or (origin is not None and not _is_of(origin, host))
+        # Another port of this machine is the same site, but another origin.
+        return site != "none" or (origin is not None and not _is_origin_of(origin, host))
 
 
-def _is_of(origin: str, host: str) -> bool:
-    """Whether an origin is the one that a Host header names, TLS in front of it or not."""
+def _is_origin_of(origin: str, host: str) -> bool:
+    """Whether an origin is that of a Host header, by http or https."""
     try:
         parts = urlsplit(origin.lower())
         port = {"http": "80", "https": "443"}[parts.scheme]
     except (ValueError, KeyError):
         return False
-    own = host.lower()
-    return parts.netloc in (own, f"{own}:{port}") or own == f"{parts.netloc}:{port}"
+    name = host.lower()
+    return parts.netloc in (name, f"{name}:{port}") or name == f"{parts.netloc}:{port}"
 
 
 class BodyLimit:
-    """Reads a request's body whole before anything sees it: small, in time, and JSON."""
+    """Reads a request's whole body first; refuses large, slow and non-JSON ones."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float, largest: int = LARGEST_BODY) -> None:
+    def __init__(self, app: ASGIApp, *, seconds: float, max_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
         self._seconds = seconds
-        self._largest = largest
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -160,11 +161,11 @@ class BodyLimit:
         refusal: ASGIApp
         try:
             async with asyncio.timeout(self._seconds):
-                body = await self._whole(receive)
+                body = await self._read(receive)
         except TimeoutError:
             refusal = failure(
                 408,
-                f"The request was not whole within {self._seconds:g} s. Send it again.",
+                f"The request was not complete within {self._seconds:g} s. Send it again.",
                 headers={"connection": "close"},
             )
             await refusal(scope, receive, send)
@@ -172,7 +173,7 @@ class BodyLimit:
         if body is None:
             refusal = failure(
                 413,
-                f"The request is larger than {self._largest:,} bytes. Send less at once.",
+                f"The request is larger than {self._max_bytes:,} bytes. Send less at once.",
                 headers={"connection": "close"},
             )
             await refusal(scope, receive, send)
@@ -184,9 +185,9 @@ class BodyLimit:
         else:
             await self._app(scope, _replay(body, receive), send)
 
-    async def _whole(self, receive: Receive) -> bytes | None:
-        """The body; None for one that is too large, of which the rest is read and dropped: a
-        client that still sends would not see the answer.
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body; None if it is too large. The rest is then read and dropped, since a client
+        that is still sending would not read the response.
         """
         body = bytearray()
         while True:
@@ -194,7 +195,7 @@ class BodyLimit:
             if message["type"] == "http.disconnect":
                 return bytes(body)
             body += message.get("body", b"")
-            if len(body) > self._largest:
+            if len(body) > self._max_bytes:
                 await _drain(receive, message)
                 return None
             if not message.get("more_body"):
@@ -205,7 +206,7 @@ async def _drain(receive: Receive, message: Message) -> None:
     dropped = 0
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
-            while message.get("more_body") and dropped < _DRAINED:
+            while message.get("more_body") and dropped < _MAX_DRAINED_BYTES:
                 message = await receive()
                 dropped += len(message.get("body", b""))
     except TimeoutError:
@@ -220,13 +221,13 @@ def _is_other_type(scope: Scope, body: bytes) -> bool:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    given = False
+    is_replayed = False
 
-    async def again() -> Message:
-        nonlocal given
-        if given:
+    async def receive_replayed() -> Message:
+        nonlocal is_replayed
+        if is_replayed:
             return await receive()
-        given = True
+        is_replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return receive_replayed

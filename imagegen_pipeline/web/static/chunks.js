@@ -1,13 +1,13 @@
 /**
- * The cards in chunks of 60. Every chunk has its place on the page from the start, so that the
- * scrollbar is true; those near the screen are loaded, those far away are emptied.
+ * The cards in chunks of 60. Every chunk reserves its space on the page, so that the scrollbar is
+ * right; chunks near the viewport are loaded, those far away are emptied.
  */
 import { elementsOf, getHTML, withQuery } from "./api.js";
 import { shown } from "./toast.js";
 
 export const SIZE = 60;
 const NEAR = "180% 0px";
-const PAUSE = 90; // ms: a chunk that is scrolled past faster is not asked for
+const PAUSE = 90; // ms: chunks that are scrolled past faster are not loaded
 
 /**
  * @typedef {{ index: number, element: HTMLElement, keys: string[], loaded: boolean,
@@ -24,7 +24,7 @@ export class Chunks {
     this.query = query;
     this.prepare = prepare;
     this.total = 0;
-    /** New cards above the first: the server counts them, this page does not show them yet. */
+    /** New cards above the first that this page does not show yet. */
     this.above = 0;
     /** @type {Chunk[]} */
     this.parts = [];
@@ -34,7 +34,7 @@ export class Chunks {
     this.#adopt(total);
   }
 
-  /** Take over the chunk that the server wrote. @param {number} total */
+  /** Take over the server-rendered chunk. @param {number} total */
   #adopt(total) {
     const first = /** @type {HTMLElement} */ (this.grid.querySelector(".chunk"));
     const index = Number(first.dataset.chunk || 0);
@@ -45,12 +45,12 @@ export class Chunks {
     if (index) this.parts[index].element.scrollIntoView();
   }
 
-  /** So many cards match now. @param {number} total */
+  /** Set the number of matching cards. @param {number} total */
   resize(total) {
     this.total = total;
-    const wanted = Math.max(1, Math.ceil(total / SIZE));
-    while (this.parts.length < wanted) this.#add();
-    while (this.parts.length > wanted) this.#remove();
+    const count = Math.max(1, Math.ceil(total / SIZE));
+    while (this.parts.length < count) this.#add();
+    while (this.parts.length > count) this.#remove();
     for (const part of this.parts) {
       const count = Math.max(1, Math.min(SIZE, total - part.index * SIZE), part.loaded ? part.keys.length : 0);
       if (part.element.dataset.count !== String(count)) {
@@ -98,7 +98,7 @@ export class Chunks {
     part.element.classList.add("away");
   }
 
-  /** Have a chunk's cards on the page. @param {number} index @returns {Promise<void>} */
+  /** Load a chunk's cards. @param {number} index @returns {Promise<void>} */
   load(index) {
     const part = this.parts[index];
     if (!part || part.loaded) return Promise.resolve();
@@ -117,24 +117,24 @@ export class Chunks {
 
   /** @param {Chunk} part @param {HTMLElement[]} cards */
   #fill(part, cards) {
-    // What has moved meanwhile may be on the page already: it stays where it is seen.
+    // Cards that have moved may be on the page already: they stay where they are.
     const fresh = cards.filter((card) => !this.find(card.dataset.key || ""));
     part.keys = fresh.map((card) => card.dataset.key || "");
     part.loaded = true;
-    for (const card of fresh) this.#know(card, part.index);
+    for (const card of fresh) this.#register(card, part.index);
     part.element.replaceChildren(...fresh);
     part.element.classList.remove("away");
   }
 
   /** @param {HTMLElement} card @param {number} chunk */
-  #know(card, chunk) {
+  #register(card, chunk) {
     const { key = "", attempt, verdict = "" } = card.dataset;
     this.known.set(key, { chunk, attempt: attempt ? Number(attempt) : null, verdict });
     card.setAttribute("aria-setsize", String(this.total));
     this.prepare(card);
   }
 
-  /** Put a changed card in the place of the old one. @param {HTMLElement} card @returns {boolean} whether it had one */
+  /** Replace an old card by the changed one. @param {HTMLElement} card @returns {boolean} whether it had one */
   replace(card) {
     const key = card.dataset.key || "";
     const old = this.find(key);
@@ -143,7 +143,7 @@ export class Chunks {
     const focused = /** @type {HTMLElement | null} */ (old.contains(document.activeElement) ? document.activeElement : null);
     keepImage(old, card);
     card.setAttribute("aria-posinset", old.getAttribute("aria-posinset") || "1");
-    this.#know(card, place.chunk);
+    this.#register(card, place.chunk);
     old.replaceWith(card);
     if (focused) /** @type {HTMLElement | null} */ (card.querySelector(focused.matches(".pick") ? ".pick" : ".open"))?.focus({ preventScroll: true });
     return true;
@@ -176,14 +176,14 @@ export class Chunks {
     return this.parts[chunk].keys[at] ?? null;
   }
 
-  /** The first or last key of all. @param {"first" | "last"} end */
+  /** The first or last key. @param {"first" | "last"} end */
   async end(end) {
     const index = end === "first" ? 0 : this.parts.length - 1;
     await this.load(index);
     return this.parts[index].keys.at(end === "first" ? 0 : -1) ?? null;
   }
 
-  /** The keys from one to another, in the order of the page. @param {string} from @param {string} to @returns {Promise<string[]>} */
+  /** The keys between two keys, in the page's order. @param {string} from @param {string} to @returns {Promise<string[]>} */
   async between(from, to) {
     const ends = [from, to].map((key) => this.known.get(key)?.chunk ?? 0).sort((a, b) => a - b);
     const keys = [];
@@ -195,7 +195,7 @@ export class Chunks {
     return first < 0 ? [to] : keys.slice(first, last + 1);
   }
 
-  /** Have a card on the page and on the screen. @param {string} key @returns {Promise<HTMLElement | null>} */
+  /** Load a card and scroll to it. @param {string} key @returns {Promise<HTMLElement | null>} */
   async show(key) {
     const place = this.known.get(key);
     if (place) await this.load(place.chunk);
@@ -204,14 +204,14 @@ export class Chunks {
     return card;
   }
 
-  /** Stop watching: another grid takes its place. */
+  /** Stop observing before another grid replaces this one. */
   dispose() {
     this.watcher.disconnect();
     for (const part of this.parts) part.stop?.abort();
   }
 }
 
-/** The same picture stays the same element, so that nothing flickers. @param {Element} old @param {Element} card */
+/** Keep the element of an unchanged image, so that it does not flicker. @param {Element} old @param {Element} card */
 export function keepImage(old, card) {
   const [before, after] = [old, card].map((one) => one.querySelector("img.thumb"));
   if (before && after && before.getAttribute("src") === after.getAttribute("src")) after.replaceWith(before);

@@ -1,15 +1,15 @@
-/** An older picture of the same item beside the current one. */
+/** Shows an older image of an item beside the current one. */
 
 export class Comparison {
   /** @param {HTMLElement} place */
   constructor(place) {
     this.place = place;
-    /** @type {number | null} the older attempt that is beside the current one */
+    /** @type {number | null} the older attempt that is shown */
     this.older = null;
     this.key = "";
   }
 
-  /** The place has new content: what was compared stays, if it is of the same item. */
+  /** The content was replaced: keep the comparison if it is the same item. */
   ready() {
     const picture = /** @type {HTMLElement | null} */ (this.place.querySelector(".picture"));
     const key = picture?.dataset.key || "";
@@ -19,7 +19,7 @@ export class Comparison {
     if (older) this.#show(older);
   }
 
-  /** @param {number | null} attempt null: the newest of the older ones, or back to one picture */
+  /** @param {number | null} attempt null: the newest older one, or end the comparison */
   toggle(attempt) {
     if (this.older && (attempt === null || attempt === this.older)) return this.hide();
     const first = /** @type {HTMLElement | null} */ (this.place.querySelector("[data-older]"));
@@ -30,24 +30,24 @@ export class Comparison {
   hide() {
     this.older = null;
     this.#mark();
-    this.#part(".then", true);
-    this.#part(".now .under", true);
+    this.#part(".older-image", true);
+    this.#part(".current-image .below", true);
   }
 
   /** @param {number} attempt */
   #show(attempt) {
     const button = this.place.querySelector(`[data-action="compare"][data-older="${attempt}"]`);
     const template = button?.parentElement?.querySelector("template");
-    const then = this.place.querySelector(".then");
-    if (!button || !template || !then) return;
+    const olderImage = this.place.querySelector(".older-image");
+    if (!button || !template || !olderImage) return;
     this.older = attempt;
     this.#mark();
-    const image = /** @type {HTMLImageElement} */ (then.querySelector("img"));
+    const image = /** @type {HTMLImageElement} */ (olderImage.querySelector("img"));
     image.src = `/pictures/${attempt}`;
     image.alt = button.getAttribute("aria-label") || "";
-    /** @type {HTMLElement} */ (then.querySelector(".under")).replaceChildren(template.content.cloneNode(true));
-    this.#part(".then", false);
-    this.#part(".now .under", false);
+    /** @type {HTMLElement} */ (olderImage.querySelector(".below")).replaceChildren(template.content.cloneNode(true));
+    this.#part(".older-image", false);
+    this.#part(".current-image .below", false);
   }
 
   /** @param {string} selector @param {boolean} hidden */
@@ -59,7 +59,7 @@ export class Comparison {
   #mark() {
     for (const one of this.place.querySelectorAll('.history [aria-pressed]')) {
       const { action, older } = /** @type {HTMLElement} */ (one).dataset;
-      const pressed = action === "now" ? this.older === null : Number(older) === this.older;
+      const pressed = action === "show-current" ? this.older === null : Number(older) === this.older;
       one.setAttribute("aria-pressed", String(pressed));
     }
   }

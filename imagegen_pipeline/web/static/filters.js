@@ -1,8 +1,8 @@
-/** Search and filters without loading the page anew; its address follows. */
+/** Search and filters without reloading the page; the address follows. */
 import { getHTML } from "./api.js";
-import { say, shown } from "./toast.js";
+import { announce, shown } from "./toast.js";
 
-const TYPED = 250; // ms without typing
+const TYPING_DELAY = 250; // ms without typing
 
 export class Filters {
   /** @param {{ results: HTMLElement, query: () => string, swap: (page: Document) => void }} parts */
@@ -12,22 +12,22 @@ export class Filters {
     this.swap = swap;
     this.form = /** @type {HTMLFormElement} */ (document.getElementById("filters"));
     this.timer = 0;
-    this.stop = /** @type {AbortController | null} */ (null);
+    this.abort = /** @type {AbortController | null} */ (null);
     this.form.addEventListener("input", (event) => {
       const typed = /** @type {HTMLElement} */ (event.target).matches("[type=search]");
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.go(this.#written()), typed ? TYPED : 0);
+      this.timer = setTimeout(() => this.go(this.#formQuery()), typed ? TYPING_DELAY : 0);
     });
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       clearTimeout(this.timer);
-      this.go(this.#written());
+      this.go(this.#formQuery());
     });
     document.addEventListener("click", (event) => this.#clicked(event));
   }
 
-  /** The filters of the form, with the state that is shown. */
-  #written() {
+  /** The form's filters with the shown state, as a query. */
+  #formQuery() {
     const all = new URLSearchParams();
     const state = new URLSearchParams(this.query()).get("state");
     if (state) all.set("state", state);
@@ -42,7 +42,7 @@ export class Filters {
   #clicked(event) {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     const link = /** @type {HTMLAnchorElement | null} */ (/** @type {HTMLElement} */ (event.target).closest('a.tab, a.brand, a.state-link, [data-action="clear-filters"]'));
-    if (!link || link.closest("dialog")) return; // from a picture that is opened large it leads to a page of its own
+    if (!link || link.closest("dialog")) return; // in an item's dialog the link leads to another page
     event.preventDefault();
     this.go(new URL(link.href).search);
     if (!link.matches(".tab")) this.#fill("");
@@ -57,7 +57,7 @@ export class Filters {
     }
   }
 
-  /** Show what matches, and say so in the address. @param {string} query */
+  /** Show matching cards and update the address. @param {string} query */
   go(query) {
     if (query === this.query()) return Promise.resolve();
     const typing = this.form.contains(document.activeElement) && history.state?.typed;
@@ -66,34 +66,34 @@ export class Filters {
     return shown(() => this.#load(query, true));
   }
 
-  /** The address has changed by itself (back, forward). */
+  /** The address has changed (back, forward). */
   follow() {
     this.#fill(location.search);
     return shown(() => this.#load(location.search, true));
   }
 
-  /** The same filter once more: what is new comes on top. */
+  /** Load the present filter again, so that new cards come on top. */
   reload() {
     return this.#load(this.query(), false);
   }
 
-  /** @param {string} query @param {boolean} told */
-  async #load(query, told) {
-    this.stop?.abort();
-    const stop = (this.stop = new AbortController());
-    this.results.setAttribute("aria-busy", String(told));
+  /** @param {string} query @param {boolean} isNew */
+  async #load(query, isNew) {
+    this.abort?.abort();
+    const abort = (this.abort = new AbortController());
+    this.results.setAttribute("aria-busy", String(isNew));
     try {
-      const { html } = await getHTML(`/${query}`, stop.signal);
+      const { html } = await getHTML(`/${query}`, abort.signal);
       this.swap(new DOMParser().parseFromString(html, "text/html"));
-      if (told) say(sentence(Number(this.results.dataset.total)), true);
+      if (isNew) announce(sentence(Number(this.results.dataset.total)), true);
     } finally {
-      if (this.stop === stop) this.results.removeAttribute("aria-busy");
+      if (this.abort === abort) this.results.removeAttribute("aria-busy");
     }
   }
 }
 
 /** @param {number} total */
 function sentence(total) {
-  if (!total) return "Nothing matches.";
-  return total === 1 ? "One picture matches." : `${total.toLocaleString("en")} pictures match.`;
+  if (!total) return "No matches.";
+  return total === 1 ? "One image matches." : `${total.toLocaleString("en")} images match.`;
 }

@@ -1,4 +1,4 @@
-/** Puts the page together: the grid, the picture opened large, and what happens meanwhile. */
+/** Wires the page together: grid, item dialog, jobs and live updates. */
 import { Actions } from "./actions.js";
 import { Chunks, keepImage } from "./chunks.js";
 import { Filters } from "./filters.js";
@@ -6,9 +6,9 @@ import { Grid } from "./grid.js";
 import { Jobs } from "./jobs.js";
 import { listenToKeys } from "./keys.js";
 import { Live } from "./live.js";
-import { Remake } from "./remake.js";
+import { RegenerateDialog } from "./regenerate.js";
 import { Selection } from "./selection.js";
-import { say, shown } from "./toast.js";
+import { announce, shown } from "./toast.js";
 import { Viewer } from "./viewer.js";
 
 const AT_TOP = 60; // px
@@ -17,12 +17,12 @@ const place = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document
 /** @type {Live} */
 let live;
 const poll = () => live.poll();
-/** What is told when other items wait in this page's jobs. */
+/** Called when the waiting items of this page's jobs may have changed. */
 let queued = () => {};
 const jobs = new Jobs(place("jobs"), () => queued());
-const told = () => jobs.look();
-const remake = new Remake(/** @type {HTMLDialogElement} */ (place("remake")), { poll, jobs });
-const actions = new Actions({ poll, remake, jobs });
+const notified = () => jobs.pollSoon();
+const dialog = new RegenerateDialog(/** @type {HTMLDialogElement} */ (place("regenerate")), { poll, jobs });
+const actions = new Actions({ poll, dialog, jobs });
 
 document.documentElement.classList.remove("no-script");
 if (document.body.dataset.page === "grid") startGrid();
@@ -50,7 +50,7 @@ function startPicture() {
       if (more || cards.some((card) => card.dataset.key === viewer.key)) viewer.refresh();
     },
     summary: () => {},
-    told,
+    notified,
   });
 }
 
@@ -68,10 +68,10 @@ function startGrid() {
     actions,
     selection,
   });
-  /** The newest attempt that the page began with: what has a newer one belongs on top. */
+  /** The newest attempt when the page was loaded: items with a newer one belong on top. */
   let newest = 0;
   let before = new Set();
-  /** What was registered since and never tried: it comes after all that was. */
+  /** Items registered since without an attempt: they come last. */
   let registered = new Set();
 
   function adopt() {
@@ -81,12 +81,12 @@ function startGrid() {
     newest = Math.max(0, ...(chunks?.cards() ?? []).map((card) => Number(card.dataset.last ?? 0)));
     before = new Set();
     registered = new Set();
-    news();
-    grid.settle();
+    showPill();
+    grid.ensureTabStop();
     selection.render();
   }
 
-  /** @param {Document} page what the server shows for an address now */
+  /** @param {Document} page the server's present page */
   function swap(page) {
     const fresh = page.getElementById("results");
     if (!fresh) return;
@@ -94,18 +94,18 @@ function startGrid() {
       const old = chunks?.find(/** @type {HTMLElement} */ (card).dataset.key || "");
       if (old) keepImage(old, card);
     }
-    const pill = place("news");
-    const said = place("said");
+    const pill = place("new-items");
+    const announcer = place("announcer");
     results.replaceChildren(...fresh.children);
-    place("news").replaceWith(pill);
-    place("said").replaceWith(said);
+    place("new-items").replaceWith(pill);
+    place("announcer").replaceWith(announcer);
     for (const name of ["total", "changeSeq", "first", "query"]) results.dataset[name] = fresh.dataset[name];
-    summarise([...page.querySelectorAll("#states, #totals")].map((one) => /** @type {HTMLElement} */ (one)));
+    updateSummary([...page.querySelectorAll("#states, #totals")].map((one) => /** @type {HTMLElement} */ (one)));
     adopt();
   }
 
   /** @param {HTMLElement[]} elements */
-  function summarise(elements) {
+  function updateSummary(elements) {
     const focused = document.activeElement instanceof HTMLElement && document.activeElement.closest("#states") ? document.activeElement.dataset.state : null;
     for (const one of elements) place(one.id)?.replaceWith(one);
     if (focused) /** @type {HTMLElement | null} */ (document.querySelector(`#states [data-state="${focused}"]`))?.focus();
@@ -114,20 +114,20 @@ function startGrid() {
     if (chunks && total !== chunks.total && !before.size && !registered.size) chunks.resize(total);
     results.dataset.total = String(total);
     const counts = ["running", "done", "failed", "held"].map((state) => [Number(/** @type {HTMLElement | null} */ (document.querySelector(`#states [data-state="${state}"]`))?.dataset.count), state]);
-    say(counts.filter(([count]) => count).map(([count, state]) => `${count} ${state}`).join(", "));
+    announce(counts.filter(([count]) => count).map(([count, state]) => `${count} ${state}`).join(", "));
   }
 
   const filters = new Filters({ results, swap, query });
 
-  /** Show what is new on top: at once where nobody is looking or pointing, else when asked. */
+  /** Show new cards on top: at once if nobody is using the grid, else behind the pill. */
   function renew() {
     const isBusy = viewer.isOpen || selection.size || results.matches(":hover") || results.contains(document.activeElement) || document.querySelector("dialog[open]");
     if (before.size + registered.size && scrollY < AT_TOP && !isBusy) shown(() => filters.reload());
-    else news();
+    else showPill();
   }
 
-  function news() {
-    const pill = place("news");
+  function showPill() {
+    const pill = place("new-items");
     const size = before.size + registered.size;
     pill.hidden = size === 0;
     /** @type {HTMLElement} */ (pill.querySelector("span")).textContent = `${size.toLocaleString("en")} new`;
@@ -140,7 +140,7 @@ function startGrid() {
     for (const card of cards) {
       const key = card.dataset.key || "";
       if (chunks?.replace(card)) continue;
-      registered.delete(key); // once it was tried it comes on top
+      registered.delete(key); // with an attempt it comes on top
       const isNew = Number(card.dataset.last ?? 0) > newest || !chunks;
       if (card.dataset.matches === "1" && isNew) before.add(key);
       else if (card.dataset.matches === "1" && !card.dataset.last && !chunks?.known.has(key)) registered.add(key);
@@ -156,9 +156,9 @@ function startGrid() {
   };
   adopt();
   listenToKeys({ viewer, grid });
-  live = new Live({ changeSeq: Number(results.dataset.changeSeq), query, changed, summary: summarise, told });
+  live = new Live({ changeSeq: Number(results.dataset.changeSeq), query, changed, summary: updateSummary, notified });
   results.addEventListener("click", (event) => {
-    if (!/** @type {HTMLElement} */ (event.target).closest("#news")) return;
+    if (!/** @type {HTMLElement} */ (event.target).closest("#new-items")) return;
     scrollTo({ top: 0 });
     shown(() => filters.reload()).then(() => results.focus({ preventScroll: true }));
   });

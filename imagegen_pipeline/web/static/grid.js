@@ -1,9 +1,9 @@
-/** The cards under pointer and keys: one of them has the focus, some are selected. */
+/** Pointer and keyboard input on the cards. */
 import { shown } from "./toast.js";
 
 export class Grid {
   /**
-   * @param {HTMLElement} place what holds the grid, now and after every filter
+   * @param {HTMLElement} place the element that holds the grid
    * @param {{ chunks: () => import("./chunks.js").Chunks | null,
    *   selection: import("./selection.js").Selection, actions: import("./actions.js").Actions,
    *   open: (key: string) => void }} parts
@@ -14,68 +14,68 @@ export class Grid {
     this.selection = selection;
     this.actions = actions;
     this.open = open;
-    /** @type {string | null} the card that Tab comes to */
-    this.home = null;
+    /** @type {string | null} the key of the card in the tab order */
+    this.tabStop = null;
     place.addEventListener("click", (event) => this.#clicked(event));
     place.addEventListener("focusin", (event) => this.#focused(event));
     place.addEventListener("error", (event) => this.#broken(event), true);
   }
 
-  /** A card comes onto the page: one Tab stop for all of them. @param {HTMLElement} card */
+  /** Prepare a new card; only one card is in the tab order. @param {HTMLElement} card */
   prepare(card) {
     const key = card.dataset.key || "";
-    this.home ??= key;
-    this.#tabIndex(card, key === this.home ? 0 : -1);
+    this.tabStop ??= key;
+    this.#tabIndex(card, key === this.tabStop ? 0 : -1);
     this.selection.refresh(card);
-    this.actions.jobs.saw(card);
+    this.actions.jobs.cardShown(card);
     this.mark(card);
     const image = /** @type {HTMLImageElement | null} */ (card.querySelector("img.thumb"));
-    if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before anybody listened
+    if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before the listener was added
   }
 
-  /** Say of a card that waits in a job of this page that it does. @param {HTMLElement} card */
+  /** Mark a card whose item waits in a job of this page. @param {HTMLElement} card */
   mark(card) {
     const { key = "", state = "" } = card.dataset;
     const isQueued = this.actions.jobs.isQueued(key) && state !== "running";
     if (isQueued === card.hasAttribute("data-queued")) return;
     card.toggleAttribute("data-queued", isQueued);
-    const word = /** @type {HTMLElement} */ (card.querySelector(".facts .state"));
+    const label = /** @type {HTMLElement} */ (card.querySelector(".facts .state"));
     const open = /** @type {HTMLElement} */ (card.querySelector(".open"));
-    card.dataset.word ??= word.textContent || "";
+    card.dataset.stateLabel ??= label.textContent || "";
     card.dataset.label ??= open.getAttribute("aria-label") || "";
-    word.textContent = isQueued ? "Queued" : card.dataset.word;
-    word.dataset.state = isQueued ? "waiting" : state;
-    const text = card.querySelector(".words")?.textContent ?? "";
+    label.textContent = isQueued ? "Queued" : card.dataset.stateLabel;
+    label.dataset.state = isQueued ? "waiting" : state;
+    const text = card.querySelector(".excerpt")?.textContent ?? "";
     open.setAttribute("aria-label", isQueued ? `${key}: Queued. ${text}` : card.dataset.label);
   }
 
   /** @param {HTMLElement} card @param {number} index */
   #tabIndex(card, index) {
-    for (const one of card.querySelectorAll(".open, .pick, .fix")) {
+    for (const one of card.querySelectorAll(".open, .pick, .act")) {
       /** @type {HTMLElement} */ (one).tabIndex = index;
     }
   }
 
-  /** Make sure that Tab comes to a card that is on the page. */
-  settle() {
+  /** Keep a card of the page in the tab order. */
+  ensureTabStop() {
     const chunks = this.chunks();
-    if (!chunks || (this.home && chunks.find(this.home))) return;
+    if (!chunks || (this.tabStop && chunks.find(this.tabStop))) return;
     const [first] = chunks.cards();
-    if (first) this.#goHome(first);
+    if (first) this.#setTabStop(first);
   }
 
   /** @param {HTMLElement} card */
-  #goHome(card) {
-    const before = this.home && this.chunks()?.find(this.home);
+  #setTabStop(card) {
+    const before = this.tabStop && this.chunks()?.find(this.tabStop);
     if (before) this.#tabIndex(before, -1);
-    this.home = card.dataset.key || null;
+    this.tabStop = card.dataset.key || null;
     this.#tabIndex(card, 0);
   }
 
   /** @param {FocusEvent} event */
   #focused(event) {
     const card = /** @type {HTMLElement} */ (event.target).closest(".card");
-    if (card) this.#goHome(/** @type {HTMLElement} */ (card));
+    if (card) this.#setTabStop(/** @type {HTMLElement} */ (card));
   }
 
   /** @returns {string | null} the card that has the focus */
@@ -97,9 +97,9 @@ export class Grid {
     const sideways = { ArrowRight: 1, j: 1, ArrowLeft: -1, k: -1 }[name];
     const key = this.focusedKey;
     if (!key) {
-      // Nothing has the focus yet: the first of these keys comes to where Tab would.
-      if (!sideways || !this.home || document.activeElement !== document.body) return false;
-      shown(() => this.#to(this.home));
+      // Nothing has the focus yet: the first key goes to the tab stop.
+      if (!sideways || !this.tabStop || document.activeElement !== document.body) return false;
+      shown(() => this.#to(this.tabStop));
       return true;
     }
     if (name === "Home" || name === "End") {
@@ -183,13 +183,13 @@ export class Grid {
     }
   }
 
-  /** A small picture that cannot be loaded says so. @param {Event} event */
+  /** Show that a thumbnail cannot be loaded. @param {Event} event */
   #broken(event) {
     const image = /** @type {HTMLElement} */ (event.target);
     if (!image.matches("img.thumb")) return;
     const blank = document.createElement("span");
     blank.className = "thumb blank";
-    blank.textContent = "This picture cannot be shown. Open it for the reason.";
+    blank.textContent = "The image cannot be shown. Open it for the reason.";
     image.replaceWith(blank);
   }
 }

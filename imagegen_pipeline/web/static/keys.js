@@ -1,4 +1,4 @@
-/** Keys of the page; none of them fires while somebody types. */
+/** Keyboard shortcuts; none of them fires while the user types. */
 
 const TYPING = 'input:not([type="checkbox"], [type="radio"], [type="button"]), textarea, select, [contenteditable]';
 const IN_VIEWER = {

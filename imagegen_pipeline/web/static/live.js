@@ -1,28 +1,28 @@
-/** What happens while the page is open: told by the server, or asked for when that breaks. */
+/** Follows changes: by the server's events, or by polling when the stream breaks. */
 import { elementsOf, getHTML, withQuery } from "./api.js";
 
 const SUMMARY_EVERY = 1000; // ms
-const ASK_EVERY = 4000; // ms, without the stream
+const POLL_EVERY = 4000; // ms, without the stream
 
 export class Live {
   /**
    * @param {{ changeSeq: number, query: () => string,
    *   changed: (cards: HTMLElement[], more: boolean) => void,
-   *   summary: (elements: HTMLElement[]) => void, told: () => void }} options
+   *   summary: (elements: HTMLElement[]) => void, notified: () => void }} options
    */
-  constructor({ changeSeq, query, changed, summary, told }) {
+  constructor({ changeSeq, query, changed, summary, notified }) {
     this.changeSeq = changeSeq;
     this.query = query;
     this.changed = changed;
     this.summary = summary;
-    this.told = told;
-    this.wanted = false;
+    this.notified = notified;
+    this.pollAgain = false;
     this.note = document.getElementById("connection");
     this.summaryDue = 0;
     this.summaryTimer = 0;
-    this.askTimer = 0;
+    this.pollTimer = 0;
     /** @type {Promise<void> | null} */
-    this.asking = null;
+    this.polling = null;
     /** @type {EventSource | null} */
     this.stream = null;
     this.#listen();
@@ -34,36 +34,36 @@ export class Live {
   #listen() {
     this.stream?.close();
     this.stream = new EventSource("/api/events");
-    this.stream.addEventListener("open", () => { this.#lost(false); this.poll(); });
+    this.stream.addEventListener("open", () => { this.#setLost(false); this.poll(); });
     this.stream.addEventListener("changed", (event) => {
       const { change_seq: changeSeq } = JSON.parse(/** @type {MessageEvent} */ (event).data);
-      this.told();
+      this.notified();
       if (changeSeq > this.changeSeq) this.poll();
     });
     this.stream.addEventListener("error", () => {
-      this.#lost(true);
+      this.#setLost(true);
       const closed = this.stream?.readyState === EventSource.CLOSED;
-      clearTimeout(this.askTimer);
-      this.askTimer = setTimeout(() => (closed ? this.#listen() : this.poll()), ASK_EVERY);
+      clearTimeout(this.pollTimer);
+      this.pollTimer = setTimeout(() => (closed ? this.#listen() : this.poll()), POLL_EVERY);
     });
   }
 
   /** @param {boolean} lost */
-  #lost(lost) {
+  #setLost(lost) {
     if (this.note) this.note.hidden = !lost;
-    if (!lost) clearTimeout(this.askTimer);
+    if (!lost) clearTimeout(this.pollTimer);
   }
 
-  /** Ask what has changed now; one question at a time. @returns {Promise<void>} */
+  /** Request the changes now; one request at a time. @returns {Promise<void>} */
   poll() {
-    this.wanted = true;
-    this.asking ??= this.#ask().finally(() => { this.asking = null; });
-    return this.asking;
+    this.pollAgain = true;
+    this.polling ??= this.#poll().finally(() => { this.polling = null; });
+    return this.polling;
   }
 
-  async #ask() {
-    while (this.wanted) {
-      this.wanted = false;
+  async #poll() {
+    while (this.pollAgain) {
+      this.pollAgain = false;
       try {
         const address = withQuery("/cards/changed", this.query(), { after: this.changeSeq });
         const { html, headers } = await getHTML(address);
@@ -71,19 +71,19 @@ export class Live {
         if (changeSeq <= this.changeSeq) return;
         this.changeSeq = changeSeq;
         this.changed(elementsOf(html), headers.get("X-More") === "1");
-        this.#summarise();
+        this.#refreshSummary();
       } catch {
-        this.#lost(true);
-        clearTimeout(this.askTimer);
-        this.askTimer = setTimeout(() => this.poll(), ASK_EVERY);
+        this.#setLost(true);
+        clearTimeout(this.pollTimer);
+        this.pollTimer = setTimeout(() => this.poll(), POLL_EVERY);
         return;
       }
-      if (this.stream?.readyState === EventSource.OPEN) this.#lost(false);
+      if (this.stream?.readyState === EventSource.OPEN) this.#setLost(false);
     }
   }
 
-  /** The figures, at most once a second. */
-  #summarise() {
+  /** Reload the summary, at most once a second. */
+  #refreshSummary() {
     if (this.summaryTimer) return;
     const wait = Math.max(0, this.summaryDue - Date.now());
     this.summaryTimer = setTimeout(async () => {
@@ -92,7 +92,7 @@ export class Live {
       try {
         const { html } = await getHTML(withQuery("/summary", this.query()));
         this.summary(elementsOf(html));
-      } catch { /* the next change asks again, and the note says that the connection is lost */ }
+      } catch { /* the next change tries again, and the note shows the lost connection */ }
     }, wait);
   }
 }

@@ -1,4 +1,4 @@
-/** Which cards are selected, on the page or not, and the bar of what to do with them. */
+/** The selected cards, loaded or not, and the bar with their actions. */
 import { getJSON, withQuery } from "./api.js";
 import { shown } from "./toast.js";
 
@@ -7,9 +7,9 @@ export class Selection {
   constructor(bar, chunks) {
     this.bar = bar;
     this.chunks = chunks;
-    /** @type {Map<string, number | null>} the key and its current picture's attempt */
+    /** @type {Map<string, number | null>} each key with the attempt of its current image */
     this.chosen = new Map();
-    /** @type {string | null} where the next range begins */
+    /** @type {string | null} the start of the next range */
     this.anchor = null;
     this.all = /** @type {HTMLElement} */ (bar.querySelector('[data-bulk="all"]'));
     this.all.addEventListener("click", () => shown(() => this.selectAll()));
@@ -23,7 +23,7 @@ export class Selection {
   /** @param {string} key */
   has(key) { return this.chosen.has(key); }
 
-  /** Select one card, or let it go. @param {string} key @param {boolean} [on] */
+  /** Select or deselect one card. @param {string} key @param {boolean} [on] */
   toggle(key, on = !this.chosen.has(key)) {
     if (on) this.chosen.set(key, this.chunks()?.known.get(key)?.attempt ?? null);
     else this.chosen.delete(key);
@@ -31,7 +31,7 @@ export class Selection {
     this.render();
   }
 
-  /** Select everything from the last one to `key`. @param {string} key */
+  /** Select the range from the last card to `key`. @param {string} key */
   async range(key) {
     const chunks = this.chunks();
     if (!chunks || !this.anchor) return this.toggle(key, true);
@@ -42,9 +42,9 @@ export class Selection {
     return this.render();
   }
 
-  /** Everything that matches, loaded or not. */
+  /** Select all matching cards, loaded or not. */
   async selectAll() {
-    const { pictures } = await getJSON(withQuery("/api/marked", this.chunks()?.query || ""));
+    const { pictures } = await getJSON(withQuery("/api/keys", this.chunks()?.query || ""));
     for (const { key, attempt } of pictures) this.chosen.set(key, attempt);
     this.render();
   }
@@ -55,13 +55,13 @@ export class Selection {
     this.render();
   }
 
-  /** A card has changed: the picture that was selected is not there any more. @param {HTMLElement} card */
+  /** A card has changed: its current image may be another one. @param {HTMLElement} card */
   refresh(card) {
     const { key = "", attempt } = card.dataset;
     const now = attempt ? Number(attempt) : null;
     if (this.chosen.has(key) && this.chosen.get(key) !== now) {
       this.chosen.set(key, now);
-      this.#offer();
+      this.#updateActions();
     }
     const box = /** @type {HTMLInputElement} */ (card.querySelector(".pick"));
     box.checked = this.chosen.has(key);
@@ -75,17 +75,18 @@ export class Selection {
     const total = this.chunks()?.total || 0;
     this.all.hidden = size >= total;
     this.all.textContent = `Select all ${total.toLocaleString("en")}${this.chunks()?.query ? " that match" : ""}`;
-    this.#offer();
+    this.#updateActions();
     for (const card of this.chunks()?.cards() || []) this.refresh(card);
   }
-  /** Only what has a picture can be judged or downloaded; of the others the first one is made. */
-  #offer() {
+
+  /** Enable the actions that the selection allows. */
+  #updateActions() {
     const hasPicture = this.attempts.length > 0;
     for (const name of ["approved", "rejected", "download"]) {
       const button = /** @type {HTMLButtonElement} */ (this.bar.querySelector(`[data-bulk="${name}"]`));
       button.disabled = !hasPicture;
     }
-    const make = this.bar.querySelector('[data-bulk="regenerate"] span');
-    if (make) make.textContent = hasPicture ? "Regenerate…" : "Make…";
+    const generate = this.bar.querySelector('[data-bulk="regenerate"] span');
+    if (generate) generate.textContent = hasPicture ? "Regenerate…" : "Generate…";
   }
 }

@@ -1,51 +1,51 @@
-/** Short messages in the corner; what went wrong stays until it is dismissed. */
+/** Short messages in the corner; errors stay until they are dismissed. */
 
 const SECONDS = 7;
 
 /**
  * @param {string} text
- * @param {{ bad?: boolean, label?: string, act?: () => void, kind?: string }} [options] of one kind there is one message at a time
+ * @param {{ bad?: boolean, label?: string, act?: () => void, kind?: string }} [options] a new message of the same kind replaces the old one
  */
 export function toast(text, { bad = false, label, act, kind = "" } = {}) {
-  const place = document.getElementById(bad ? "alerts" : "toasts");
-  if (!place) return;
+  const element = document.getElementById(bad ? "alerts" : "toasts");
+  if (!element) return;
   const box = document.createElement("div");
   box.className = bad ? "toast bad" : "toast";
-  const words = document.createElement("p");
-  withCode(words, text);
+  const message = document.createElement("p");
+  withCode(message, text);
   box.dataset.kind = kind;
-  box.append(words);
+  box.append(message);
   if (act && label) box.append(button(label, () => { box.remove(); act(); }));
   if (bad) box.append(button("Dismiss", () => box.remove()));
-  if (kind) place.querySelector(`[data-kind="${kind}"]`)?.remove();
-  if (!bad) while (place.childElementCount > 2) place.firstElementChild?.remove();
-  hostIn(place);
-  place.append(box);
+  if (kind) element.querySelector(`[data-kind="${kind}"]`)?.remove();
+  if (!bad) while (element.childElementCount > 2) element.firstElementChild?.remove();
+  hostIn(element);
+  element.append(box);
   if (!bad) expire(box);
 }
 
-/** A modal dialog makes the rest of the page inert: the messages go where it is. @param {HTMLElement} place @param {string} [dialogs] */
-export function hostIn(place, dialogs = "dialog:modal") {
+/** Move messages into the open modal dialog, since the rest of the page is inert. @param {HTMLElement} element @param {string} [dialogs] */
+export function hostIn(element, dialogs = "dialog:modal") {
   const open = [...document.querySelectorAll(dialogs)].pop() || document.body;
-  if (place.parentElement !== open) open.append(place);
+  if (element.parentElement !== open) open.append(element);
 }
 
-/** Write a sentence; what it has between backticks is a command. @param {HTMLElement} place @param {string} sentence */
-export function withCode(place, sentence) {
+/** Set a text, with <code> for parts between backticks. @param {HTMLElement} element @param {string} sentence */
+export function withCode(element, sentence) {
   const parts = sentence.split("`").map((part, index) => {
     if (index % 2 === 0) return part;
     const code = document.createElement("code");
     code.textContent = part;
     return code;
   });
-  place.replaceChildren(...parts);
+  element.replaceChildren(...parts);
 }
 
-// A dialog that closes takes no message with it.
+// Move messages out of a dialog that closes.
 document.addEventListener("close", () => {
   for (const id of ["toasts", "alerts"]) {
-    const place = document.getElementById(id);
-    if (place) hostIn(place);
+    const element = document.getElementById(id);
+    if (element) hostIn(element);
   }
 }, true);
 
@@ -66,7 +66,7 @@ function button(label, act) {
   return one;
 }
 
-/** Run `work` and show what goes wrong. @template T @param {() => Promise<T>} work @returns {Promise<T | undefined>} */
+/** Run `work` and show its error. @template T @param {() => Promise<T>} work @returns {Promise<T | undefined>} */
 export async function shown(work) {
   try {
     return await work();
@@ -77,11 +77,11 @@ export async function shown(work) {
   }
 }
 
-let quiet = 0;
-/** Say a sentence to screen readers, at most one in a while. @param {string} sentence @param {boolean} [now] */
-export function say(sentence, now = false) {
-  const place = document.getElementById("said");
-  if (!place || place.textContent === sentence || (!now && Date.now() < quiet)) return;
-  quiet = Date.now() + 5000;
-  place.textContent = sentence;
+let quietUntil = 0;
+/** Announce a sentence to screen readers, at most one in five seconds. @param {string} sentence @param {boolean} [now] */
+export function announce(sentence, now = false) {
+  const element = document.getElementById("announcer");
+  if (!element || element.textContent === sentence || (!now && Date.now() < quietUntil)) return;
+  quietUntil = Date.now() + 5000;
+  element.textContent = sentence;
 }

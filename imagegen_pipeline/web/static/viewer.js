@@ -1,4 +1,4 @@
-/** A picture opened large: in a dialog over the grid, or as a page of its own. */
+/** An item's page: a dialog over the grid, or a page of its own. */
 import { ApiError, elementsOf, getHTML, getJSON, withQuery } from "./api.js";
 import { Comparison } from "./compare.js";
 import { shown, toast } from "./toast.js";
@@ -7,7 +7,7 @@ import { shown, toast } from "./toast.js";
  * @typedef {object} Surroundings
  * @property {() => string} query the filter, as `?…`
  * @property {(key: string, delta: number) => Promise<string | null>} neighbour
- * @property {(key: string) => void} closed told which picture was seen last
+ * @property {(key: string) => void} closed called with the last item's key
  * @property {import("./actions.js").Actions} actions
  * @property {import("./selection.js").Selection | null} selection
  */
@@ -19,7 +19,7 @@ export class Viewer {
     this.around = around;
     this.dialog = place instanceof HTMLDialogElement ? place : null;
     this.key = /** @type {string | null} */ (this.picture?.dataset.key ?? null);
-    this.stop = /** @type {AbortController | null} */ (null);
+    this.abort = /** @type {AbortController | null} */ (null);
     this.target = /** @type {Promise<string> | null} */ (null);
     this.pushed = false;
     this.comparison = new Comparison(place);
@@ -32,7 +32,7 @@ export class Viewer {
   get isOpen() { return this.dialog ? this.dialog.open : true; }
   get picture() { return /** @type {HTMLElement | null} */ (this.place.querySelector(".picture")); }
 
-  /** The picture that is seen: a verdict is about this one. @returns {import("./actions.js").Picture[]} */
+  /** The shown image, which a verdict is about. @returns {import("./actions.js").Picture[]} */
   get seen() {
     const { key = "", attempt, verdict = "" } = this.picture?.dataset ?? {};
     return attempt ? [{ key, attempt: Number(attempt), verdict }] : [];
@@ -43,53 +43,53 @@ export class Viewer {
     const wasOpen = this.isOpen;
     if (!(await this.#load(key))) return;
     if (this.dialog && !this.dialog.open) this.dialog.showModal();
-    this.around.actions.jobs.settle();
+    this.around.actions.jobs.attach();
     const address = withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query());
-    // Coming back, the grid shows the picture that was seen last, not where it was left.
+    // Coming back, the grid shows the last item, not its old scroll position.
     if (!wasOpen && this.dialog) history.scrollRestoration = "manual";
     if (push) history[wasOpen ? "replaceState" : "pushState"]({ viewer: key }, "", address);
     if (!wasOpen) this.pushed = push;
     document.title = `${key} – Gallery`;
     if (!wasOpen) /** @type {HTMLElement} */ (this.place.querySelector("#panel")).focus({ preventScroll: true });
     this.place.scrollTop = 0;
-    for (const delta of [1, -1]) this.#foresee(delta);
+    for (const delta of [1, -1]) this.#preload(delta);
   }
 
   /** @param {string} key @returns {Promise<boolean>} whether it is shown now */
   async #load(key) {
-    this.stop?.abort();
-    const stop = (this.stop = new AbortController());
+    this.abort?.abort();
+    const abort = (this.abort = new AbortController());
     this.place.setAttribute("aria-busy", "true");
     const address = withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query(), { fragment: 1 });
-    const answer = await shown(() => getHTML(address, stop.signal));
-    if (stop.signal.aborted) return false;
+    const answer = await shown(() => getHTML(address, abort.signal));
+    if (abort.signal.aborted) return false;
     this.place.removeAttribute("aria-busy");
     if (!answer) return false;
     this.key = key;
-    this.#put(answer.html);
+    this.#replace(answer.html);
     this.#ready();
     return true;
   }
 
-  /** The dialog holds messages too: only the picture is exchanged. @param {string} html */
-  #put(html) {
+  /** Replace the content; messages in the dialog stay. @param {string} html */
+  #replace(html) {
     this.picture?.remove();
     this.place.prepend(...elementsOf(html));
   }
 
-  /** Show what has changed of the picture that is open, and leave the reader where they are. */
+  /** Reload the open item; keep focus and scroll position. */
   async refresh() {
     if (!this.isOpen || !this.key || !this.picture) return;
     const focused = /** @type {HTMLElement | null} */ (this.place.contains(document.activeElement) ? document.activeElement : null);
     const action = focused?.dataset.action;
     const scroll = this.place.querySelector(".panel")?.scrollTop ?? 0;
-    const image = this.place.querySelector(".now .large");
+    const image = this.place.querySelector(".current-image .large");
     const key = this.key;
     const address = withQuery(`/picture/${encodeURIComponent(key)}`, this.around.query(), { fragment: 1 });
     const answer = await shown(() => getHTML(address));
     if (!answer || this.key !== key || this.place.hasAttribute("aria-busy")) return;
-    this.#put(answer.html);
-    const fresh = this.place.querySelector(".now .large");
+    this.#replace(answer.html);
+    const fresh = this.place.querySelector(".current-image .large");
     if (image && fresh && image.getAttribute("src") === fresh.getAttribute("src")) fresh.replaceWith(image);
     this.#ready();
     const panel = /** @type {HTMLElement} */ (this.place.querySelector(".panel"));
@@ -97,7 +97,7 @@ export class Viewer {
     if (focused) (/** @type {HTMLElement | null} */ (action && this.place.querySelector(`[data-action="${action}"]`)) ?? panel).focus({ preventScroll: true });
   }
 
-  /** Say that it waits in a job of this page. */
+  /** Mark an item that waits in a job of this page. */
   mark() {
     const isQueued = this.around.actions.jobs.isQueued(this.key || "") && this.picture?.dataset.state !== "running";
     this.picture?.toggleAttribute("data-queued", isQueued);
@@ -106,8 +106,8 @@ export class Viewer {
   async #ready() {
     this.comparison.ready();
     this.mark();
-    const image = /** @type {HTMLImageElement | null} */ (this.place.querySelector(".now .large"));
-    if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before anybody listened
+    const image = /** @type {HTMLImageElement | null} */ (this.place.querySelector(".current-image .large"));
+    if (image?.complete && !image.naturalWidth) image.src = image.src; // it failed before the listener was added
     const key = this.key || "";
     for (const [delta, name] of /** @type {[number, string][]} */ ([[-1, "previous"], [1, "next"]])) {
       const other = await this.around.neighbour(key, delta);
@@ -118,24 +118,24 @@ export class Viewer {
     }
   }
 
-  /** A picture that cannot be loaded says why. @param {Event} event */
+  /** Show why an image cannot be loaded. @param {Event} event */
   async #broken(event) {
     const image = /** @type {HTMLImageElement} */ (event.target);
     if (!image.matches("img.large")) return;
-    let why = "The file is there, and it is no picture. Regenerate it.";
+    let why = "The file is not an image. Regenerate it.";
     try {
       await getJSON(image.src);
     } catch (error) {
       if (error instanceof ApiError) why = error.message;
     }
-    const words = document.createElement("p");
-    words.className = "absent";
-    words.textContent = why;
-    image.replaceWith(words);
+    const message = document.createElement("p");
+    message.className = "no-image";
+    message.textContent = why;
+    image.replaceWith(message);
   }
 
-  /** Fetch the next picture before it is asked for. @param {number} delta */
-  async #foresee(delta) {
+  /** Load a neighbour's image in advance. @param {number} delta */
+  async #preload(delta) {
     const other = await this.around.neighbour(this.key || "", delta).catch(() => null);
     const card = other && document.querySelector(`.card[data-key="${CSS.escape(other)}"]`);
     const attempt = card && /** @type {HTMLElement} */ (card).dataset.attempt;
@@ -144,7 +144,7 @@ export class Viewer {
 
   /** @param {number} delta */
   async step(delta) {
-    // A key that is pressed before the last step is done goes on from where that leads.
+    // A key pressed before the last step has ended continues from its target.
     const from = this.target ?? Promise.resolve(this.key || "");
     const target = from.then(async (key) => (await this.around.neighbour(key, delta)) ?? key);
     this.target = target;
@@ -164,7 +164,7 @@ export class Viewer {
   close({ push = true } = {}) {
     if (!this.dialog) return location.assign(`/${this.around.query()}`);
     if (!this.dialog.open) return undefined;
-    this.stop?.abort();
+    this.abort?.abort();
     const key = this.key || "";
     this.dialog.close();
     this.picture?.remove();
@@ -176,8 +176,8 @@ export class Viewer {
     return this.around.closed(key);
   }
 
-  /** @returns {import("./remake.js").Asked | null} what the picture was made with */
-  get asked() {
+  /** @returns {import("./regenerate.js").Values | null} the dialog's initial values */
+  get values() {
     const text = this.picture?.dataset.request;
     return text ? JSON.parse(text) : null;
   }
@@ -188,31 +188,31 @@ export class Viewer {
     const key = this.key || "";
     const older = Number(button?.dataset.older);
     /** @type {Record<string, () => unknown>} */
-    const acts = {
+    const handlers = {
       approved: () => this.#verdict("approved"),
       rejected: () => this.#verdict("rejected"),
       none: () => actions.review(this.seen, "none"),
-      regenerate: () => this.asked && this.place.querySelector('[data-action="regenerate"]') && actions.regenerate([key], { asked: this.asked }),
+      regenerate: () => this.values && this.place.querySelector('[data-action="regenerate"]') && actions.regenerate([key], { values: this.values }),
       retry: () => actions.retry([key], button?.textContent?.trim()),
-      resubmit: () => actions.free(key, "resubmit"),
+      resubmit: () => actions.decide(key, "resubmit"),
       "give-up": () => actions.giveUp(key),
-      lift: () => actions.free(key, "lift"),
+      "allow-retry": () => actions.decide(key, "allow-retry"),
       download: () => this.seen.length && actions.download([this.seen[0].attempt]),
       compare: () => this.comparison.toggle(older || null),
-      now: () => this.comparison.hide(),
+      "show-current": () => this.comparison.hide(),
       choose: () => actions.choose(older),
       copy: () => this.#copy(),
       previous: () => this.step(-1),
       next: () => this.step(1),
       close: () => this.close(),
-      select: () => { selection?.toggle(key); if (selection) toast(selection.has(key) ? "Selected" : "Not selected any more"); },
+      select: () => { selection?.toggle(key); if (selection) toast(selection.has(key) ? "Selected" : "Deselected"); },
     };
-    if (!(name in acts)) return false;
-    acts[name]();
+    if (!(name in handlers)) return false;
+    handlers[name]();
     return true;
   }
 
-  /** The same verdict twice takes it back. @param {"approved" | "rejected"} verdict */
+  /** The same verdict again removes it. @param {"approved" | "rejected"} verdict */
   #verdict(verdict) {
     const same = this.seen[0]?.verdict === verdict;
     return this.around.actions.review(this.seen, same ? "none" : verdict);
@@ -221,7 +221,7 @@ export class Viewer {
   async #copy() {
     const text = this.place.querySelector("[data-sent], [data-prompt]")?.textContent || "";
     const done = await shown(async () => {
-      if (!navigator.clipboard) throw new Error("This browser copies only on a secure address; select the text instead.");
+      if (!navigator.clipboard) throw new Error("Browsers copy only on secure addresses; select the text instead.");
       await navigator.clipboard.writeText(text);
       return true;
     });

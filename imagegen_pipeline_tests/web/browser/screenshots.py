@@ -35,7 +35,7 @@ NOWHERE = "http://127.0.0.1:9"
 def main() -> int:
     """Write all of them; returns the exit code."""
     with tempfile.TemporaryDirectory() as folder:
-        _settle(Path(folder) / "studio")
+        _settle(Path(folder) / "state")
         pipeline = Pipeline()
         seed(pipeline, 120)
         options = ServeOptions.of(pipeline.settings, port=0, collect_seconds=3600.0)
@@ -110,12 +110,12 @@ class _Taker:
 
 def _compare(page: Page) -> None:
     page.keyboard.press("c")
-    expect(page.locator(".then")).to_be_visible()
+    expect(page.locator(".older-image")).to_be_visible()
 
 
 def _ask(page: Page) -> None:
     page.keyboard.press("r")
-    expect(page.locator("#remake-quote")).to_contain_text("will be made")
+    expect(page.locator("#regenerate-cost")).to_contain_text("will be generated")
 
 
 def _write(file: Path, png: bytes) -> None:

@@ -76,7 +76,9 @@ def test_another_picture_is_bought_after_its_price_was_said_and_appears_by_itsel
     dialog.get_by_label("Prompt", exact=True).fill("A quiet harbour at dawn")
     dialog.get_by_label("Steps").fill("12")
     expect(dialog.get_by_role("button", name="Regenerate")).to_be_disabled()
-    expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made, for about 0.")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text(
+        "1 image will be generated, for about 0."
+    )
     dialog.get_by_role("button", name="Regenerate").dblclick()
     expect(dialog).to_be_hidden()
     expect(page.locator(".picture")).not_to_have_attribute("data-attempt", before or "")
@@ -95,18 +97,20 @@ def test_the_same_seed_and_a_seed_of_ones_own_are_asked_for(visit: Visit) -> Non
     sent: list[dict[str, object]] = []
     page.on(
         "request",
-        lambda one: sent.append(one.post_data_json["change"]) if "quotes" in one.url else None,
+        lambda one: (
+            sent.append(one.post_data_json["overrides"]) if "cost-estimates" in one.url else None
+        ),
     )
     key = first_of(page, "done")
     open_large(page, key)
     page.keyboard.press("r")
     dialog = page.get_by_role("dialog", name="Regenerate")
-    expect(dialog.locator("#remake-quote")).to_contain_text("will be made")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("will be generated")
     dialog.get_by_label("Same").check()
-    expect(dialog.locator("#remake-quote")).not_to_contain_text("Asking")
+    expect(dialog.locator("#regenerate-cost")).not_to_contain_text("Estimating")
     dialog.get_by_label("Seed number").fill("4711")
     dialog.get_by_role("button", name=re.compile("1024 . 1024")).click()
-    expect(dialog.locator("#remake-quote")).not_to_contain_text("Asking")
+    expect(dialog.locator("#regenerate-cost")).not_to_contain_text("Estimating")
     assert sent[0] == {"seed": "new"}
     assert {"seed": "same"} in sent
     assert sent[-1] == {"seed": 4711, "width": 1024, "height": 1024}
@@ -154,11 +158,11 @@ def test_what_failed_says_why_and_is_tried_again(visit: Visit) -> None:
     shown = visit.served.pipeline.ledger.gallery.card(key)
     assert shown is not None
     open_large(page, key)
-    expect(page.locator(".trouble")).to_contain_text(shown.error or "?")
-    page.get_by_role("button", name="Try again", exact=True).click()
-    dialog = page.get_by_role("dialog", name="Try again")
-    expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made")
-    dialog.get_by_role("button", name="Try again").click()
+    expect(page.locator(".problem")).to_contain_text(shown.error or "?")
+    page.get_by_role("button", name="Retry", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Retry")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
+    dialog.get_by_role("button", name="Retry").click()
     expect(page.locator(".picture")).to_have_attribute("data-state", "done")
     assert state_of(visit, key) == "done"
 
@@ -168,11 +172,11 @@ def test_what_is_held_is_sent_again_by_a_person(visit: Visit) -> None:
     page = visit.open()
     key = first_of(page, "held")
     card(page, key).get_by_role("button", name=re.compile("Decide")).click()
-    expect(page.locator(".trouble")).to_contain_text("may have been made and billed")
-    expect(page.locator(".trouble")).not_to_contain_text("imagegen resolve")
+    expect(page.locator(".problem")).to_contain_text("may have been made and billed")
+    expect(page.locator(".problem")).not_to_contain_text("imagegen resolve")
     page.get_by_role("button", name="Send again…").click()
     dialog = page.get_by_role("dialog", name="Send again")
-    said = dialog.locator("#remake-quote")
+    said = dialog.locator("#regenerate-cost")
     expect(said).to_contain_text("Sends it again. It may have been billed already.")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_be_hidden()
@@ -189,13 +193,13 @@ def test_what_is_held_can_be_given_up_and_lifted(visit: Visit) -> None:
     open_large(page, first_of(page, "held"))
     page.get_by_role("button", name="Give up").click()
     expect(page.locator("#panel .chip").first).to_have_text("Given up")
-    page.get_by_role("button", name="Lift, and make it after all…").click()
-    dialog = page.get_by_role("dialog", name="Make it after all")
-    expect(dialog.locator("#remake-quote")).to_contain_text("It may have been billed already.")
+    page.get_by_role("button", name="Allow retry…").click()
+    dialog = page.get_by_role("dialog", name="Allow retry")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("It may have been billed already.")
     page.keyboard.press("Escape")
     expect(page.locator("#panel .chip").first).to_have_text("Given up")
-    page.get_by_role("button", name="Lift, and make it after all…").click()
-    dialog.get_by_role("button", name="Make it after all").click()
+    page.get_by_role("button", name="Allow retry…").click()
+    dialog.get_by_role("button", name="Allow retry").click()
     expect(page.locator(".picture")).to_have_attribute("data-state", "done")
 
 
@@ -206,7 +210,7 @@ def test_a_batch_of_another_process_is_seen_as_it_goes_on(visiting: Visiting) ->
     for number in range(6):
         project.write_json(f"live_{number}", f"A red boat, number {number}")
     page = visit.open()
-    expect(page.get_by_role("heading", name="No pictures yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No images yet")).to_be_visible()
     page.evaluate("window.same = true")
     command = ("imagegen", "generate", "--image-size", "64x64", "--source", "json")
     batch = threading.Thread(target=project.run, args=command)
@@ -216,7 +220,7 @@ def test_a_batch_of_another_process_is_seen_as_it_goes_on(visiting: Visiting) ->
     batch.join()
     expect(page.locator("#states [data-state=done] .count")).to_have_text("6")
     expect(page.locator("#totals div").first).to_contain_text("6 today")
-    expect(page.locator("#said")).to_have_text(re.compile(r"\d (running|done)"))
+    expect(page.locator("#announcer")).to_have_text(re.compile(r"\d (running|done)"))
     assert page.evaluate("window.same")
 
 
@@ -257,17 +261,17 @@ def test_numbers_and_an_empty_prompt_are_refused_beside_their_fields(visit: Visi
     open_large(page, key)
     page.keyboard.press("r")
     dialog = page.get_by_role("dialog", name="Regenerate")
-    said = dialog.locator("#remake-quote")
+    said = dialog.locator("#regenerate-cost")
     submit = dialog.locator("[type=submit]")
-    expect(said).to_contain_text("will be made")
+    expect(said).to_contain_text("will be generated")
     wrong = (
         ("steps", "101", "A whole number from 1 to 100."),
         ("steps", "1.5", "A whole number from 1 to 100."),
         ("width", "0", "A whole number from 1 to 99,999."),
         ("seed_number", "soon", "A whole number, such as 4711."),
-        ("prompt", " ", "Write what the picture should show."),
+        ("prompt", " ", "Describe the image."),
     )
-    quotes = [url for url in visit.watched.requests if "/api/quotes" in url]
+    quotes = [url for url in visit.watched.requests if "/api/cost-estimates" in url]
     for name, value, sentence in wrong:
         field = dialog.locator(f"[name={name}]")
         before = field.input_value()
@@ -280,7 +284,7 @@ def test_numbers_and_an_empty_prompt_are_refused_beside_their_fields(visit: Visi
         field.fill(before)
         expect(dialog.locator(".fault")).to_have_count(0)
         expect(submit).to_be_enabled()
-    assert len([url for url in visit.watched.requests if "/api/quotes" in url]) <= (
+    assert len([url for url in visit.watched.requests if "/api/cost-estimates" in url]) <= (
         len(quotes) + len(wrong)
     )
     dialog.locator("[name=prompt]").fill("A boat")
@@ -300,29 +304,29 @@ def test_an_actors_numbers_are_those_of_the_graph(visit: Visit) -> None:
     expect(dialog.locator("#fault-width")).to_have_text("A multiple of 16.")
     dialog.locator("[name=width]").fill("64")
     dialog.locator("[name=steps]").fill("200")
-    expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
 
 
 def test_the_first_generate_one_prompt_is_made(visit: Visit) -> None:
-    """What has none says "Make…", with its source's text to change; ``r`` does the same."""
+    """What has none says "Generate…", with its source's text to change; ``r`` does the same."""
     page = visit.open("/?state=waiting")
     key = first_of(page, "waiting")
     shown = visit.served.pipeline.ledger.gallery.card(key)
     assert shown is not None
     card(page, key).locator(".open").focus()
     page.keyboard.press("r")
-    dialog = page.get_by_role("dialog", name="Make")
+    dialog = page.get_by_role("dialog", name="Generate")
     expect(dialog.locator("[name=prompt]")).to_have_value(shown.text)
     page.keyboard.press("Escape")
     card(page, key).locator(".pick").check()
-    expect(page.locator('[data-bulk="regenerate"]')).to_have_text("Make…")
+    expect(page.locator('[data-bulk="regenerate"]')).to_have_text("Generate…")
     page.locator('[data-bulk="clear"]').click()
     open_large(page, key)
-    expect(page.get_by_role("button", name="Make…")).to_have_count(1)
+    expect(page.get_by_role("button", name="Generate…")).to_have_count(1)
     page.keyboard.press("r")
     dialog.locator("[name=prompt]").fill("Quite another boat")
-    expect(dialog.locator("#remake-quote")).to_contain_text("1 picture will be made")
-    dialog.get_by_role("button", name="Make", exact=True).click()
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
+    dialog.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator(".picture")).to_have_attribute("data-state", "done")
     expect(page.locator("[data-sent]")).to_have_text("Quite another boat")
 
@@ -338,13 +342,13 @@ def test_verdicts_are_told_one_at_a_time_by_name(visit: Visit) -> None:
 
 
 def test_what_was_asked_in_vain_is_not_said_to_be_made(visit: Visit) -> None:
-    """ "Made with" stands over a picture's facts; of what failed it says what was asked."""
+    """ "Parameters" stands over a picture's facts; of what failed it says what was asked."""
     book = visit.served.pipeline.ledger.gallery
     without = next(one for one in book.cards(Filter()) if one.attempt is None and one.last)
     page = visit.open(f"/picture/{without.key}")
-    expect(page.get_by_role("heading", name="Asked with")).to_be_visible()
+    expect(page.get_by_role("heading", name="Requested parameters")).to_be_visible()
     page.goto(visit.served.url + f"/picture/{visit.keys[1]}")
-    expect(page.get_by_role("heading", name="Made with")).to_be_visible()
+    expect(page.get_by_role("heading", name="Parameters")).to_be_visible()
 
 
 def test_the_attempts_fit_beside_the_picture(visit: Visit) -> None:
@@ -391,8 +395,8 @@ def test_what_was_made_of_a_selection_can_be_approved_at_once(visit: Visit) -> N
     approve = page.locator('[data-bulk="approved"]')
     expect(approve).to_be_disabled()
     page.locator('[data-bulk="retry"]').click()
-    dialog = page.get_by_role("dialog", name="Try again")
-    dialog.get_by_role("button", name="Try again").click()
+    dialog = page.get_by_role("dialog", name="Retry")
+    dialog.get_by_role("button", name="Retry").click()
     expect(card(page, key)).to_have_attribute("data-state", "done")
     expect(approve).to_be_enabled()
     approve.click()

@@ -7,7 +7,7 @@ import json
 from playwright.sync_api import expect
 
 from imagegen_pipeline_tests.web.browser.conftest import Visiting
-from imagegen_pipeline_tests.web.conftest import WISH
+from imagegen_pipeline_tests.web.conftest import PARAMS
 
 
 def test_the_api_can_be_read_and_tried_out(visiting: Visiting) -> None:
@@ -22,7 +22,7 @@ def test_the_api_can_be_read_and_tried_out(visiting: Visiting) -> None:
     block = page.locator("#operations-base_images-generate_api_generate_base_image_post")
     block.click()
     block.get_by_role("button", name="Try it out").click()
-    block.locator("textarea").fill(json.dumps(WISH))
+    block.locator("textarea").fill(json.dumps(PARAMS))
     block.get_by_role("button", name="Execute").click()
     expect(block.locator(".live-responses-table tbody .response-col_status").first).to_contain_text(
         "200"

@@ -63,21 +63,21 @@ def _compared(visit: Visit) -> Page:
     )
     page = visit.open(f"/picture/{key}")
     page.keyboard.press("c")
-    expect(page.locator(".then")).to_be_visible()
+    expect(page.locator(".older-image")).to_be_visible()
     return page
 
 
 def _dialog(visit: Visit) -> Page:
     page = _viewer(visit)
     page.keyboard.press("r")
-    expect(page.locator("#remake-quote")).to_contain_text("will be made")
+    expect(page.locator("#regenerate-cost")).to_contain_text("will be generated")
     return page
 
 
 def _help(visit: Visit) -> Page:
     page = visit.open()
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     return page
 
 
@@ -114,7 +114,7 @@ def test_neither_have_login_empty_gallery_and_errors(
     assert faults_of(page, scheme) == []
     page.get_by_label("Token").fill(TOKEN)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name=re.compile("No pictures yet|Nothing"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("No images yet|No matches"))).to_be_visible()
     assert page.url.endswith("/?state=done")
     assert faults_of(page, scheme) == []
     page.get_by_role("button", name="Log out").click()
@@ -132,7 +132,7 @@ def test_logging_in_over_plain_http_from_another_machine(browser: Browser, serve
     page.goto(served.url.replace("127.0.0.1", "gallery.test"))
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="No pictures yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No images yet")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Token")).to_be_visible()
     elsewhere.close()
@@ -148,7 +148,7 @@ def test_a_walk_by_keyboard_from_the_page_to_a_verdict(visit: Visit) -> None:
     """Tab to the pictures, arrows to one, Enter, ``a``, Escape: no pointer is needed."""
     page = visit.open()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the pictures")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the images")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     for press in ("ArrowRight", "ArrowDown", "ArrowUp", "End", "Home", "ArrowRight"):
@@ -192,7 +192,7 @@ def test_a_phone_scrolls_one_way_and_has_room_for_fingers(visiting: Visiting) ->
       .map(([box, html]) => `${box.width}x${box.height} ${html}`)"""
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(wide) == 0
-    assert page.evaluate(small, ".top button, .top select, .top input, .tab, .pick, .fix") == []
+    assert page.evaluate(small, ".top button, .top select, .top input, .tab, .pick, .act") == []
     page.locator(".card .pick").first.tap()
     expect(page.locator("#bulk")).to_be_visible()
     assert page.evaluate(wide) == 0
@@ -204,8 +204,8 @@ def test_a_phone_scrolls_one_way_and_has_room_for_fingers(visiting: Visiting) ->
     box = page.evaluate("document.querySelector('#viewer').scrollWidth - innerWidth")
     assert box == 0
     page.get_by_role("button", name="Regenerate…").tap()
-    expect(page.locator("#remake-quote")).to_contain_text("will be made")
-    assert page.evaluate("document.querySelector('#remake').scrollWidth - innerWidth") <= 0
+    expect(page.locator("#regenerate-cost")).to_contain_text("will be generated")
+    assert page.evaluate("document.querySelector('#regenerate').scrollWidth - innerWidth") <= 0
 
 
 def test_dark_rooms_get_a_dark_page(visiting: Visiting) -> None:
@@ -233,7 +233,7 @@ def test_markup_in_prompts_and_names_is_text(visiting: Visiting) -> None:
     expect(page.locator("#panel")).to_contain_text("onerror=window.pwned=3")
     page.keyboard.press("r")
     expect(page.get_by_role("textbox", name="Prompt", exact=True)).to_have_value(attack)
-    expect(page.locator("#remake-quote")).to_contain_text("will be made")
+    expect(page.locator("#regenerate-cost")).to_contain_text("will be generated")
     page.goto(visit.served.url + "/?text=" + "%3Cimg%20src%3Dx%20onerror%3Dwindow.pwned%3D4%3E")
     expect(page.locator("main")).to_contain_text("onerror=window.pwned=4")
     assert page.evaluate("window.pwned") is None

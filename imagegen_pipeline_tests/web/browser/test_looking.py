@@ -63,7 +63,7 @@ def test_search_in_prompts_says_when_nothing_matches(visit: Visit) -> None:
     page.keyboard.type(word)
     expect(page.locator(".card")).to_have_count(len(book.cards(Filter(text=word))))
     page.get_by_label("Search prompts and keys").fill("zebra crossing <b>nowhere</b>")
-    expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matches")).to_be_visible()
     expect(page.locator("main")).to_contain_text("zebra crossing <b>nowhere</b>")
     page.get_by_role("link", name="Clear the filters").click()
     expect(page.locator(".card")).to_have_count(12)
@@ -103,11 +103,11 @@ def test_next_and_previous_go_through_the_pictures_by_key_and_button(visit: Visi
     card(page, visit.keys[0]).locator(".open").click()
     title = page.locator("#panel h2")
     expect(title).to_have_text(visit.keys[0])
-    expect(page.get_by_role("link", name="Previous picture")).to_be_hidden()
+    expect(page.get_by_role("link", name="Previous image")).to_be_hidden()
     for key, place in (("ArrowRight", 1), ("j", 2), ("k", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
         page.keyboard.press(key)
         expect(title).to_have_text(visit.keys[place])
-    page.get_by_role("link", name="Next picture").click()
+    page.get_by_role("link", name="Next image").click()
     expect(title).to_have_text(visit.keys[2])
     for _ in range(5):  # faster than pictures come
         page.keyboard.press("j")
@@ -126,7 +126,7 @@ def test_the_address_of_a_picture_is_a_page_of_its_own(visit: Visit) -> None:
     page.keyboard.press("Escape")
     expect(page.locator(".card")).to_have_count(12)
     page.goto(visit.served.url + "/picture/nothing-here")
-    expect(page.get_by_role("heading")).to_contain_text("no picture called nothing-here")
+    expect(page.get_by_role("heading")).to_contain_text("No item has the key nothing-here")
     visit.expect_trouble("404")
 
 
@@ -142,11 +142,11 @@ def test_an_older_picture_is_compared_and_made_the_current_one(visit: Visit) -> 
     newer, older = book.history(key)
     page = visit.open(f"/picture/{key}")
     page.keyboard.press("c")
-    then = page.locator(".then")
+    then = page.locator(".older-image")
     expect(then).to_be_visible()
-    expect(then.locator(".under")).to_contain_text(f"seed {older.seed}")
-    expect(page.locator(".now .under")).to_contain_text(f"seed {newer.seed}")
-    then.get_by_role("button", name="Make this the current one").click()
+    expect(then.locator(".below")).to_contain_text(f"seed {older.seed}")
+    expect(page.locator(".current-image .below")).to_contain_text(f"seed {newer.seed}")
+    then.get_by_role("button", name="Make current").click()
     expect(page.locator(".picture")).to_have_attribute("data-attempt", str(older.id))
     current = visit.served.pipeline.ledger.attempts.current(key)
     assert current is not None
@@ -167,12 +167,15 @@ def test_pages_work_without_a_script(visiting: Visiting) -> None:
     expect(page.locator(".card")).to_have_count(actors)
     # This switch of the browser's does not reach its parser, which draws no <noscript> here.
     assert "<noscript>" in page.content()
-    expect(page.locator(".pick:visible, .fix:visible")).to_have_count(0)
+    expect(page.locator(".pick:visible, .act:visible")).to_have_count(0)
     page.locator(".card .open").first.click()
     expect(page.locator("#panel h2")).to_be_visible()
-    assert "Looking works without JavaScript" in visit.served.get("/").text
-    assert "Looking works without JavaScript" in visit.served.get(f"/picture/{visit.keys[0]}").text
-    expect(page.locator(".verdicts button:visible, .trouble button:visible")).to_have_count(0)
+    assert "Without JavaScript this page can be viewed" in visit.served.get("/").text
+    assert (
+        "Without JavaScript this page can be viewed"
+        in visit.served.get(f"/picture/{visit.keys[0]}").text
+    )
+    expect(page.locator(".verdicts button:visible, .problem button:visible")).to_have_count(0)
 
 
 def test_many_pictures_keep_few_of_them_on_the_page(visiting: Visiting) -> None:
@@ -202,7 +205,7 @@ def test_a_picture_whose_file_is_gone_says_so(visit: Visit) -> None:
     pipeline.store.absolute(attempt.path or "").unlink()
     visit.expect_trouble("404")
     page = visit.open(f"/picture/{key}")
-    expect(page.locator(".stage")).to_contain_text("is not where it was kept")
+    expect(page.locator(".stage")).to_contain_text("is missing")
 
 
 def test_the_first_arrow_comes_to_the_first_card(visit: Visit) -> None:

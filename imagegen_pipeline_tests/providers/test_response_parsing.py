@@ -1,4 +1,4 @@
-"""Pictures and errors in the services' answers, wherever they stand."""
+"""Parsing of images and errors in providers' answers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_picture_is_read_in_every_guise(entry: object, expected: RemoteImage) 
 
 @pytest.mark.parametrize("entry", [None, "", 7, {}, {"filename": "x"}, ["aGVsbG8="], "a*b", "a"])
 def test_what_is_no_picture_is_refused(entry: object) -> None:
-    """Anything else is a bad answer that names the service."""
+    """Anything else is a bad answer that names the provider."""
     with pytest.raises(BadAnswerError, match="X "):
         read_image(entry, provider="X")
 
@@ -96,7 +96,7 @@ def test_many_pictures_are_cut_short_with_a_word() -> None:
 
 
 def test_a_picture_behind_the_last_that_is_kept_is_not_looked_at() -> None:
-    """What cannot be read there costs nothing that is kept."""
+    """Unreadable entries after those that are kept are ignored."""
     entries = [URL] * MOST_PICTURES + [None]
     assert len(read_images(entries, provider="X")[0]) == MOST_PICTURES
 
@@ -131,7 +131,7 @@ def test_warnings_are_lines(value: object, expected: tuple[str, ...]) -> None:
     ],
 )
 def test_only_a_time_is_a_time(value: object, expected: float | None) -> None:
-    """Money is counted by it: nothing negative, nothing longer than a week, no words."""
+    """Negative durations, ones over a week and texts are invalid, since costs depend on them."""
     assert read_seconds(value, parts=1000) == expected
 
 
@@ -153,7 +153,7 @@ def test_only_a_time_is_a_time(value: object, expected: float | None) -> None:
     ],
 )
 def test_only_a_short_word_names_a_job(value: object, expected: str | None) -> None:
-    """What a service calls a job is kept as it is, or is no name."""
+    """A job's id is kept unchanged, or is invalid."""
     assert read_job_id(value) == expected
 
 
