@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     "--give-up",
     "decision",
     flag_value="give-up",
-    help="Never send KEY again by itself; --regenerate and --lift still do.",
+    help="Never send KEY again by itself; --regenerate and --allow-retry still do.",
 )
 @click.option(
-    "--lift",
+    "--allow-retry",
     "decision",
-    flag_value="lift",
+    flag_value="allow-retry",
     help="Let KEY, which was given up or has failed too often, be made again.",
 )
 def resolve(key: str | None, decision: str | None) -> None:
@@ -39,7 +39,7 @@ def resolve(key: str | None, decision: str | None) -> None:
     of jobs first. What is let go is made by the next run that asks for it, and its attempt is
     marked as a possible double charge.
 
-    An item that failed four times in a row is not tried again by schedules; --lift lets them.
+    An item that failed four times in a row is not tried again by schedules; --allow-retry lets them.
     Asking for it by hand works at any time.
 
     \b
@@ -73,7 +73,7 @@ def _list(pipeline: Pipeline, held: list[HeldItem], key: str | None) -> None:
         click.echo(
             plain(
                 f"{one} ({last.error_kind}): It failed again and again, at last so: {last.error} "
-                f"Schedules leave it alone until imagegen resolve {one} --lift."
+                f"Schedules leave it alone until imagegen resolve {one} --allow-retry."
             )
         )
     if not held and not final:
@@ -87,7 +87,7 @@ def _decide(pipeline: Pipeline, key: str, decision: str) -> None:
     said = {
         "resubmit": "will be made anew by the next run that asks for it; it may then have been "
         "billed twice.",
-        "give-up": f"is given up; `imagegen resolve {key} --lift` takes that back.",
-        "lift": "may be made again by the next run that asks for it.",
+        "give-up": f"is given up; `imagegen resolve {key} --allow-retry` reverts that.",
+        "allow-retry": "may be made again by the next run that asks for it.",
     }
     click.echo(f"{key} {said[decision]}")

@@ -161,7 +161,7 @@ def _say(context: dg.OpExecutionContext, due: "RetryEligibility", chosen: Sequen
     for key in due.final:
         context.log.warning(
             f"{key} has failed again and again and is not tried any more by itself. When its "
-            f"cause is gone: imagegen resolve {key} --lift."
+            f"cause is gone: imagegen resolve {key} --allow-retry."
         )
 
 
@@ -227,7 +227,7 @@ def hourly_retry(pipeline: PipelineResource) -> dg.RunRequest | dg.SkipReason:
         return dg.RunRequest()
     return dg.SkipReason(
         f"Nothing that failed is due: {len(due.paused)} wait for their next try, {len(due.final)} "
-        "are final until they are lifted."
+        "are final until a person allows a retry."
     )
 
 
