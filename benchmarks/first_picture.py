@@ -85,7 +85,6 @@ def measure(quick: bool) -> Figure:
     seconds: dict[str, list[tuple[float, float, float]]] = {"command": [], "plain script": []}
     command = str(Path(sys.executable).parent / "imagegen")
     size = f"{SIZE[0]}x{SIZE[1]}"
-    generate = [command, "generate", "--source", "prompt", "--image-size", size]
     with (
         scratch_project() as root,
         simulated_provider(root, latency=LATENCY) as service,
