@@ -125,7 +125,7 @@ def test_a_command_is_no_advice_beside_the_button_that_does_it() -> None:
     told = "Look at the list; then `imagegen resolve a --resubmit` to have it made, or --give-up."
     held = a_card(state=PictureState.HELD, remedy=told)
     assert view.CardView(held).remedy == "Look at the list."
-    given_up = "To have it made after all: imagegen resolve a --lift."
+    given_up = "To have it made after all: imagegen resolve a --allow-retry."
     assert view.CardView(a_card(state=PictureState.HELD, remedy=given_up)).remedy == ""
     failed = a_card(state=PictureState.FAILED, remedy="Run `imagegen <sync>`.")
     assert view.with_code(view.CardView(failed).remedy) == "Run <code>imagegen &lt;sync&gt;</code>."
