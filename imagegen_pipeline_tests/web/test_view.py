@@ -145,7 +145,7 @@ def test_the_dialog_has_the_limits_of_the_images_provider(
     """They come from the provider's description; one that is not installed has none."""
     request = {"prompt": "a boat", "provider": provider, "steps": 20}
     attempt = view.AttemptView(an_attempt(provider=provider, request=request), DAGSTER)
-    shown = view.PictureView(view.CardView(a_card(attempt=1)), (attempt,), DAGSTER).asked
+    shown = view.PictureView(view.CardView(a_card(attempt=1)), (attempt,), DAGSTER).form_values
     assert shown["kind"] == "prompt"
     assert (shown["limits"] and shown["limits"] | limits) == shown["limits"]
     assert (shown["limits"] is None) == (limits is None)
