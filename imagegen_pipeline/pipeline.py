@@ -50,7 +50,7 @@ from imagegen_pipeline.providers.base import (
 from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline.providers.registry import price_models, registry
 from imagegen_pipeline.providers.simulator_process import ensure_simulator
-from imagegen_pipeline.settings import Settings, load_settings
+from imagegen_pipeline.settings import Settings, load_settings, parse_provider_settings
 from imagegen_pipeline.sources.scanner import ScanResult, SourceScanner
 from imagegen_pipeline.sources.workflow_file import load_workflow
 from imagegen_pipeline.storage.pictures import LocalStore
@@ -66,6 +66,7 @@ class Pipeline:
         self.store = LocalStore(self.settings.data_dir)
         self.request_builder = RequestBuilder(self.settings, self.store, lambda: self.workflow)
         self._clients: dict[ProviderName, ProviderClient] = {}
+        self._overrides: dict[ProviderName, dict[str, Any]] = {}
         self._opening = threading.Lock()
 
     def with_timeouts(self, seconds: float) -> Pipeline:
@@ -123,6 +124,14 @@ class Pipeline:
         settings = self._provider_settings(name).model_copy(update=changes)
         return registry().get(name).open_client(settings, options)
 
+    def override_settings(self, name: ProviderName, values: Mapping[str, str]) -> None:
+        """Use these settings of a provider, by field name, in place of the environment's.
+
+        Raises SetupError for an invalid value. The simulator has settings of its own, so with it
+        on they are not used.
+        """
+        self._overrides[name] = parse_provider_settings(name, values)
+
     def use_key(self, name: ProviderName, key: str) -> None:
         """Work with this key for a provider; raises SetupError for one that takes none.
 
@@ -138,7 +147,7 @@ class Pipeline:
         """Raises MissingKeyError when images of this kind cannot be made, and SetupError."""
         name = self.settings.provider_of(kind)
         if not self.settings.simulator:
-            registry().get(name).check_settings(self.settings.provider_settings(name))
+            registry().get(name).check_settings(self._provider_settings(name))
 
     def _provider_settings(self, name: ProviderName) -> ProviderSettings:
         if self.settings.simulator:
@@ -146,7 +155,8 @@ class Pipeline:
                 registry().get(name).simulated_settings(self.simulator_address)
             )
             return settings
-        return self.settings.provider_settings(name)
+        settings = self.settings.provider_settings(name)
+        return settings.model_copy(update=self._overrides.get(name, {}))
 
     def check_request(self, request: GenerationRequest) -> None:
         """Raises RequestRefusedError for what the request's provider is known to refuse."""

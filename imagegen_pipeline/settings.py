@@ -342,6 +342,16 @@ def _read_provider(provider: Provider[Any], overrides: Mapping[str, Any]) -> Pro
         raise _bad_value(error) from None
 
 
+def parse_provider_settings(name: ProviderName, values: Mapping[str, str]) -> dict[str, Any]:
+    """Settings of a provider from texts, by field name; raises SetupError for a bad value."""
+    model = registry().get(name).settings_model
+    try:
+        parsed = model.model_validate(dict(values))
+    except ValidationError as error:
+        raise _bad_value(error) from None
+    return {field: getattr(parsed, field) for field in values}
+
+
 def _environment_of(model: type[ProviderSettings]) -> dict[str, str]:
     variables = [model.variable(field) for field in model.model_fields]
     return {name: os.environ[name] for name in variables if variable_is_set(name)}

@@ -247,11 +247,10 @@ def test_no_output_repeats_a_key(aftermath: Aftermath) -> None:
 
 
 def test_no_answer_of_the_webserver_tells_a_key(aftermath: Aftermath) -> None:
-    """Runs, events, configuration, launchpad, snapshots and debug files hold no key: the only
-    resource is the pipeline, which reads the keys itself.
-    """
+    """Runs, events, configuration, launchpad, snapshots and debug files name the variables only."""
     assert "Key *** has no such model" in aftermath.told
-    assert "PipelineResource" in aftermath.told
+    assert "DUOMI_API_KEY" in aftermath.told
+    assert "RUNPOD_API_KEY" in aftermath.told
     assert not shows(aftermath.told.encode(), CANARY)
 
 
