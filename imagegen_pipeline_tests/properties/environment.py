@@ -314,7 +314,7 @@ class Environment:
             process.held.add(result.owner)
             self._leases[result.owner] = result
             self._holders |= dict.fromkeys(result.names, result.owner)
-        elif step in ("attempts.sending", "attempts.submitting"):
+        elif step == "attempts.start":
             if isinstance(result, Attempt):
                 self._leaves(process, result, given[1].lease)
             else:
