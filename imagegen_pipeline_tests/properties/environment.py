@@ -319,7 +319,7 @@ class Environment:
                 self._leaves(process, result, given[1].lease)
             else:
                 process.wait_seconds = _LIMIT_WAIT
-        elif step in ("attempts.submitted", "attempts.completed"):
+        elif step in ("attempts.submitted", "attempts.completed", "attempts.stored"):
             self.answered.setdefault(given[0].id, self.tick)
         elif step == "attempts.unknown":
             self.called_unknown.setdefault(given[0].id, self.tick)
