@@ -28,6 +28,7 @@ FIGURES = (
     "events",
     "memory",
     "start_up",
+    "first_picture",
     "sensor_tick",
     "automation_tick",
     "ledger",

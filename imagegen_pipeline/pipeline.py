@@ -318,7 +318,7 @@ class Pipeline:
 
     def resolve(self, key: str, decision: Decision) -> int:
         """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``. A
-        lift also forgives what failed too often for schedules to try it again.
+        retry that is allowed also resets the count of failures in a row.
 
         Raises DecisionError, also when another process is at the item.
         """

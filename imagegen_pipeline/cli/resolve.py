@@ -1,4 +1,4 @@
-"""``imagegen resolve``: what a person decides of items that nothing more is sent for."""
+"""``imagegen resolve``: list held items, and decide about them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ if TYPE_CHECKING:
     from imagegen_pipeline.pipeline import Pipeline
 
 
-@click.command(short_help="List what is held, or decide what becomes of it; sends nothing.")
+@click.command(short_help="List held items, or decide about one; sends nothing.")
 @click.argument("key", required=False)
 @click.option(
     "--resubmit",
     "decision",
     flag_value="resubmit",
-    help="Let KEY be made anew, although its picture may have been billed already.",
+    help="Send KEY again, although its image may have been billed already.",
 )
 @click.option(
     "--give-up",
     "decision",
     flag_value="give-up",
-    help="Never send KEY again by itself; --regenerate and --lift still do.",
+    help="Never send KEY again automatically; --regenerate and --allow-retry still do.",
 )
 @click.option(
-    "--lift",
+    "--allow-retry",
     "decision",
-    flag_value="lift",
-    help="Let KEY, which was given up or has failed too often, be made again.",
+    flag_value="allow-retry",
+    help="Let KEY be sent again after it was given up or failed too often.",
 )
 def resolve(key: str | None, decision: str | None) -> None:
-    """List the items that are held, or decide what becomes of KEY. Sends nothing, costs nothing.
+    """List the items that are held, or decide about KEY. Sends nothing, costs nothing.
 
-    An item is held when its request was sent and no usable answer came: a picture may have
-    been billed, so it is not sent again without a person's word. Look at the service's own list
-    of jobs first. What is let go is made by the next run that asks for it, and its attempt is
-    marked as a possible double charge.
+    An item is held when its request was sent and no usable answer came. The image may have been
+    billed, so the request is not sent again without your decision. Check the provider's own list
+    of jobs first. After --resubmit, the next run that includes the item sends it again, and its
+    old attempt is marked as a possible double charge.
 
-    An item that failed four times in a row is not tried again by schedules; --lift lets them.
-    Asking for it by hand works at any time.
+    Schedules stop retrying an item after four failures in a row; --allow-retry lets them retry.
+    Generating it by hand always works.
 
     \b
     imagegen resolve
@@ -50,7 +50,7 @@ def resolve(key: str | None, decision: str | None) -> None:
     from imagegen_pipeline.pipeline import Pipeline
 
     if key is None and decision is not None:
-        raise click.UsageError(f"--{decision} wants the item's KEY too.")
+        raise click.UsageError(f"--{decision} needs the item's KEY.")
     pipeline = Pipeline()
     try:
         held = [one for one in pipeline.ledger.decisions.held() if key in (None, one.key)]
@@ -73,7 +73,7 @@ def _list(pipeline: Pipeline, held: list[HeldItem], key: str | None) -> None:
         click.echo(
             plain(
                 f"{one} ({last.error_kind}): It failed again and again, at last so: {last.error} "
-                f"Schedules leave it alone until imagegen resolve {one} --lift."
+                f"Schedules leave it alone until imagegen resolve {one} --allow-retry."
             )
         )
     if not held and not final:
@@ -87,7 +87,7 @@ def _decide(pipeline: Pipeline, key: str, decision: str) -> None:
     said = {
         "resubmit": "will be made anew by the next run that asks for it; it may then have been "
         "billed twice.",
-        "give-up": f"is given up; `imagegen resolve {key} --lift` takes that back.",
-        "lift": "may be made again by the next run that asks for it.",
+        "give-up": f"is given up; `imagegen resolve {key} --allow-retry` reverts that.",
+        "allow-retry": "may be made again by the next run that asks for it.",
     }
     click.echo(f"{key} {said[decision]}")

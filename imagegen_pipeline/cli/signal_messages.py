@@ -1,4 +1,4 @@
-"""What a signal says on the terminal, and how the second one leaves at once."""
+"""Messages on Ctrl-C and SIGTERM; the second signal ends the process at once."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ STOPPING = (
     "left there, and the next run collects it. Again to leave at once: a picture under way may "
     "then be billed and lost.\n"
 )
-LEFT = "\nLeft at once. The next run, or `imagegen collect`, goes on with what was sent.\n"
+LEFT = "\nLeft at once. The next run, or `imagegen collect`, collects what was sent.\n"
 
 
 def interruptible(stop: Callable[[], None]) -> StopRequest:
     """Within the ``with``: the first signal calls ``stop``, the second ends the process."""
 
     def first() -> None:
-        _say(STOPPING)
+        _print(STOPPING)
         stop()
 
-    return StopRequest(first, _leave)
+    return StopRequest(first, _exit_now)
 
 
-def _leave() -> None:
-    _say(LEFT)
-    # Threads that wait for a service would hold a normal exit up for minutes.
+def _exit_now() -> None:
+    _print(LEFT)
+    # A normal exit would wait for threads that wait for a provider, which may take minutes.
     os._exit(1)
 
 
-def _say(text: str) -> None:
-    # print() may not be entered twice, and the signal may come in the middle of one.
+def _print(text: str) -> None:
+    # print() is not reentrant, and the signal may interrupt one.
     with contextlib.suppress(OSError):
         os.write(2, text.encode())

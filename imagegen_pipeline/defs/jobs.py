@@ -166,7 +166,7 @@ def _log_eligible(
     for key in eligible.final:
         context.log.warning(
             f"{key} has failed too often in a row and is not retried automatically. When the cause "
-            f"is fixed: imagegen resolve {key} --lift."
+            f"is fixed: imagegen resolve {key} --allow-retry."
         )
 
 

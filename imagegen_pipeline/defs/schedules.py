@@ -23,7 +23,7 @@ def hourly_retry(pipeline: PipelineResource) -> dg.RunRequest | dg.SkipReason:
         return dg.RunRequest()
     return dg.SkipReason(
         f"No failed item is eligible for a retry: {len(eligible.paused)} wait for their next "
-        f"attempt, {len(eligible.final)} need `imagegen resolve KEY --lift`."
+        f"attempt, {len(eligible.final)} need `imagegen resolve KEY --allow-retry`."
     )
 
 

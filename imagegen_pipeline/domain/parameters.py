@@ -1,4 +1,4 @@
-"""The users' defaults, and what of them one call may change."""
+"""The users' default parameters, and the requests that are built from them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def base_image_request(
 
 
 def file_prefix(prompt: Prompt) -> str:
-    """The users' file name, without its time: ``db_{name}``, ``{json stem}``, …"""
+    """The users' file name without its time: ``db_{name}``, ``{json stem}``, …"""
     if prompt.source == "database":
         return "db_" + safe_file_stem(str(prompt.descriptive_name or prompt.row_id))
     if prompt.source == "json":

@@ -1,4 +1,4 @@
-"""What is asked of a service, and what came of it."""
+"""Requests to a provider, attempts to fulfil them, and their outcomes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGEST_DRAWN_SEED = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One picture as asked for: size in pixels, the seed as asked (-1 stays -1 here)."""
+    """The request for one image: size in pixels, the seed as requested (-1 stays -1 here)."""
 
     provider: ProviderName
     model: str
@@ -48,7 +48,7 @@ class GenerationRequest:
 
     @property
     def seed_is_fixed(self) -> bool:
-        """Whether the same request always means the same picture."""
+        """Whether equal requests give the same image."""
         return self.seed != RANDOM_SEED
 
     def with_seed(self, seed: int) -> GenerationRequest:
@@ -61,11 +61,11 @@ class GenerationRequest:
 
 
 _FIELDS = tuple(field.name for field in fields(GenerationRequest))
-"""Asked for a dozen times while a picture is made, and ``asdict`` copies every value."""
+"""Read a dozen times for each image, and ``asdict`` would copy every value."""
 
 
 def draw_seed() -> int:
-    """A seed for a request that asks for a random one."""
+    """A random seed."""
     return random.SystemRandom().randint(0, LARGEST_DRAWN_SEED)
 
 
@@ -88,14 +88,15 @@ OPEN_STATES = (State.PLANNED, State.SUBMITTING, State.SUBMITTED, State.COMPLETED
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to get one picture for one item: a row of the ledger.
+    """One attempt to get one image for one item: a row of the ledger.
 
-    ``fingerprint`` is of the request as the item asks for it; ``sent_fingerprint`` of what
-    was sent, its seed resolved. Times are seconds since the epoch (UTC), durations seconds,
-    money in the currency of the price table; ``cost`` None means unknown, and ``reserved`` is
-    what was set aside for it when it was sent under a budget. ``verdict`` (approved, rejected) is
-    what a person said of this very picture. ``measures`` are what its checks go by (None when it
-    was stored by an older program). ``archive`` is the archive that its file was moved into.
+    ``kind`` is what the image is for, ``provider`` who was asked for it. ``fingerprint`` is that of
+    the item's request; ``sent_fingerprint`` that of the sent one, its seed resolved. Times are
+    seconds since the epoch (UTC), durations seconds, money in the currency of the price table;
+    ``cost`` None means unknown, and ``reserved`` was set aside when it was sent under a budget.
+    ``verdict`` (approved, rejected) is a person's review of this image. ``measures`` are the values
+    that its checks use (None if an older program stored it). ``archive`` is the archive that its
+    file was moved into.
     """
 
     id: int
@@ -142,17 +143,22 @@ class Attempt:
 
     @property
     def seconds(self) -> float | None:
-        """From being planned to its end."""
+        """Seconds from its creation to its end."""
         return None if self.finished_at is None else self.finished_at - self.created_at
 
     @property
+    def reference(self) -> str:
+        """A text that identifies this attempt to a provider; no other ledger has the same."""
+        return f"{self.intent}:{self.id}"
+
+    @property
     def sent_request(self) -> GenerationRequest:
-        """What was, or will be, sent: the seed resolved."""
+        """The request to send, its seed resolved."""
         return GenerationRequest(**{**self.request, "seed": self.seed})
 
 
 class Status(StrEnum):
-    """How an item came out of a batch."""
+    """The result of an item in a batch."""
 
     MADE = "made"
     REUSED = "reused"
@@ -164,11 +170,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one item: exactly one for each item of a batch.
+    """The outcome of one item: exactly one for each item of a batch.
 
-    ``skipped`` means that the batch was stopped before the item had its picture; a job that
-    was sent is collected by the next run. ``path`` is the
-    picture's absolute path; ``cost`` is what *this* outcome cost (0 when reused or shared).
+    ``skipped``: the batch was stopped before the item had its image; a job that was sent is
+    collected by the next run. ``path`` is the image's absolute path; ``cost`` is the cost of this
+    outcome (0 if reused or shared).
     """
 
     item_key: str
@@ -183,10 +189,10 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the item has its picture."""
+        """Whether the item has its image."""
         return self.status in (Status.MADE, Status.REUSED, Status.SHARED)
 
     @property
     def reason(self) -> str:
-        """Why it has none: the sentence and the remedy."""
+        """The error's sentence and remedy."""
         return f"{self.error or ''} {self.remedy or ''}".strip()

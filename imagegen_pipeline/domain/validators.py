@@ -68,7 +68,7 @@ def checked_key(key: SecretStr, name: str) -> SecretStr:
     if not is_one_word(key):
         raise SetupError(
             f"{name} is not a key: a key is one word of plain letters, digits and signs.",
-            remedy="Copy it anew, without blanks, line breaks or quotation marks.",
+            remedy="Copy it again, without blanks, line breaks or quotation marks.",
         )
     return SecretStr(key.get_secret_value().strip())
 
@@ -102,4 +102,4 @@ def _access_token(value: SecretStr) -> SecretStr:
 AccessToken = Annotated[SecretStr, AfterValidator(_access_token)]
 Address = Annotated[str, AfterValidator(address)]
 SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
-"""An address that whoever knows it can use."""
+"""An address that is a secret itself."""

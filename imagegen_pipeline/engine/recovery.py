@@ -12,6 +12,7 @@ from imagegen_pipeline.domain.errors import (
     NameTakenError,
     OutcomeUnknownError,
     ProviderError,
+    SetupError,
     StoppedError,
     StoreError,
     UnreachableError,
@@ -21,7 +22,7 @@ from imagegen_pipeline.domain.requests import Attempt, State
 from imagegen_pipeline.engine.context import EngineContext, StopSignals
 from imagegen_pipeline.engine.job_session import JobSession
 from imagegen_pipeline.engine.result_writer import RESULT_URL_SECONDS, Costs, ResultWriter
-from imagegen_pipeline.providers.base import RemoteImage
+from imagegen_pipeline.providers.base import FindsJobs, RemoteImage
 
 JOB_SECONDS = 24 * 3600
 """How long a job stays open at an endpoint that the settings no longer name."""
@@ -107,11 +108,20 @@ class Recovery:
 
     def _with_noted_job(self, attempt: Attempt) -> Attempt:
         """The attempt with the job that the ledger could not take when the provider named it."""
-        noted = self._ctx.store.noted_job(attempt)
+        noted = self._ctx.store.noted_job(attempt) or self._found_job(attempt)
         if noted is None:
             raise OutcomeUnknownError("The process ended before the service's answer came.")
         job_id, endpoint = noted
         return self._attempts.submitted(attempt, job_id=job_id, endpoint=endpoint)
+
+    def _found_job(self, attempt: Attempt) -> tuple[str, str] | None:
+        """The job and its endpoint, if the provider can be asked for it by the attempt."""
+        try:
+            provider = self._ctx.provider(attempt.provider)
+        except SetupError:  # no key: the outcome stays unknown
+            return None
+        job_id = provider.find(attempt.reference) if isinstance(provider, FindsJobs) else None
+        return None if job_id is None else (job_id, provider.endpoint)
 
     def _after_answer_deadline(self, attempt: Attempt) -> Attempt:
         """The attempt once its own process, which may still run, can get no answer any more."""

@@ -32,7 +32,12 @@ from imagegen_pipeline.engine.submit_limiter import SubmitLimiter
 from imagegen_pipeline.ledger.attempt_queries import ItemHistory
 from imagegen_pipeline.ledger.attempts import NewAttempt
 from imagegen_pipeline.ledger.leases import Lease
-from imagegen_pipeline.providers.base import JobReport, Submission
+from imagegen_pipeline.providers.base import (
+    FindsJobs,
+    JobReport,
+    ProviderClient,
+    Submission,
+)
 from imagegen_pipeline.storage.pictures import StoredPicture
 
 _log = logging.getLogger(__name__)
@@ -259,7 +264,7 @@ class TaskRunner:
             try:
                 with self._limiter.admitted(pending, lease) as attempt:
                     self._sent = attempt
-                    submission = provider.submit(attempt.sent_request)
+                    submission = _send(provider, attempt)
             except NOT_ACCEPTED as refusal:
                 pending = self._sent = self._attempts.not_accepted(attempt)
                 self._session.wait_to_resubmit(refusal, tries)
@@ -373,3 +378,10 @@ def _ended_without_image(status: Status, attempt: Attempt) -> Outcome:
         error=attempt.error,
         remedy=attempt.remedy,
     )
+
+
+def _send(provider: ProviderClient, attempt: Attempt) -> Submission:
+    """Submit the attempt, so that its job can be found without an answer if that is possible."""
+    if isinstance(provider, FindsJobs):
+        return provider.submit_with_reference(attempt.sent_request, attempt.reference)
+    return provider.submit(attempt.sent_request)

@@ -59,7 +59,7 @@ class SubmitCandidate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A limit that time will lift: why, and after how many seconds to ask again."""
+    """A limit that time will clear: the reason, and the seconds until the next try."""
 
     seconds: float
     reason: str

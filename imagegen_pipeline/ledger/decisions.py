@@ -14,17 +14,17 @@ from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts
 
 GIVEN_UP = "given_up"
-"""The kind of an attempt that a person has given up: it stays held until it is lifted."""
+"""The kind of an attempt that a person has given up: it stays held until a retry is allowed."""
 
 
 class Decision(StrEnum):
     """``resubmit``: buy it again, although it may have been billed. ``give-up``: never again
-    by itself. ``allow_retry``: what was given up may be made again.
+    by itself. ``allow-retry``: an item that was given up may be sent again.
     """
 
     RESUBMIT = "resubmit"
     GIVE_UP = "give-up"
-    ALLOW_RETRY = "lift"
+    ALLOW_RETRY = "allow-retry"
 
 
 _DECIDABLE = (State.HELD, State.UNKNOWN, State.SUBMITTED, State.COMPLETED)
@@ -32,7 +32,7 @@ _DECIDABLE = (State.HELD, State.UNKNOWN, State.SUBMITTED, State.COMPLETED)
 _WORDS = {
     Decision.RESUBMIT: "A person had it sent again.",
     Decision.GIVE_UP: "A person gave it up.",
-    Decision.ALLOW_RETRY: "A person lifted it.",
+    Decision.ALLOW_RETRY: "A person allowed a retry.",
 }
 
 
@@ -92,7 +92,7 @@ class DecisionRepository:
 
 def _outcome(key: str, decision: Decision) -> dict[str, str]:
     if decision is Decision.GIVE_UP:
-        remedy = f"To have it made after all: imagegen resolve {key} --lift."
+        remedy = f"To have it made after all: imagegen resolve {key} --allow-retry."
         return {"state": State.HELD, "error_kind": GIVEN_UP, "remedy": remedy}
     # The kind stays ``unknown``: the next attempt is marked as a possible double charge.
     remedy = "The next run that asks for it makes it anew."
@@ -101,7 +101,7 @@ def _outcome(key: str, decision: Decision) -> dict[str, str]:
 
 def _nothing(key: str, kinds: list[str | None], decision: Decision) -> str:
     if decision is Decision.ALLOW_RETRY:
-        return f"{key} is not given up: there is nothing to lift."
+        return f"{key} is not given up: there is nothing to allow."
     if GIVEN_UP in kinds:
-        return f"{key} is given up already; --lift has it made again."
+        return f"{key} is given up already; --allow-retry has it made again."
     return f"{key} is not held, and nothing that was sent for it is outstanding."

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -86,6 +86,21 @@ class ProviderClient(Protocol):
 
     def close(self) -> None:
         """Close all connections."""
+
+
+@runtime_checkable
+class FindsJobs(Protocol):
+    """A client that chooses the job's id from an attempt's ``reference``, so that the job can be
+    found although no answer came. It is optional for a client.
+    """
+
+    def submit_with_reference(self, request: GenerationRequest, reference: str) -> Submission:
+        """See ``ProviderClient.submit``."""
+
+    def find(self, reference: str) -> str | None:
+        """The id of the job that was submitted with this reference; None when the provider does
+        not know it or does not answer.
+        """
 
 
 @dataclass(frozen=True, slots=True)

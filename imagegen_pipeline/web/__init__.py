@@ -1,1 +1,1 @@
-"""The HTTP endpoint and the gallery: one server over the same pipeline as every other door."""
+"""The HTTP API and the gallery."""

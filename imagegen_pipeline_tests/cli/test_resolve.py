@@ -64,14 +64,14 @@ def test_resubmit_lets_the_next_run_make_it(
 def test_give_up_is_final_until_it_is_lifted(
     held: str, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """What was given up is not made by any run; after --lift it is."""
+    """What was given up is not made by any run; after --allow-retry it is."""
     assert invoke("resolve", held, "--give-up").exit_code == 0
     assert generate(invoke) == 1
     assert simulator.billed() == 2
     assert "given_up" in invoke("resolve").stdout
     assert invoke("resolve", held, "--resubmit").exit_code == 2
 
-    assert invoke("resolve", held, "--lift").exit_code == 0
+    assert invoke("resolve", held, "--allow-retry").exit_code == 0
     assert generate(invoke) == 0
     assert simulator.billed() == 3
 
@@ -87,7 +87,7 @@ def test_regenerate_buys_what_was_given_up(held: str, simulator: Simulator, invo
     ("arguments", "said"),
     [
         (("nothing-of-it", "--resubmit"), "nothing-of-it is not held"),
-        (("nothing-of-it", "--lift"), "not given up"),
+        (("nothing-of-it", "--allow-retry"), "not given up"),
         (("--resubmit",), "KEY"),
     ],
 )

@@ -209,9 +209,9 @@ from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.pipeline import Pipeline
 pipeline = Pipeline()
 if {base}:
-    batch = pipeline.generate_base_images(pipeline.scan_actors().actors, BatchOptions())
+    batch = pipeline.generate_base_images(pipeline.scan_actors().source_items, BatchOptions())
 else:
-    prompts = pipeline.scan_prompts(database=False).prompts
+    prompts = pipeline.scan_prompts(database=False).source_items
     parameters = PromptParameters(image_size="64x64")
     batch = pipeline.generate_images(prompts, parameters, BatchOptions())
 list(batch)

@@ -13,8 +13,10 @@ import requests
 from imagegen_pipeline.domain.errors import WorkflowError
 from imagegen_pipeline.domain.parameters import PromptParameters
 from imagegen_pipeline.domain.requests import State, Status
+from imagegen_pipeline.engine import Deadlines
+from imagegen_pipeline.providers.base import FindsJobs
 from imagegen_pipeline_tests.conftest import SMALL, Project, Simulator, until
-from imagegen_pipeline_tests.engine.bench import Bench
+from imagegen_pipeline_tests.engine.bench import Bench, plan_base
 
 SUBMIT = "POST /comfyui/prompt"
 
@@ -159,6 +161,49 @@ def test_what_was_sent_is_collected_by_another_process(bench: Bench) -> None:
         (collected,) = list(later.generate_images([prompt], small(bench), later.order()))
     assert collected.status is Status.MADE
     assert bench.requests(SUBMIT) == 1
+    assert bench.simulator.billed("comfyui") == 1
+
+
+def test_a_job_without_an_answer_is_found_after_a_crash(bench: Bench) -> None:
+    """A process that ended while it waited for the answer leaves a job that has the attempt's id:
+    the next one finds it by that, so that it is not unknown, and sends nothing.
+    """
+    actor = bench.actor(seed=5)
+    attempt = plan_base(bench, actor)
+    client = bench.pipeline.provider("comfyui")
+    assert isinstance(client, FindsJobs)
+    client.submit_with_reference(attempt.sent_request, attempt.reference)
+    made = bench.make_base(actor)
+
+    assert made.status is Status.MADE
+    assert bench.states() == [State.STORED]
+    assert bench.requests(SUBMIT) == 1
+    assert bench.simulator.billed("comfyui") == 1
+
+
+def test_a_job_that_the_server_does_not_have_is_unknown_after_a_crash(bench: Bench) -> None:
+    """It may never have arrived, or been lost by a restart: the image is made again."""
+    actor = bench.actor(seed=5)
+    plan_base(bench, actor)
+    made = bench.make_base(actor)
+
+    assert made.status is Status.MADE
+    assert bench.states() == [State.UNKNOWN, State.STORED]
+    assert bench.requests(SUBMIT) == 1
+
+
+def test_a_job_past_its_deadline_is_deleted_from_the_queue(bench: Bench) -> None:
+    """It has ended then and bills nothing, so a later run makes the image."""
+    prompt = bench.prompt()
+    bench.simulator.fault(provider="comfyui", operation="submit", fault="stuck_in_queue")
+    context = bench.on_fake_clock(deadlines=Deadlines(queue=30, run=30))
+    late = bench.make_one(prompt, small(bench), shop=context)
+
+    assert (late.status, late.error_kind) == (Status.FAILED, "job_timeout")
+    assert "and was cancelled" in str(late.error)
+    assert "'pending': 1" in str(late.error), "the server's report of its queue"
+    assert bench.states() == [State.FAILED]
+    assert bench.make_one(prompt, small(bench)).status is Status.MADE
     assert bench.simulator.billed("comfyui") == 1
 
 

@@ -125,7 +125,7 @@ def test_a_command_is_no_advice_beside_the_button_that_does_it() -> None:
     told = "Look at the list; then `imagegen resolve a --resubmit` to have it made, or --give-up."
     held = a_card(state=PictureState.HELD, remedy=told)
     assert view.CardView(held).remedy == "Look at the list."
-    given_up = "To have it made after all: imagegen resolve a --lift."
+    given_up = "To have it made after all: imagegen resolve a --allow-retry."
     assert view.CardView(a_card(state=PictureState.HELD, remedy=given_up)).remedy == ""
     failed = a_card(state=PictureState.FAILED, remedy="Run `imagegen <sync>`.")
     assert view.with_code(view.CardView(failed).remedy) == "Run <code>imagegen &lt;sync&gt;</code>."
@@ -145,7 +145,7 @@ def test_the_dialog_has_the_limits_of_the_images_provider(
     """They come from the provider's description; one that is not installed has none."""
     request = {"prompt": "a boat", "provider": provider, "steps": 20}
     attempt = view.AttemptView(an_attempt(provider=provider, request=request), DAGSTER)
-    shown = view.PictureView(view.CardView(a_card(attempt=1)), (attempt,), DAGSTER).asked
+    shown = view.PictureView(view.CardView(a_card(attempt=1)), (attempt,), DAGSTER).form_values
     assert shown["kind"] == "prompt"
     assert (shown["limits"] and shown["limits"] | limits) == shown["limits"]
     assert (shown["limits"] is None) == (limits is None)

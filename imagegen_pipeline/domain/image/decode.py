@@ -81,10 +81,11 @@ def decode_picture(data: bytes) -> DecodedImage:
         raise NotAPictureError(f"The bytes are not a picture: {describe_bytes(data)}.")
     _check_pixels(layout.width, layout.height)
     try:
-        with _turn(layout), _opened(data, layout) as image:
+        pixels = _without_texts(data, layout)
+        with _turn(layout), _opened(pixels, layout) as image:
             _check_pixels(image.width, image.height)
             image.load()
-            check_inflation(data, layout, read_to=getattr(image, "read_to", len(data)))
+            check_inflation(pixels, layout, read_to=getattr(image, "read_to", len(pixels)))
             small = reduced(image)
             return DecodedImage(
                 data=data,
@@ -120,6 +121,14 @@ def smaller_preview(preview: bytes) -> bytes:
         out = io.BytesIO()
         image.save(out, format="WEBP", quality=50, method=1)
         return out.getvalue()
+
+
+def _without_texts(data: bytes, layout: FileFormat) -> bytes:
+    if layout.format != "PNG" or not (b"zTXt" in data or b"iTXt" in data):
+        return data
+    from imagegen_pipeline.domain.image.png_plugin import without_texts
+
+    return without_texts(data)
 
 
 def _opened(data: bytes, layout: FileFormat) -> ImageFile:

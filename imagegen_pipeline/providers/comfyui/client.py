@@ -90,14 +90,18 @@ class ComfyUIClient:
         self._http_elsewhere.close()
 
     def submit(self, request: GenerationRequest) -> Submission:
-        """See ``ProviderClient.submit``. The job's id is chosen here, so that after an answer
-        that is missing or unreadable the server is asked whether it knows the job.
+        """See ``submit_with_reference``."""
+        return self.submit_with_reference(request, str(uuid.uuid4()))
+
+    def submit_with_reference(self, request: GenerationRequest, reference: str) -> Submission:
+        """See ``FindsJobs``. After an answer that is missing or unreadable, the server is asked
+        whether it has the job.
 
         Raises WorkflowError, before anything is sent, for nodes or models that the server lacks.
         """
         graph = bind_request(request, self._workflow)
         self._check_server(graph)
-        own_id = str(uuid.uuid4())
+        own_id = _own_id(reference)
         payload = {"prompt": graph, "client_id": own_id, "prompt_id": own_id}
         try:
             answer = self._http.send(
@@ -105,7 +109,7 @@ class ComfyUIClient:
             )
             return Submission(job_id=self._accepted(answer, graph))
         except OutcomeUnknownError:
-            job_id = self._find(own_id)
+            job_id = self.find(reference)
             if job_id is None:
                 raise
             return Submission(job_id=job_id)
@@ -125,10 +129,11 @@ class ComfyUIClient:
             )
         return job_id
 
-    def _find(self, own_id: str) -> str | None:
-        """The id under which the server has a prompt of ours; None when it is not found, or the
-        server does not answer. An older server keeps our id as the client's only.
+    def find(self, reference: str) -> str | None:
+        """See ``FindsJobs``. An older server chooses the job's id itself, and has ours as that of
+        the client: it is found while it waits or runs.
         """
+        own_id = _own_id(reference)
         try:
             queue = self._get_object(self.endpoint, "queue")
             for entry in (*_entries(queue, "queue_running"), *_entries(queue, "queue_pending")):
@@ -258,6 +263,10 @@ class ComfyUIClient:
 
     def _http_of(self, endpoint: str) -> HttpClient:
         return self._http if endpoint == self.endpoint else self._http_elsewhere
+
+
+def _own_id(reference: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, reference))
 
 
 def _entries(queue: dict[str, Any], name: str) -> list[list[Any]]:

@@ -1,6 +1,6 @@
 """Hosts that images may be downloaded from: public ones, checked when connecting.
 
-A name is looked up anew for each connection, and may mean another address by then (DNS
+A name is resolved again for each connection, and may have another address then (DNS
 rebinding). So each address is checked right before it is connected to, and nothing else is.
 """
 
