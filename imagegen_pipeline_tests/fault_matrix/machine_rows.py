@@ -150,9 +150,8 @@ def _killed() -> list[tuple[Row, Break]]:
         ("submitted", "runpod", unknown),
         ("completed", "duomi", unknown),
         ("completed", "duomi-async", collected),
-        ("completed", "runpod", collected),
         ("stored", "duomi", adopted),
-        ("stored", "runpod", adopted),
+        ("stored", "runpod", collected),
     ]
     return [
         _row(

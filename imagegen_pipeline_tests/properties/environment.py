@@ -314,12 +314,12 @@ class Environment:
             process.held.add(result.owner)
             self._leases[result.owner] = result
             self._holders |= dict.fromkeys(result.names, result.owner)
-        elif step in ("attempts.sending", "attempts.submitting"):
+        elif step == "attempts.start":
             if isinstance(result, Attempt):
                 self._leaves(process, result, given[1].lease)
             else:
                 process.wait_seconds = _LIMIT_WAIT
-        elif step in ("attempts.submitted", "attempts.completed"):
+        elif step in ("attempts.submitted", "attempts.completed", "attempts.stored"):
             self.answered.setdefault(given[0].id, self.tick)
         elif step == "attempts.unknown":
             self.called_unknown.setdefault(given[0].id, self.tick)

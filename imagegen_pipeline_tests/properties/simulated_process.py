@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 LEDGER_STEPS = (
     "attempts.submitted",
-    "attempts.sending",
-    "attempts.submitting",
+    "attempts.start",
+    "attempts.not_sent",
     "attempts.completed",
     "attempts.stored",
     "attempts.plan",

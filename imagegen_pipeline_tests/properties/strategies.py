@@ -80,6 +80,6 @@ stops = st.builds(Fault, st.sampled_from(("stopped", "terminated")), _steps, _ti
 full_disks = st.builds(Fault, st.just("full"), _full, _times, lasting=st.booleans())
 perhaps_kills = st.one_of(st.none(), kills, st.just(Fault("killed", "leases.acquire", after=True)))
 sleeps = st.one_of(
-    st.just(Fault("asleep", "attempts.sending")),
+    st.just(Fault("asleep", "attempts.start")),
     st.builds(Fault, st.just("asleep"), _steps, _times, st.booleans()),
 )
