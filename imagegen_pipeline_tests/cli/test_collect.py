@@ -7,7 +7,7 @@ from contextlib import closing
 from imagegen_pipeline.dagster_ext.instance import open_instance
 from imagegen_pipeline_tests.cli.conftest import Invoke
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
-from imagegen_pipeline_tests.engine.bench import Bench, plan_base, submitted
+from imagegen_pipeline_tests.engine.harness import EngineHarness, plan_base, submitted
 
 
 def test_a_job_that_was_left_comes_home_and_dagster_hears_of_it(
@@ -15,8 +15,8 @@ def test_a_job_that_was_left_comes_home_and_dagster_hears_of_it(
 ) -> None:
     """The picture is named, stored and reported; the job was sent once."""
     with closing(project.pipeline()) as pipeline:
-        bench = Bench(project, simulator, pipeline)
-        submitted(bench, bench.actor())
+        harness = EngineHarness(project, simulator, pipeline)
+        submitted(harness, harness.actor())
     until(lambda: simulator.billed("runpod") == 1)
     result = invoke("collect")
 
@@ -35,8 +35,8 @@ def test_a_job_that_still_runs_is_named_and_exit_1(
 ) -> None:
     """What could not come home yet is said, with its job."""
     with closing(project.pipeline()) as pipeline:
-        bench = Bench(project, simulator, pipeline)
-        attempt = plan_base(bench, bench.actor())
+        harness = EngineHarness(project, simulator, pipeline)
+        attempt = plan_base(harness, harness.actor())
         simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
         runpod = pipeline.provider("runpod")
         job_id = str(runpod.submit(attempt.sent_request).job_id)

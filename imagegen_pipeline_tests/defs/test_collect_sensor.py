@@ -15,14 +15,14 @@ from imagegen_pipeline.defs.sensors.collect import collect_sensor
 from imagegen_pipeline.domain.requests import State
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
 from imagegen_pipeline_tests.defs.conftest import Dagster
-from imagegen_pipeline_tests.engine.bench import Bench, plan_base, submitted
+from imagegen_pipeline_tests.engine.harness import EngineHarness, plan_base, submitted
 
 
 @pytest.fixture
-def bench(project: Project, simulator: Simulator) -> Iterator[Bench]:
+def harness(project: Project, simulator: Simulator) -> Iterator[EngineHarness]:
     """The engine on the same project."""
     with closing(project.pipeline()) as pipeline:
-        yield Bench(project, simulator, pipeline)
+        yield EngineHarness(project, simulator, pipeline)
 
 
 def tick(dagster: Dagster, cursor: str | None = None) -> dg.SensorResult:
@@ -54,43 +54,43 @@ def test_it_is_on_and_every_minute() -> None:
 
 
 def test_a_job_of_a_dead_process_becomes_a_picture_and_an_event(
-    dagster: Dagster, bench: Bench
+    dagster: Dagster, harness: EngineHarness
 ) -> None:
     """One tick collects it, registers its partition and reports it; the next has nothing to do."""
-    actor = bench.actor()
-    attempt = submitted(bench, actor)
-    until(lambda: bench.simulator.billed("runpod") == 1)
+    actor = harness.actor()
+    attempt = submitted(harness, actor)
+    until(lambda: harness.simulator.billed("runpod") == 1)
 
     assert said(tick(dagster)).startswith("1 collected")
     (event,) = dagster.events("actor_base_images")
     assert event.partition == actor.key
-    current = bench.pipeline.ledger.attempts.current(actor.key)
+    current = harness.pipeline.ledger.attempts.current(actor.key)
     assert current is not None
     assert (current.id, current.reported) == (attempt.id, True)
     assert event.metadata["sha256"].value == current.digest
     assert said(tick(dagster)) == "Nothing is outstanding."
-    assert bench.simulator.stats()["runpod"]["accepted"] == 1
+    assert harness.simulator.stats()["runpod"]["accepted"] == 1
 
 
-def test_a_job_that_runs_is_left_to_a_later_tick(dagster: Dagster, bench: Bench) -> None:
+def test_a_job_that_runs_is_left_to_a_later_tick(dagster: Dagster, harness: EngineHarness) -> None:
     """It is neither waited for nor given up, and nothing new is sent."""
-    actor = bench.actor()
-    attempt = plan_base(bench, actor)
-    bench.simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
-    runpod = bench.pipeline.provider("runpod")
+    actor = harness.actor()
+    attempt = plan_base(harness, actor)
+    harness.simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
+    runpod = harness.pipeline.provider("runpod")
     job_id = str(runpod.submit(attempt.sent_request).job_id)
-    bench.pipeline.ledger.attempts.submitted(attempt, job_id=job_id, endpoint=runpod.endpoint)
+    harness.pipeline.ledger.attempts.submitted(attempt, job_id=job_id, endpoint=runpod.endpoint)
     assert "1 still running" in said(tick(dagster))
-    assert bench.states() == [State.SUBMITTED]
+    assert harness.states() == [State.SUBMITTED]
 
 
-def test_a_picture_that_was_never_reported_is(dagster: Dagster, bench: Bench) -> None:
+def test_a_picture_that_was_never_reported_is(dagster: Dagster, harness: EngineHarness) -> None:
     """A process that died between the ledger and Dagster leaves a picture that a later tick
     reports; one of just now is left to the run that makes it.
     """
-    outcome = bench.make_one(bench.prompt())
+    outcome = harness.make_one(harness.prompt())
     assert said(tick(dagster)) == "Nothing is outstanding."
-    with closing(sqlite3.connect(bench.project.results / "imagegen.db")) as ledger, ledger:
+    with closing(sqlite3.connect(harness.project.results / "imagegen.db")) as ledger, ledger:
         ledger.execute("UPDATE attempts SET finished_at = finished_at - 301")
     assert said(tick(dagster)).startswith("1 reported late")
     assert dagster.count("generated_images") == {outcome.item_key: 1}
@@ -98,13 +98,13 @@ def test_a_picture_that_was_never_reported_is(dagster: Dagster, bench: Bench) ->
 
 
 def test_many_are_looked_at_in_turns(
-    dagster: Dagster, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    dagster: Dagster, harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tick looks at a chunk; the next goes on behind it, and then begins anew."""
     monkeypatch.setattr(collect, "MAX_ATTEMPTS_PER_TICK", 2)
     for number in range(5):
-        submitted(bench, bench.actor(f"actor_{number}"))
-    until(lambda: bench.simulator.billed("runpod") == 5)
+        submitted(harness, harness.actor(f"actor_{number}"))
+    until(lambda: harness.simulator.billed("runpod") == 5)
     cursor: str | None = None
     collected = []
     for _ in range(3):
@@ -122,8 +122,8 @@ def test_without_a_key_it_says_what_it_needs(
     from imagegen_pipeline.dagster_ext.instance import open_instance
 
     with closing(live_project.pipeline()) as pipeline:
-        bench = Bench(live_project, simulator, pipeline)
-        submitted(bench, bench.actor())
+        harness = EngineHarness(live_project, simulator, pipeline)
+        submitted(harness, harness.actor())
     monkeypatch.delenv("RUNPOD_API_KEY")
     instance = open_instance()
     assert instance is not None

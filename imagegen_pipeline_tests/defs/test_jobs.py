@@ -14,7 +14,7 @@ from imagegen_pipeline.defs.resources import PipelineResource
 from imagegen_pipeline.domain.retry_backoff import RETRY_DELAYS
 from imagegen_pipeline_tests.conftest import SMALL, Simulator
 from imagegen_pipeline_tests.defs.conftest import Dagster
-from imagegen_pipeline_tests.engine.bench import PARAMETERS, SUBMIT
+from imagegen_pipeline_tests.engine.harness import PARAMETERS, SUBMIT
 
 
 def refuse(simulator: Simulator, match: str) -> None:

@@ -8,11 +8,11 @@ from contextlib import closing
 import pytest
 
 from imagegen_pipeline_tests.conftest import Project, Simulator
-from imagegen_pipeline_tests.engine.bench import Bench
+from imagegen_pipeline_tests.engine.harness import EngineHarness
 
 
 @pytest.fixture
-def bench(project: Project, simulator: Simulator) -> Iterator[Bench]:
+def harness(project: Project, simulator: Simulator) -> Iterator[EngineHarness]:
     """A pipeline that is closed after the test."""
     with closing(project.pipeline()) as pipeline:
-        yield Bench(project, simulator, pipeline)
+        yield EngineHarness(project, simulator, pipeline)

@@ -16,7 +16,7 @@ from imagegen_pipeline.domain.errors import (
     StoppedError,
 )
 from imagegen_pipeline.engine.breaker import FAILURES, PROBES, Breaker
-from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, FakeClock, counts
+from imagegen_pipeline_tests.engine.harness import SUBMIT, EngineHarness, FakeClock, counts
 
 GO = threading.Event()
 
@@ -41,30 +41,32 @@ def answer(breaker: Breaker) -> None:
         pass
 
 
-def test_a_dead_service_is_asked_a_few_times_and_the_batch_stops(bench: Bench) -> None:
+def test_a_dead_service_is_asked_a_few_times_and_the_batch_stops(harness: EngineHarness) -> None:
     """Of sixty items none is made, and the service is asked a dozen times, not hundreds."""
-    prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(60)})
-    bench.simulator.fault(
+    prompts = harness.prompts(**{f"p{n}": f"boat {n}" for n in range(60)})
+    harness.simulator.fault(
         provider="duomi", operation="submit", fault="status", status=503, times=-1
     )
-    shop = bench.on_fake_clock()
-    outcomes = bench.make(prompts, shop=shop, concurrency=8)
+    context = harness.on_fake_clock()
+    outcomes = harness.make(prompts, context=context, concurrency=8)
 
     assert counts(outcomes)["skipped"] > 40
-    assert bench.requests(SUBMIT) <= FAILURES + 8 + PROBES
+    assert harness.requests(SUBMIT) <= FAILURES + 8 + PROBES
     assert "provider_down" in {outcome.error_kind for outcome in outcomes.values()}
-    assert bench.simulator.billed() == 0
+    assert harness.simulator.billed() == 0
 
-    bench.clear_faults()
-    assert counts(bench.make(prompts, concurrency=8)) == {"made": 60}
-    assert bench.simulator.billed() == 60
+    harness.clear_faults()
+    assert counts(harness.make(prompts, concurrency=8)) == {"made": 60}
+    assert harness.simulator.billed() == 60
 
 
-def test_a_service_that_comes_back_is_used_again(bench: Bench) -> None:
+def test_a_service_that_comes_back_is_used_again(harness: EngineHarness) -> None:
     """Eight refusals in a row are a pause, and every item is made."""
-    prompts = bench.prompts(**{f"p{n}": f"boat {n}" for n in range(6)})
-    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=503, times=8)
-    outcomes = bench.make(prompts, shop=bench.on_fake_clock(), concurrency=3)
+    prompts = harness.prompts(**{f"p{n}": f"boat {n}" for n in range(6)})
+    harness.simulator.fault(
+        provider="duomi", operation="submit", fault="status", status=503, times=8
+    )
+    outcomes = harness.make(prompts, context=harness.on_fake_clock(), concurrency=3)
     assert counts(outcomes) == {"made": 6}
 
 

@@ -14,7 +14,7 @@ from imagegen_pipeline.domain.requests import GenerationRequest, State, Status
 from imagegen_pipeline.providers.base import JobReport, ProviderClient, RemoteImage, Submission
 from imagegen_pipeline.providers.duomi.client import DuomiClient
 from imagegen_pipeline.storage.pictures import LocalStore, StoredPicture
-from imagegen_pipeline_tests.engine.bench import HOUR, SUBMIT, Bench, counts, picture
+from imagegen_pipeline_tests.engine.harness import HOUR, SUBMIT, EngineHarness, counts, picture
 
 THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
 
@@ -27,78 +27,82 @@ THREE = {"a": "boat a", "b": "boat b", "c": "boat c"}
     ],
     ids=lambda value: str(value["fault"]) if isinstance(value, dict) else "",
 )
-def test_a_failure_stops_only_its_item(bench: Bench, fault: dict[str, Any], kind: str) -> None:
+def test_a_failure_stops_only_its_item(
+    harness: EngineHarness, fault: dict[str, Any], kind: str
+) -> None:
     """The item has a kind, a sentence and a remedy, its attempt is closed; the others are made."""
-    prompts = bench.prompts(**THREE)
-    bench.simulator.fault(provider="duomi", operation="submit", match="boat b", **fault)
-    outcomes = bench.make(prompts)
+    prompts = harness.prompts(**THREE)
+    harness.simulator.fault(provider="duomi", operation="submit", match="boat b", **fault)
+    outcomes = harness.make(prompts)
 
     assert counts(outcomes) == {"made": 2, "failed": 1}
     failed = outcomes[prompts[1].key]
     assert failed.error_kind == kind
     assert failed.error
     assert failed.remedy
-    (attempt,) = bench.attempts(prompts[1].key)
+    (attempt,) = harness.attempts(prompts[1].key)
     assert (attempt.state, attempt.error_kind) == (State.FAILED, kind)
-    assert counts(bench.make(prompts)) == {"reused": 2, "made": 1}
+    assert counts(harness.make(prompts)) == {"reused": 2, "made": 1}
 
 
 @pytest.mark.parametrize("fault", ["truncated_picture", "bomb"])
 def test_a_picture_that_stays_bad_is_fetched_again_while_its_url_lives(
-    bench: Bench, fault: str
+    harness: EngineHarness, fault: str
 ) -> None:
     """For an hour later runs fetch it again and pay nothing; a *regenerate* buys a new one at
     once, and after the hour any run does.
     """
-    prompts = bench.prompts(**THREE)
-    bench.simulator.fault(provider="duomi", operation="submit", match="boat b", fault=fault)
-    outcomes = bench.make(prompts)
+    prompts = harness.prompts(**THREE)
+    harness.simulator.fault(provider="duomi", operation="submit", match="boat b", fault=fault)
+    outcomes = harness.make(prompts)
 
     assert counts(outcomes) == {"made": 2, "failed": 1}
     failed = outcomes[prompts[1].key]
     assert failed.error_kind == "not_a_picture"
     assert "--regenerate" in failed.reason
-    assert bench.states(prompts[1].key) == [State.COMPLETED]
-    assert list((bench.project.results / "quarantine").glob("*.bin"))
-    assert bench.make_one(prompts[1]).error_kind == "not_a_picture"
-    assert bench.simulator.billed() == 3
+    assert harness.states(prompts[1].key) == [State.COMPLETED]
+    assert list((harness.project.results / "quarantine").glob("*.bin"))
+    assert harness.make_one(prompts[1]).error_kind == "not_a_picture"
+    assert harness.simulator.billed() == 3
 
-    anew = bench.make_one(prompts[1], regenerate=True)
+    anew = harness.make_one(prompts[1], regenerate=True)
     assert anew.status is Status.MADE
-    assert bench.simulator.billed() == 4
-    assert bench.make_one(prompts[1]).ok
+    assert harness.simulator.billed() == 4
+    assert harness.make_one(prompts[1]).ok
 
 
-def test_a_picture_that_stays_bad_for_an_hour_is_bought_anew(bench: Bench) -> None:
+def test_a_picture_that_stays_bad_for_an_hour_is_bought_anew(harness: EngineHarness) -> None:
     """Once no URL lives any more, the attempt is closed and the item made."""
-    prompt = bench.prompt()
-    bench.simulator.fault(provider="duomi", operation="submit", fault="truncated_picture")
-    assert bench.make_one(prompt).error_kind == "not_a_picture"
-    bench.age(2 * HOUR)
-    assert bench.make_one(prompt).status is Status.MADE
-    assert bench.states() == [State.FAILED, State.STORED]
-    assert bench.simulator.billed() == 2
+    prompt = harness.prompt()
+    harness.simulator.fault(provider="duomi", operation="submit", fault="truncated_picture")
+    assert harness.make_one(prompt).error_kind == "not_a_picture"
+    harness.age(2 * HOUR)
+    assert harness.make_one(prompt).status is Status.MADE
+    assert harness.states() == [State.FAILED, State.STORED]
+    assert harness.simulator.billed() == 2
 
 
 @pytest.mark.parametrize("fault", ["html_200", "broken_json", "empty_images", "broken_base64"])
-def test_an_answer_that_cannot_be_read_is_not_bought_again(bench: Bench, fault: str) -> None:
+def test_an_answer_that_cannot_be_read_is_not_bought_again(
+    harness: EngineHarness, fault: str
+) -> None:
     """A 200 that holds no picture may have been billed: its item is held until a person asks
     for it anew, and the others are made.
     """
-    prompts = bench.prompts(**THREE)
-    bench.simulator.fault(provider="duomi", operation="submit", match="boat b", fault=fault)
-    outcomes = bench.make(prompts)
+    prompts = harness.prompts(**THREE)
+    harness.simulator.fault(provider="duomi", operation="submit", match="boat b", fault=fault)
+    outcomes = harness.make(prompts)
 
     assert counts(outcomes) == {"made": 2, "held": 1}
     held = outcomes[prompts[1].key]
     assert held.cost is None
     assert f"imagegen resolve {held.item_key} --resubmit" in (held.remedy or "")
     if fault != "empty_images":
-        (kept,) = (bench.project.results / "quarantine").glob("*.bin")
+        (kept,) = (harness.project.results / "quarantine").glob("*.bin")
         assert str(kept) in held.reason
-    assert counts(bench.make(prompts)) == {"reused": 2, "held": 1}
-    assert bench.requests(SUBMIT) == 3
-    assert bench.make_one(prompts[1], regenerate=True).status is Status.MADE
+    assert counts(harness.make(prompts)) == {"reused": 2, "held": 1}
+    assert harness.requests(SUBMIT) == 3
+    assert harness.make_one(prompts[1], regenerate=True).status is Status.MADE
 
 
 @pytest.mark.parametrize(
@@ -106,28 +110,28 @@ def test_an_answer_that_cannot_be_read_is_not_bought_again(bench: Bench, fault: 
     [{"status": 401}, {"status": 403}, {"status": 400, "body": {"code": 30011, "message": "x"}}],
     ids=["key", "model", "balance"],
 )
-def test_an_account_error_stops_the_batch(bench: Bench, fault: dict[str, Any]) -> None:
+def test_an_account_error_stops_the_batch(harness: EngineHarness, fault: dict[str, Any]) -> None:
     """What would be refused for every item is asked once; the rest is skipped, saying why, and
     made by the next batch.
     """
-    prompts = bench.prompts(**THREE, d="boat d", e="boat e")
-    bench.simulator.fault(provider="duomi", operation="submit", fault="status", **fault)
-    outcomes = bench.make(prompts, concurrency=1)
+    prompts = harness.prompts(**THREE, d="boat d", e="boat e")
+    harness.simulator.fault(provider="duomi", operation="submit", fault="status", **fault)
+    outcomes = harness.make(prompts, concurrency=1)
 
     assert counts(outcomes) == {"failed": 1, "skipped": 4}
     assert {outcome.error_kind for outcome in outcomes.values()} == {"account"}
     assert all(outcome.remedy for outcome in outcomes.values())
-    assert bench.requests(SUBMIT) == 1
-    assert counts(bench.make(prompts)) == {"made": 5}
+    assert harness.requests(SUBMIT) == 1
+    assert counts(harness.make(prompts)) == {"made": 5}
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_refusal_for_now_is_tried_again(bench: Bench, status: int) -> None:
+def test_a_refusal_for_now_is_tried_again(harness: EngineHarness, status: int) -> None:
     """Too many requests or too busy: the same attempt waits, at least as long as the service
     asks, and is sent again. Nothing is billed twice.
     """
-    prompt = bench.prompt()
-    bench.simulator.fault(
+    prompt = harness.prompt()
+    harness.simulator.fault(
         provider="duomi",
         operation="submit",
         fault="status",
@@ -135,96 +139,98 @@ def test_a_refusal_for_now_is_tried_again(bench: Bench, status: int) -> None:
         headers={"Retry-After": "17"},
         times=2,
     )
-    outcome = bench.make_one(prompt, shop=bench.on_fake_clock())
+    outcome = harness.make_one(prompt, context=harness.on_fake_clock())
 
     assert outcome.status is Status.MADE
-    assert len(bench.clock.waits) == 2
-    assert min(bench.clock.waits) >= 17
-    assert bench.states() == [State.STORED]
-    assert bench.requests(SUBMIT) == 3
-    assert bench.simulator.billed() == 1
+    assert len(harness.clock.waits) == 2
+    assert min(harness.clock.waits) >= 17
+    assert harness.states() == [State.STORED]
+    assert harness.requests(SUBMIT) == 3
+    assert harness.simulator.billed() == 1
 
 
-def test_a_wait_past_all_patience_fails_the_item(bench: Bench) -> None:
+def test_a_wait_past_all_patience_fails_the_item(harness: EngineHarness) -> None:
     """A service that asks to come back tomorrow is not waited for: the item fails, unbilled."""
-    prompt = bench.prompt()
-    bench.simulator.fault(
+    prompt = harness.prompt()
+    harness.simulator.fault(
         provider="duomi",
         operation="submit",
         fault="status",
         status=429,
         headers={"Retry-After": "86400"},
     )
-    failed = bench.make_one(prompt, shop=bench.on_fake_clock())
+    failed = harness.make_one(prompt, context=harness.on_fake_clock())
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "rate_limited")
-    assert bench.requests(SUBMIT) == 1
-    assert bench.clock.waits == []
+    assert harness.requests(SUBMIT) == 1
+    assert harness.clock.waits == []
 
 
-def test_a_refusal_that_lasts_fails_the_item(bench: Bench) -> None:
+def test_a_refusal_that_lasts_fails_the_item(harness: EngineHarness) -> None:
     """After a few tries the item fails, unbilled, and the next batch makes it."""
-    prompt = bench.prompt()
-    bench.simulator.fault(provider="duomi", operation="submit", fault="status", status=429, times=6)
-    failed = bench.make_one(prompt, shop=bench.on_fake_clock())
+    prompt = harness.prompt()
+    harness.simulator.fault(
+        provider="duomi", operation="submit", fault="status", status=429, times=6
+    )
+    failed = harness.make_one(prompt, context=harness.on_fake_clock())
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "rate_limited")
-    assert bench.requests(SUBMIT) == 6
-    assert bench.states() == [State.FAILED]
-    again = bench.make_one(prompt)
+    assert harness.requests(SUBMIT) == 6
+    assert harness.states() == [State.FAILED]
+    again = harness.make_one(prompt)
     assert again.status is Status.MADE
     assert again.attempt is not None
     assert not again.attempt.possible_double_charge
 
 
-def test_a_service_that_is_not_there_bills_nothing(bench: Bench) -> None:
+def test_a_service_that_is_not_there_bills_nothing(harness: EngineHarness) -> None:
     """When no connection is made, the attempt is closed as unreachable."""
-    prompt = bench.prompt()
+    prompt = harness.prompt()
     with closing(DuomiClient(api_key="key", base_url="http://127.0.0.1:9")) as nowhere:
-        shop = bench.on_fake_clock(provider=lambda _name: nowhere)
-        failed = bench.make_one(prompt, shop=shop)
+        context = harness.on_fake_clock(provider=lambda _name: nowhere)
+        failed = harness.make_one(prompt, context=context)
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "unreachable")
-    assert bench.states() == [State.FAILED]
+    assert harness.states() == [State.FAILED]
 
 
-def test_a_failed_download_is_made_good_without_a_bill(bench: Bench) -> None:
+def test_a_failed_download_is_made_good_without_a_bill(harness: EngineHarness) -> None:
     """A picture that the service has made and did not deliver is fetched by the next batch."""
-    prompt = bench.prompt()
-    bench.simulator.fault(
+    prompt = harness.prompt()
+    harness.simulator.fault(
         provider="files", operation="download", fault="status", status=500, times=4
     )
-    failed = bench.make_one(prompt, shop=bench.on_fake_clock())
+    failed = harness.make_one(prompt, context=harness.on_fake_clock())
     assert (failed.status, failed.error_kind) == (Status.FAILED, "download")
-    assert bench.states() == [State.COMPLETED]
-    assert bench.clock.waits, "it was tried more than once"
+    assert harness.states() == [State.COMPLETED]
+    assert harness.clock.waits, "it was tried more than once"
 
-    made = bench.make_one(prompt)
+    made = harness.make_one(prompt)
     assert made.status is Status.MADE
-    assert bench.states() == [State.STORED]
-    assert bench.simulator.billed() == 1
+    assert harness.states() == [State.STORED]
+    assert harness.simulator.billed() == 1
 
 
-def test_bytes_that_do_not_decode_are_kept_apart(bench: Bench) -> None:
+def test_bytes_that_do_not_decode_are_kept_apart(harness: EngineHarness) -> None:
     """What was paid for and is no picture goes to quarantine, and the item fails."""
-    prompt = bench.prompt()
-    bench.simulator.fault(provider="duomi", operation="submit", fault="truncated_picture")
-    failed = bench.make_one(prompt)
+    prompt = harness.prompt()
+    harness.simulator.fault(provider="duomi", operation="submit", fault="truncated_picture")
+    failed = harness.make_one(prompt)
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "not_a_picture")
-    (kept,) = (bench.project.results / "quarantine").glob("*.bin")
+    (kept,) = (harness.project.results / "quarantine").glob("*.bin")
     assert kept.read_bytes().startswith(b"\x89PNG")
     assert str(kept) in str(failed.remedy)
-    assert not list((bench.project.results / "generated_images").glob("*.png"))
+    assert not list((harness.project.results / "generated_images").glob("*.png"))
 
 
-def test_a_picture_of_another_size_is_kept_with_a_warning(bench: Bench) -> None:
+def test_a_picture_of_another_size_is_kept_with_a_warning(harness: EngineHarness) -> None:
     """A wrong size is said, not thrown away: it is paid for."""
-    prompt = bench.prompt()
-    bench.simulator.fault(
+    prompt = harness.prompt()
+    harness.simulator.fault(
         provider="duomi", operation="submit", fault="wrong_size", width=32, height=48
     )
-    outcome = bench.make_one(prompt)
+    outcome = harness.make_one(prompt)
 
     assert outcome.status is Status.MADE
     assert outcome.attempt is not None
@@ -248,12 +254,12 @@ class Generous:
         return Submission(report=JobReport(report.state, images))
 
 
-def test_a_second_picture_of_one_answer_is_kept_beside_it(bench: Bench) -> None:
+def test_a_second_picture_of_one_answer_is_kept_beside_it(harness: EngineHarness) -> None:
     """The first picture is the item's; another one that came with it is kept and said."""
-    other = picture(bench.make_one(bench.prompt("another boat", stem="other")))
-    provider = Generous(bench.pipeline.provider("duomi"), other)
-    shop = bench.on_fake_clock(provider=lambda _name: provider)
-    outcome = bench.make_one(bench.prompt(), shop=shop)
+    other = picture(harness.make_one(harness.prompt("another boat", stem="other")))
+    provider = Generous(harness.pipeline.provider("duomi"), other)
+    context = harness.on_fake_clock(provider=lambda _name: provider)
+    outcome = harness.make_one(harness.prompt(), context=context)
 
     assert outcome.status is Status.MADE
     assert picture(outcome) != other
@@ -263,16 +269,16 @@ def test_a_second_picture_of_one_answer_is_kept_beside_it(bench: Bench) -> None:
     assert extra.read_bytes() == other
 
 
-def test_a_second_picture_that_is_none_costs_nothing_else(bench: Bench) -> None:
+def test_a_second_picture_that_is_none_costs_nothing_else(harness: EngineHarness) -> None:
     """Junk beside a good picture is a warning, and does not fail the item."""
-    provider = Generous(bench.pipeline.provider("duomi"), b"junk")
-    shop = bench.on_fake_clock(provider=lambda _name: provider)
-    outcome = bench.make_one(bench.prompt(), shop=shop)
+    provider = Generous(harness.pipeline.provider("duomi"), b"junk")
+    context = harness.on_fake_clock(provider=lambda _name: provider)
+    outcome = harness.make_one(harness.prompt(), context=context)
 
     assert outcome.status is Status.MADE
     (warning,) = outcome.warnings
     assert "could not be kept" in warning
-    assert bench.states() == [State.STORED]
+    assert harness.states() == [State.STORED]
 
 
 class BrokenStore(LocalStore):
@@ -290,31 +296,33 @@ class BrokenStore(LocalStore):
         return super().keep(data, folder, stem, about)
 
 
-def test_a_fault_of_the_program_costs_one_item(bench: Bench) -> None:
+def test_a_fault_of_the_program_costs_one_item(harness: EngineHarness) -> None:
     """An error that nobody foresaw fails its own item; what it paid for is fetched later."""
-    prompts = bench.prompts(**THREE)
+    prompts = harness.prompts(**THREE)
     key = prompts[1].key
-    store = BrokenStore(bench.pipeline.store.root, key, ValueError("a slip"))
-    outcomes = bench.make(prompts, shop=bench.on_fake_clock(store=store))
+    store = BrokenStore(harness.pipeline.store.root, key, ValueError("a slip"))
+    outcomes = harness.make(prompts, context=harness.on_fake_clock(store=store))
 
     assert counts(outcomes) == {"made": 2, "failed": 1}
     assert outcomes[key].error_kind == "internal"
     assert "ValueError" in str(outcomes[key].error)
-    assert bench.states(key) == [State.COMPLETED]
-    assert counts(bench.make(prompts)) == {"reused": 2, "made": 1}
-    assert bench.simulator.billed() == 3
+    assert harness.states(key) == [State.COMPLETED]
+    assert counts(harness.make(prompts)) == {"reused": 2, "made": 1}
+    assert harness.simulator.billed() == 3
 
 
-def test_a_full_disk_stops_the_batch_and_loses_nothing(bench: Bench) -> None:
+def test_a_full_disk_stops_the_batch_and_loses_nothing(harness: EngineHarness) -> None:
     """When pictures cannot be written nothing more is bought; what is paid for is fetched when
     there is room again.
     """
-    prompts = bench.prompts(**THREE)
-    store = BrokenStore(bench.pipeline.store.root, prompts[0].key, StoreError("The disk is full."))
-    outcomes = bench.make(prompts, shop=bench.on_fake_clock(store=store), concurrency=1)
+    prompts = harness.prompts(**THREE)
+    store = BrokenStore(
+        harness.pipeline.store.root, prompts[0].key, StoreError("The disk is full.")
+    )
+    outcomes = harness.make(prompts, context=harness.on_fake_clock(store=store), concurrency=1)
 
     assert counts(outcomes) == {"failed": 1, "skipped": 2}
-    assert bench.requests(SUBMIT) == 1
-    assert bench.states() == [State.COMPLETED]
-    assert counts(bench.make(prompts)) == {"made": 3}
-    assert bench.simulator.billed() == 3
+    assert harness.requests(SUBMIT) == 1
+    assert harness.states() == [State.COMPLETED]
+    assert counts(harness.make(prompts)) == {"made": 3}
+    assert harness.simulator.billed() == 3

@@ -14,27 +14,27 @@ from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.domain.requests import Status
 from imagegen_pipeline.engine.dry_run import DryRun
 from imagegen_pipeline_tests.conftest import Project, Simulator
-from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, SUBMIT, Bench, counts
+from imagegen_pipeline_tests.engine.harness import DRAWN, PARAMETERS, SUBMIT, EngineHarness, counts
 from imagegen_pipeline_tests.ledger.ledger_rows import submitting
 
 
 @pytest.fixture
 def priced(
     project: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Bench]:
+) -> Iterator[EngineHarness]:
     """A pipeline that knows what Duomi's default model costs, and holds what is unknown."""
     monkeypatch.setenv("IMAGEGEN_PRICES", json.dumps({"duomi": {PARAMETERS.model: 0.25}}))
     monkeypatch.setenv("IMAGEGEN_ON_UNKNOWN", "hold")
     with closing(project.pipeline()) as pipeline:
-        yield Bench(project, simulator, pipeline)
+        yield EngineHarness(project, simulator, pipeline)
 
 
-def dry_run(bench: Bench, prompts: list[Prompt], *, regenerate: bool = False) -> DryRun:
+def dry_run(harness: EngineHarness, prompts: list[Prompt], *, regenerate: bool = False) -> DryRun:
     """The pipeline's forecast with small pictures."""
-    return bench.pipeline.dry_run_images(prompts, PARAMETERS, regenerate=regenerate)
+    return harness.pipeline.dry_run_images(prompts, PARAMETERS, regenerate=regenerate)
 
 
-def test_every_fate_is_foreseen_and_comes_true(priced: Bench) -> None:
+def test_every_fate_is_foreseen_and_comes_true(priced: EngineHarness) -> None:
     """Make, reuse, share, collect and hold, as the batch then does them; only what is made
     anew costs.
     """
@@ -64,7 +64,7 @@ def test_every_fate_is_foreseen_and_comes_true(priced: Bench) -> None:
     assert priced.requests(SUBMIT) == sent + 1
 
 
-def test_a_regenerate_is_foreseen_to_cost_every_item(priced: Bench) -> None:
+def test_a_regenerate_is_foreseen_to_cost_every_item(priced: EngineHarness) -> None:
     """Nothing is reused, shared or collected in a regenerate with a new intent."""
     prompts = priced.prompts(a="boat a", b="boat a")
     priced.make(prompts)
@@ -74,7 +74,7 @@ def test_a_regenerate_is_foreseen_to_cost_every_item(priced: Bench) -> None:
     assert forecast.cost == 0.5
 
 
-def test_seed_minus_one_is_never_foreseen_to_be_shared(priced: Bench) -> None:
+def test_seed_minus_one_is_never_foreseen_to_be_shared(priced: EngineHarness) -> None:
     """Random pictures of one text cost each."""
     prompts = priced.prompts(a="boat a", b="boat a")
     forecast = priced.pipeline.dry_run_images(prompts, DRAWN, regenerate=False)
@@ -83,7 +83,7 @@ def test_seed_minus_one_is_never_foreseen_to_be_shared(priced: Bench) -> None:
     assert forecast.cost == 0.5
 
 
-def test_a_deleted_picture_is_neither_reused_nor_shared(priced: Bench) -> None:
+def test_a_deleted_picture_is_neither_reused_nor_shared(priced: EngineHarness) -> None:
     """The forecast looks at the files too."""
     first, second = priced.prompts(a="boat a", b="boat a")
     Path(str(priced.make_one(first).path)).unlink()
@@ -93,7 +93,7 @@ def test_a_deleted_picture_is_neither_reused_nor_shared(priced: Bench) -> None:
     assert priced.make_one(second).status is Status.MADE
 
 
-def test_an_open_attempt_of_another_request_is_not_this_ones_picture(priced: Bench) -> None:
+def test_an_open_attempt_of_another_request_is_not_this_ones_picture(priced: EngineHarness) -> None:
     """A picture under way for the old text does not save the new text's bill."""
     book = priced.pipeline.ledger.attempts
     attempt = submitting(priced.pipeline.ledger, priced.plan(priced.prompt("a red boat")))
@@ -103,7 +103,7 @@ def test_an_open_attempt_of_another_request_is_not_this_ones_picture(priced: Ben
     assert dry_run(priced, [prompt]).fates == {prompt.key: "make"}
 
 
-def test_a_picture_lost_with_its_answer_is_foreseen_to_be_made(priced: Bench) -> None:
+def test_a_picture_lost_with_its_answer_is_foreseen_to_be_made(priced: EngineHarness) -> None:
     """What cannot be collected any more is bought anew."""
     prompt = priced.prompt()
     book = priced.pipeline.ledger.attempts
@@ -113,7 +113,7 @@ def test_a_picture_lost_with_its_answer_is_foreseen_to_be_made(priced: Bench) ->
     assert (forecast.fates, forecast.cost) == ({prompt.key: "make"}, 0.25)
 
 
-def test_an_unknown_price_is_not_called_nothing(priced: Bench) -> None:
+def test_an_unknown_price_is_not_called_nothing(priced: EngineHarness) -> None:
     """One picture without a price makes the whole cost unknown."""
     prompts = priced.prompts(a="boat a")
     other = replace(PARAMETERS, model="stabilityai/stable-diffusion-2-1")
@@ -123,13 +123,13 @@ def test_an_unknown_price_is_not_called_nothing(priced: Bench) -> None:
 
 
 def test_a_forecast_needs_no_key(
-    bench: Bench, project: Project, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Live work can be looked at before any key is set; nothing is sent."""
-    prompts = bench.prompts(a="boat a")
+    prompts = harness.prompts(a="boat a")
     monkeypatch.setenv("IMAGEGEN_SIMULATOR", "")
     with closing(project.pipeline()) as live:
         forecast = live.dry_run_images(prompts, PARAMETERS, regenerate=False)
 
     assert set(forecast.fates.values()) == {"make"}
-    assert bench.requests(SUBMIT) == 0
+    assert harness.requests(SUBMIT) == 0

@@ -11,7 +11,7 @@ import pytest
 from imagegen_pipeline.domain.errors import LedgerError
 from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.ledger import AttemptRepository
-from imagegen_pipeline_tests.engine.bench import RUN, SUBMIT, Bench, picture
+from imagegen_pipeline_tests.engine.harness import RUN, SUBMIT, EngineHarness, picture
 
 
 def break_once(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
@@ -26,53 +26,53 @@ def break_once(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     monkeypatch.setattr(AttemptRepository, step, broken)
 
 
-def next_run(bench: Bench, make: str, source_item: Any) -> Outcome:
+def next_run(harness: EngineHarness, make: str, source_item: Any) -> Outcome:
     """The same wish from a process of its own."""
-    with closing(bench.project.pipeline()) as pipeline:
-        return getattr(replace(bench, pipeline=pipeline), make)(source_item)
+    with closing(harness.project.pipeline()) as pipeline:
+        return getattr(replace(harness, pipeline=pipeline), make)(source_item)
 
 
 def test_a_job_that_the_ledger_could_not_take_is_noted_beside_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job's name is kept, and the next run collects it: one submit, one bill."""
-    actor = bench.actor()
+    actor = harness.actor()
     break_once(monkeypatch, "submitted")
-    failed = bench.make_base(actor)
+    failed = harness.make_base(actor)
     assert failed.error_kind == "ledger"
 
-    outcome = next_run(bench, "make_base", actor)
+    outcome = next_run(harness, "make_base", actor)
     assert outcome.status is Status.MADE
     assert picture(outcome)
-    assert bench.requests(RUN) == 1
-    assert not [one for one in bench.attempts() if one.possible_double_charge]
+    assert harness.requests(RUN) == 1
+    assert not [one for one in harness.attempts() if one.possible_double_charge]
 
 
 def test_a_picture_that_the_ledger_could_not_take_is_kept_and_adopted(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A synchronous answer's URL is known to nobody else: its picture is fetched at once."""
-    prompt = bench.prompt()
+    prompt = harness.prompt()
     break_once(monkeypatch, "completed")
-    failed = bench.make_one(prompt)
+    failed = harness.make_one(prompt)
     assert failed.error_kind == "ledger"
 
-    outcome = next_run(bench, "make_one", prompt)
+    outcome = next_run(harness, "make_one", prompt)
     assert outcome.status is Status.MADE
     assert picture(outcome)
-    assert bench.requests(SUBMIT) == 1
+    assert harness.requests(SUBMIT) == 1
 
 
 def test_a_stored_picture_that_the_ledger_could_not_take_is_adopted(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A whole file of the settled name is taken over as it is."""
-    prompt = bench.prompt()
+    prompt = harness.prompt()
     break_once(monkeypatch, "stored")
-    assert bench.make_one(prompt).error_kind == "ledger"
-    before = bench.simulator.stats()["downloads"]
+    assert harness.make_one(prompt).error_kind == "ledger"
+    before = harness.simulator.stats()["downloads"]
 
-    outcome = next_run(bench, "make_one", prompt)
+    outcome = next_run(harness, "make_one", prompt)
     assert outcome.status is Status.MADE
-    assert bench.simulator.stats()["downloads"] == before
-    assert bench.requests(SUBMIT) == 1
+    assert harness.simulator.stats()["downloads"] == before
+    assert harness.requests(SUBMIT) == 1

@@ -21,7 +21,7 @@ from imagegen_pipeline.domain.requests import (
 from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline.providers.base import JobReport, JobState, RemoteImage, Submission
 from imagegen_pipeline.providers.http.response_parsing import read_image
-from imagegen_pipeline_tests.engine.bench import PARAMETERS, RUN, Bench, picture
+from imagegen_pipeline_tests.engine.harness import PARAMETERS, RUN, EngineHarness, picture
 from imagegen_pipeline_tests.engine.test_collecting import make_base, plan_base, submitted
 
 
@@ -55,27 +55,27 @@ class InAnswer:
         return {}
 
 
-def test_a_job_at_an_endpoint_that_is_gone_does_not_block_its_item(bench: Bench) -> None:
+def test_a_job_at_an_endpoint_that_is_gone_does_not_block_its_item(harness: EngineHarness) -> None:
     """A simulated job whose simulator is no more is given up, and the picture is made anew."""
-    actor = bench.actor()
-    attempt = plan_base(bench, actor)
+    actor = harness.actor()
+    attempt = plan_base(harness, actor)
     dead = "http://127.0.0.1:9/runpod/v2/gone"
-    bench.pipeline.ledger.attempts.submitted(attempt, job_id="dead-1", endpoint=dead)
-    outcome = make_base(bench, actor, bench.on_fake_clock())
+    harness.pipeline.ledger.attempts.submitted(attempt, job_id="dead-1", endpoint=dead)
+    outcome = make_base(harness, actor, harness.on_fake_clock())
 
     assert outcome.status is Status.MADE
-    assert bench.states() == [State.EXPIRED, State.STORED]
-    assert bench.requests(RUN) == 1
+    assert harness.states() == [State.EXPIRED, State.STORED]
+    assert harness.requests(RUN) == 1
 
 
 def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its bytes are on disk before the ledger moves, and the next batch adopts them unbilled."""
     provider = InAnswer()
-    bench.pipeline.use(provider)
-    prompt = bench.prompt()
-    book = bench.pipeline.ledger.attempts
+    harness.pipeline.use(provider)
+    prompt = harness.prompt()
+    book = harness.pipeline.ledger.attempts
     real = book.stored
     failures: Iterator[bool] = iter([True])
 
@@ -85,31 +85,33 @@ def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
         return real(attempt, **facts)
 
     monkeypatch.setattr(book, "stored", stored)
-    failed = bench.make_one(prompt)
-    again = bench.make_one(prompt)
+    failed = harness.make_one(prompt)
+    again = harness.make_one(prompt)
 
     assert (failed.status, again.status) == (Status.FAILED, Status.MADE)
     assert provider.billed == 1
     assert picture(again)
 
 
-def test_a_picture_inside_the_answer_survives_that_its_name_is_taken(bench: Bench) -> None:
+def test_a_picture_inside_the_answer_survives_that_its_name_is_taken(
+    harness: EngineHarness,
+) -> None:
     """Its bytes are kept aside, and the next batch stores them unbilled once the name is free."""
-    store = bench.pipeline.store
+    store = harness.pipeline.store
 
     class TakesTheName(InAnswer):
         def submit(self, request: GenerationRequest) -> Submission:
-            (attempt,) = bench.attempts()
+            (attempt,) = harness.attempts()
             self.taken = store.absolute(f"{attempt.folder}/{attempt.file_stem}.png")
             self.taken.symlink_to("gone.png")
             return super().submit(request)
 
     provider = TakesTheName()
-    bench.pipeline.use(provider)
-    prompt = bench.prompt()
-    failed = bench.make_one(prompt)
+    harness.pipeline.use(provider)
+    prompt = harness.prompt()
+    failed = harness.make_one(prompt)
     provider.taken.unlink()
-    again = bench.make_one(prompt)
+    again = harness.make_one(prompt)
 
     assert (failed.status, failed.error_kind) == (Status.FAILED, "name_taken")
     assert again.status is Status.MADE
@@ -118,26 +120,26 @@ def test_a_picture_inside_the_answer_survives_that_its_name_is_taken(bench: Benc
 
 
 def test_a_hold_outlives_another_request_in_between(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is held stays held, although the item has got a picture of another request since."""
-    shop = replace(bench.pipeline.engine_context, on_unknown="hold")
-    prompt = bench.prompt()
-    bench.simulator.fault(provider="duomi", operation="submit", fault="reset_after_work")
-    held = bench.make_one(prompt, shop=shop)
-    other = bench.make_one(prompt, replace(PARAMETERS, seed=7), shop=shop)
-    again = bench.make_one(prompt, shop=shop)
+    context = replace(harness.pipeline.engine_context, on_unknown="hold")
+    prompt = harness.prompt()
+    harness.simulator.fault(provider="duomi", operation="submit", fault="reset_after_work")
+    held = harness.make_one(prompt, context=context)
+    other = harness.make_one(prompt, replace(PARAMETERS, seed=7), context=context)
+    again = harness.make_one(prompt, context=context)
 
     assert (held.status, other.status, again.status) == (Status.HELD, Status.MADE, Status.HELD)
-    assert bench.simulator.billed() == 2
+    assert harness.simulator.billed() == 2
 
 
-def test_an_account_error_lets_jobs_that_were_sent_finish(bench: Bench) -> None:
+def test_an_account_error_lets_jobs_that_were_sent_finish(harness: EngineHarness) -> None:
     """One refusal that stops the batch does not abandon another item's paid job."""
-    first, second = bench.actor("0100_sailor"), bench.actor("0200_cook", description="a cook")
-    submitted(bench, first)
-    bench.simulator.fault(provider="runpod", operation="submit", fault="status", status=401)
-    batch = bench.pipeline.generate_base_images([first, second], BatchOptions(concurrency=2))
+    first, second = harness.actor("0100_sailor"), harness.actor("0200_cook", description="a cook")
+    submitted(harness, first)
+    harness.simulator.fault(provider="runpod", operation="submit", fault="status", status=401)
+    batch = harness.pipeline.generate_base_images([first, second], BatchOptions(concurrency=2))
     outcomes = {outcome.item_key: outcome for outcome in batch}
 
     assert outcomes[first.key].status is Status.MADE

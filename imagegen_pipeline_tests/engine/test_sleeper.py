@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from imagegen_pipeline.domain.requests import State, Status
-from imagegen_pipeline_tests.engine.bench import SUBMIT, Bench, FakeClock
+from imagegen_pipeline_tests.engine.harness import SUBMIT, EngineHarness, FakeClock
 
 
 class SleepyStore:
@@ -31,65 +31,67 @@ class SleepyStore:
         self._store.check_room(folder)
 
 
-def test_a_sleeper_finds_what_another_has_made(bench: Bench) -> None:
+def test_a_sleeper_finds_what_another_has_made(harness: EngineHarness) -> None:
     """While it slept another process took the item over and bought it: the sleeper reuses that
     picture, and the service has one request.
     """
-    prompt = bench.prompt()
+    prompt = harness.prompt()
 
     def another_process() -> None:
-        bench.expire_leases()
-        with closing(bench.project.pipeline()) as pipeline:
-            other = replace(bench, pipeline=pipeline)
+        harness.expire_leases()
+        with closing(harness.project.pipeline()) as pipeline:
+            other = replace(harness, pipeline=pipeline)
             assert other.make_one(prompt).status is Status.MADE
 
-    shop = bench.on_fake_clock(store=SleepyStore(bench.pipeline.store, another_process))
-    outcome = bench.make_one(prompt, shop=shop)
+    context = harness.on_fake_clock(store=SleepyStore(harness.pipeline.store, another_process))
+    outcome = harness.make_one(prompt, context=context)
 
     assert outcome.status is Status.REUSED
-    assert bench.requests(SUBMIT) == 1
-    assert bench.simulator.billed() == 1
-    assert bench.states() == [State.STORED]
+    assert harness.requests(SUBMIT) == 1
+    assert harness.simulator.billed() == 1
+    assert harness.states() == [State.STORED]
 
 
-def test_a_sleeper_whose_item_nobody_took_goes_on(bench: Bench) -> None:
+def test_a_sleeper_whose_item_nobody_took_goes_on(harness: EngineHarness) -> None:
     """A laptop that was shut overnight makes the picture when it wakes, once."""
-    prompt = bench.prompt()
-    shop = bench.on_fake_clock(store=SleepyStore(bench.pipeline.store, bench.expire_leases))
-    assert bench.make_one(prompt, shop=shop).status is Status.MADE
-    assert bench.simulator.billed() == 1
-    assert bench.states() == [State.STORED]
+    prompt = harness.prompt()
+    context = harness.on_fake_clock(
+        store=SleepyStore(harness.pipeline.store, harness.expire_leases)
+    )
+    assert harness.make_one(prompt, context=context).status is Status.MADE
+    assert harness.simulator.billed() == 1
+    assert harness.states() == [State.STORED]
 
 
-def test_a_sleeper_leaves_the_item_to_whoever_is_at_it(bench: Bench) -> None:
+def test_a_sleeper_leaves_the_item_to_whoever_is_at_it(harness: EngineHarness) -> None:
     """While another is at the item the woken one waits, and sends nothing."""
-    prompt = bench.prompt()
-    book = bench.pipeline.ledger.leases
+    prompt = harness.prompt()
+    book = harness.pipeline.ledger.leases
 
     def another_begins() -> None:
-        bench.expire_leases()
+        harness.expire_leases()
         assert book.acquire([f"item:{prompt.key}"], "another") is not None
 
     class Clock(FakeClock):
         def wait(self, stop: Any, seconds: float) -> bool:
             """The other is done as soon as somebody waits for it."""
-            assert bench.requests(SUBMIT) == 0
+            assert harness.requests(SUBMIT) == 0
             book.release("another")
             return super().wait(stop, seconds)
 
-    store = SleepyStore(bench.pipeline.store, another_begins)
-    outcome = bench.make_one(prompt, shop=bench.on_fake_clock(store=store, clock=Clock()))
+    store = SleepyStore(harness.pipeline.store, another_begins)
+    outcome = harness.make_one(prompt, context=harness.on_fake_clock(store=store, clock=Clock()))
     assert outcome.status is Status.MADE
-    assert bench.requests(SUBMIT) == 1
+    assert harness.requests(SUBMIT) == 1
 
 
 @pytest.mark.parametrize("asleep", ["before", "after"])
-def test_a_sharer_that_slept_leaves_no_stray_copy(bench: Bench, asleep: str) -> None:
+def test_a_sharer_that_slept_leaves_no_stray_copy(harness: EngineHarness, asleep: str) -> None:
     """While it slept, its copy not made or just made, another process has given its item the
     shared picture: every picture in the folder is one of the ledger's, and none is missing.
     """
-    first, second = bench.prompts(a="the same boat", b="the same boat")
-    bench.make_one(first)
+    first, second = harness.prompts(a="the same boat", b="the same boat")
+    harness.make_one(first)
 
     class Sleepy(SleepyStore):
         def share(self, *args: Any) -> Any:
@@ -103,14 +105,14 @@ def test_a_sharer_that_slept_leaves_no_stray_copy(bench: Bench, asleep: str) -> 
             return stored
 
     def another_process() -> None:
-        bench.expire_leases()
-        with closing(bench.project.pipeline()) as pipeline:
-            assert replace(bench, pipeline=pipeline).make_one(second).ok
+        harness.expire_leases()
+        with closing(harness.project.pipeline()) as pipeline:
+            assert replace(harness, pipeline=pipeline).make_one(second).ok
 
-    store = Sleepy(bench.pipeline.store, another_process)
-    bench.make_one(second, shop=bench.on_fake_clock(store=store))
-    folder = bench.project.results / "generated_images"
-    recorded = {str(attempt.path) for attempt in bench.attempts() if attempt.path}
+    store = Sleepy(harness.pipeline.store, another_process)
+    harness.make_one(second, context=harness.on_fake_clock(store=store))
+    folder = harness.project.results / "generated_images"
+    recorded = {str(attempt.path) for attempt in harness.attempts() if attempt.path}
     assert {f"generated_images/{path.name}" for path in folder.glob("*.png")} == recorded
-    assert bench.make_one(second).status is Status.REUSED
-    assert bench.simulator.billed() == 1
+    assert harness.make_one(second).status is Status.REUSED
+    assert harness.simulator.billed() == 1

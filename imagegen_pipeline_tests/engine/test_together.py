@@ -11,7 +11,7 @@ from imagegen_pipeline.domain.prompts import Prompt
 from imagegen_pipeline.domain.requests import Outcome, State, Status
 from imagegen_pipeline.engine import BatchOptions
 from imagegen_pipeline_tests.conftest import Project, Simulator
-from imagegen_pipeline_tests.engine.bench import DRAWN, PARAMETERS, RUN, Bench, picture
+from imagegen_pipeline_tests.engine.harness import DRAWN, PARAMETERS, RUN, EngineHarness, picture
 
 
 def slow_down(simulator: Simulator, seconds: float = 0.2) -> None:
@@ -28,62 +28,62 @@ def at_once(*calls: Callable[[], list[Outcome]]) -> list[list[Outcome]]:
         return [future.result(timeout=60) for future in futures]
 
 
-def eight(bench: Bench) -> list[Prompt]:
+def eight(harness: EngineHarness) -> list[Prompt]:
     """Eight prompts."""
-    return bench.prompts(**{f"p{place}": f"boat number {place}" for place in range(8)})
+    return harness.prompts(**{f"p{place}": f"boat number {place}" for place in range(8)})
 
 
-def test_two_batches_make_each_picture_once(bench: Bench) -> None:
+def test_two_batches_make_each_picture_once(harness: EngineHarness) -> None:
     """Two batches of one pipeline, asked for the same random pictures, buy each once."""
-    prompts = eight(bench)
-    slow_down(bench.simulator)
+    prompts = eight(harness)
+    slow_down(harness.simulator)
 
     def batch() -> list[Outcome]:
-        return list(bench.pipeline.generate_images(prompts, DRAWN, BatchOptions(concurrency=4)))
+        return list(harness.pipeline.generate_images(prompts, DRAWN, BatchOptions(concurrency=4)))
 
     first, second = at_once(batch, batch)
-    assert bench.simulator.billed() == 8
+    assert harness.simulator.billed() == 8
     assert Counter(one.status for one in first + second) == {Status.MADE: 8, Status.REUSED: 8}
     assert {one.item_key: one.path for one in first} == {one.item_key: one.path for one in second}
 
 
-def test_two_pipelines_make_each_picture_once(bench: Bench) -> None:
+def test_two_pipelines_make_each_picture_once(harness: EngineHarness) -> None:
     """The same holds for two pipelines, each with its own connections to the ledger."""
-    prompts = eight(bench)
-    slow_down(bench.simulator)
+    prompts = eight(harness)
+    slow_down(harness.simulator)
 
     def batch() -> list[Outcome]:
-        with closing(bench.project.pipeline()) as pipeline:
+        with closing(harness.project.pipeline()) as pipeline:
             return list(pipeline.generate_images(prompts, PARAMETERS, BatchOptions(concurrency=4)))
 
     first, second = at_once(batch, batch)
     outcomes = first + second
-    assert bench.simulator.billed() == 8
+    assert harness.simulator.billed() == 8
     assert Counter(one.status for one in outcomes) == {Status.MADE: 8, Status.REUSED: 8}
 
 
-def test_two_regenerates_of_one_intent_buy_once(bench: Bench) -> None:
+def test_two_regenerates_of_one_intent_buy_once(harness: EngineHarness) -> None:
     """A step and its retry at the same time are still one intent."""
-    prompts = eight(bench)[:4]
-    slow_down(bench.simulator)
+    prompts = eight(harness)[:4]
+    slow_down(harness.simulator)
 
     def batch() -> list[Outcome]:
         order = BatchOptions(intent="run-1", regenerate=True)
-        return list(bench.pipeline.generate_images(prompts, PARAMETERS, order))
+        return list(harness.pipeline.generate_images(prompts, PARAMETERS, order))
 
     at_once(batch, batch)
-    assert bench.simulator.billed() == 4
+    assert harness.simulator.billed() == 4
 
 
-def test_identical_requests_of_two_pipelines_share_one_bill(bench: Bench) -> None:
+def test_identical_requests_of_two_pipelines_share_one_bill(harness: EngineHarness) -> None:
     """Different items with one request, asked for at once in two places, cost one picture."""
-    mine = bench.prompts(a="one boat", b="one boat")
-    theirs = bench.prompts(c="one boat", d="one boat")
-    slow_down(bench.simulator)
+    mine = harness.prompts(a="one boat", b="one boat")
+    theirs = harness.prompts(c="one boat", d="one boat")
+    slow_down(harness.simulator)
 
     def batch_of(prompts: list[Prompt]) -> Callable[[], list[Outcome]]:
         def batch() -> list[Outcome]:
-            with closing(bench.project.pipeline()) as pipeline:
+            with closing(harness.project.pipeline()) as pipeline:
                 return list(pipeline.generate_images(prompts, PARAMETERS, BatchOptions()))
 
         return batch
@@ -92,26 +92,26 @@ def test_identical_requests_of_two_pipelines_share_one_bill(bench: Bench) -> Non
     outcomes = first + second
     assert Counter(one.status for one in outcomes) == {Status.MADE: 1, Status.SHARED: 3}
     assert len({picture(one) for one in outcomes}) == 1
-    assert bench.simulator.billed() == 1
+    assert harness.simulator.billed() == 1
 
 
-def test_two_batches_make_one_base_image(bench: Bench) -> None:
+def test_two_batches_make_one_base_image(harness: EngineHarness) -> None:
     """Two requests for the same actor at once are one job."""
-    actor = bench.actor()
+    actor = harness.actor()
 
     def batch() -> list[Outcome]:
-        return list(bench.pipeline.generate_base_images([actor], BatchOptions()))
+        return list(harness.pipeline.generate_base_images([actor], BatchOptions()))
 
     (first,), (second,) = at_once(batch, batch)
     assert {first.status, second.status} == {Status.MADE, Status.REUSED}
-    assert bench.requests(RUN) == 1
+    assert harness.requests(RUN) == 1
 
 
 def test_two_processes_make_each_picture_once(
-    bench: Bench, project: Project, simulator: Simulator
+    harness: EngineHarness, project: Project, simulator: Simulator
 ) -> None:
     """Two commands started together on one folder: every picture is bought by one of them."""
-    prompts = eight(bench)
+    prompts = eight(harness)
     slow_down(simulator, seconds=0.4)
     command = ["imagegen", "generate", "--source", "json", "--image-size", "64x64"]
     command += ["--concurrency", "2", "--seed", "-1"]
@@ -122,24 +122,24 @@ def test_two_processes_make_each_picture_once(
 
     at_once(process, process)
     assert simulator.billed() == 8
-    assert bench.states() == [State.STORED] * 8
-    assert {attempt.item_key for attempt in bench.attempts()} == {one.key for one in prompts}
+    assert harness.states() == [State.STORED] * 8
+    assert {attempt.item_key for attempt in harness.attempts()} == {one.key for one in prompts}
 
 
-def test_a_dead_owners_lease_does_not_hold_an_item_for_ever(bench: Bench) -> None:
+def test_a_dead_owners_lease_does_not_hold_an_item_for_ever(harness: EngineHarness) -> None:
     """Once the lease of a process that is gone has run out, the item is made."""
-    prompt = bench.prompt()
-    bench.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "a dead process")
-    bench.expire_leases()
+    prompt = harness.prompt()
+    harness.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "a dead process")
+    harness.expire_leases()
 
-    assert bench.make_one(prompt).status is Status.MADE
+    assert harness.make_one(prompt).status is Status.MADE
 
 
-def test_an_item_at_work_elsewhere_is_waited_for(bench: Bench) -> None:
+def test_an_item_at_work_elsewhere_is_waited_for(harness: EngineHarness) -> None:
     """While another process has the item, nothing is sent; a stop ends the waiting."""
-    prompt = bench.prompt()
-    bench.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "another process")
-    batch = bench.pipeline.generate_images([prompt], PARAMETERS, BatchOptions())
+    prompt = harness.prompt()
+    harness.pipeline.ledger.leases.acquire([f"item:{prompt.key}"], "another process")
+    batch = harness.pipeline.generate_images([prompt], PARAMETERS, BatchOptions())
 
     def drive() -> list[Outcome]:
         return list(batch)
@@ -149,4 +149,4 @@ def test_an_item_at_work_elsewhere_is_waited_for(bench: Bench) -> None:
         batch.stop()
         (outcome,) = waiting.result(timeout=30)
     assert outcome.status is Status.SKIPPED
-    assert bench.states() == []
+    assert harness.states() == []

@@ -26,7 +26,7 @@ from imagegen_pipeline.domain.requests import Outcome, Status
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.providers.http.download import Downloader
 from imagegen_pipeline_tests.conftest import ROOT
-from imagegen_pipeline_tests.engine.bench import FakeClock
+from imagegen_pipeline_tests.engine.harness import FakeClock
 from imagegen_pipeline_tests.fault_matrix.four_items import FourItems, Run, nothing, run_batches
 
 NOBODY = 65534

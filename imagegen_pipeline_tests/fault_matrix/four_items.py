@@ -15,7 +15,7 @@ from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.providers.base import ProviderClient, Submission
 from imagegen_pipeline.results.attempt_rows import result_rows
 from imagegen_pipeline_tests.conftest import Project, Simulator, until
-from imagegen_pipeline_tests.engine.bench import HOUR, PARAMETERS, RUN, SUBMIT, FakeClock
+from imagegen_pipeline_tests.engine.harness import HOUR, PARAMETERS, RUN, SUBMIT, FakeClock
 
 NAMES = ("first", "second", "third", "fourth")
 HIT = 1

@@ -21,16 +21,16 @@ from imagegen_pipeline.maintenance.plan import (
 )
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline_tests.conftest import Project, Simulator
-from imagegen_pipeline_tests.engine.bench import Bench
+from imagegen_pipeline_tests.engine.harness import EngineHarness
 
 OLD_PICTURES = RetentionPolicy(pictures=180)
 
 
 @pytest.fixture
-def bench(project: Project, simulator: Simulator) -> Iterator[Bench]:
+def harness(project: Project, simulator: Simulator) -> Iterator[EngineHarness]:
     """A pipeline that is closed after the test."""
     with closing(project.pipeline()) as pipeline:
-        yield Bench(project, simulator, pipeline)
+        yield EngineHarness(project, simulator, pipeline)
 
 
 def age_file(file: Path, days: float) -> None:

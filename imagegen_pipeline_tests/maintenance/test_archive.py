@@ -20,7 +20,7 @@ from imagegen_pipeline.maintenance import archive as archive_module
 from imagegen_pipeline.maintenance.clean_up import plan_clean_up
 from imagegen_pipeline.maintenance.plan import ActionResult, CleanUpPart, RetentionPolicy
 from imagegen_pipeline.pipeline import Pipeline
-from imagegen_pipeline_tests.engine.bench import PARAMETERS, Bench, picture
+from imagegen_pipeline_tests.engine.harness import PARAMETERS, EngineHarness, picture
 from imagegen_pipeline_tests.maintenance.conftest import (
     OLD_PICTURES,
     age_file,
@@ -31,14 +31,14 @@ from imagegen_pipeline_tests.maintenance.conftest import (
 )
 
 
-def two_pictures(bench: Bench, *, days: float = 200) -> tuple[Attempt, Attempt]:
+def two_pictures(harness: EngineHarness, *, days: float = 200) -> tuple[Attempt, Attempt]:
     """An item's older image and its current one, both stored some days ago."""
-    prompt = bench.prompt()
-    bench.make_one(prompt)
-    bench.make_one(prompt, regenerate=True, intent="again")
+    prompt = harness.prompt()
+    harness.make_one(prompt)
+    harness.make_one(prompt, regenerate=True, intent="again")
     if days:
-        age_pictures(bench.pipeline, days)
-    old, new = stored(bench.pipeline)
+        age_pictures(harness.pipeline, days)
+    old, new = stored(harness.pipeline)
     return old, new
 
 
@@ -53,141 +53,141 @@ def archives(pipeline: Pipeline) -> list[Path]:
     return sorted((pipeline.settings.data_dir / "archive").glob("*"))
 
 
-def test_an_old_image_is_archived_and_the_current_one_is_kept(bench: Bench) -> None:
+def test_an_old_image_is_archived_and_the_current_one_is_kept(harness: EngineHarness) -> None:
     """The older file is whole in a ZIP, which the ledger names; the current one is untouched."""
-    old, new = two_pictures(bench)
-    file = file_of(bench.pipeline, old)
+    old, new = two_pictures(harness)
+    file = file_of(harness.pipeline, old)
     data = file.read_bytes()
-    (done,) = clean(bench.pipeline)
+    (done,) = clean(harness.pipeline)
     assert done.ok
     assert (done.action.part, done.action.file) == (CleanUpPart.PICTURES, file)
     assert not file.exists()
-    (zipped,) = archives(bench.pipeline)
-    assert reread(bench.pipeline, old).archive == f"archive/{zipped.name}"
+    (zipped,) = archives(harness.pipeline)
+    assert reread(harness.pipeline, old).archive == f"archive/{zipped.name}"
     with zipfile.ZipFile(zipped) as opened:
         assert opened.read(str(old.path)) == data
-    assert file_of(bench.pipeline, new).is_file()
-    assert reread(bench.pipeline, new).archive is None
-    assert clean(bench.pipeline) == []
+    assert file_of(harness.pipeline, new).is_file()
+    assert reread(harness.pipeline, new).archive is None
+    assert clean(harness.pipeline) == []
 
 
-def test_by_default_no_image_is_archived(bench: Bench) -> None:
+def test_by_default_no_image_is_archived(harness: EngineHarness) -> None:
     """A policy without an age for images keeps all of them."""
-    two_pictures(bench, days=5000)
-    plan = plan_clean_up(bench.pipeline, RetentionPolicy())
+    two_pictures(harness, days=5000)
+    plan = plan_clean_up(harness.pipeline, RetentionPolicy())
     assert [action for action in plan.actions if action.part is CleanUpPart.PICTURES] == []
 
 
-def test_a_young_image_is_kept(bench: Bench) -> None:
+def test_a_young_image_is_kept(harness: EngineHarness) -> None:
     """It was stored fewer days ago than the policy says."""
-    two_pictures(bench, days=170)
-    assert clean(bench.pipeline) == []
+    two_pictures(harness, days=170)
+    assert clean(harness.pipeline) == []
 
 
-def test_an_archived_image_can_become_the_current_one(bench: Bench) -> None:
+def test_an_archived_image_can_become_the_current_one(harness: EngineHarness) -> None:
     """It is extracted with the same bytes, at no cost."""
-    old, _ = two_pictures(bench)
-    data = file_of(bench.pipeline, old).read_bytes()
-    clean(bench.pipeline)
-    make_current(bench.pipeline, old.id)
-    assert file_of(bench.pipeline, old).read_bytes() == data
-    assert picture(bench.make_one(bench.prompt())) == data
-    assert bench.simulator.billed() == 2
-    clean(bench.pipeline)
-    assert file_of(bench.pipeline, old).read_bytes() == data
+    old, _ = two_pictures(harness)
+    data = file_of(harness.pipeline, old).read_bytes()
+    clean(harness.pipeline)
+    make_current(harness.pipeline, old.id)
+    assert file_of(harness.pipeline, old).read_bytes() == data
+    assert picture(harness.make_one(harness.prompt())) == data
+    assert harness.simulator.billed() == 2
+    clean(harness.pipeline)
+    assert file_of(harness.pipeline, old).read_bytes() == data
 
 
-def test_an_archived_base_image_is_published_again_when_chosen(bench: Bench) -> None:
+def test_an_archived_base_image_is_published_again_when_chosen(harness: EngineHarness) -> None:
     """The fixed path of the actor has its bytes."""
-    actor = bench.actor()
-    bench.make_base(actor)
-    bench.make_base(actor, regenerate=True, intent="again")
-    age_pictures(bench.pipeline)
-    old, _ = stored(bench.pipeline)
-    data, base = file_of(bench.pipeline, old).read_bytes(), bench.pipeline.picture_path(old)
+    actor = harness.actor()
+    harness.make_base(actor)
+    harness.make_base(actor, regenerate=True, intent="again")
+    age_pictures(harness.pipeline)
+    old, _ = stored(harness.pipeline)
+    data, base = file_of(harness.pipeline, old).read_bytes(), harness.pipeline.picture_path(old)
     assert base.read_bytes() != data
-    (done,) = clean(bench.pipeline)
+    (done,) = clean(harness.pipeline)
     assert done.ok
-    make_current(bench.pipeline, old.id)
+    make_current(harness.pipeline, old.id)
     assert base.read_bytes() == data
 
 
-def test_an_identical_request_shares_the_archived_image(bench: Bench) -> None:
+def test_an_identical_request_shares_the_archived_image(harness: EngineHarness) -> None:
     """Another item with the same request gets the bytes from the archive, at no cost."""
-    two_pictures(bench)
-    old = stored(bench.pipeline)[0]
-    data = file_of(bench.pipeline, old).read_bytes()
-    clean(bench.pipeline)
-    twin = bench.prompt(stem="twin")
-    dry_run = bench.pipeline.dry_run_images([twin], PARAMETERS, regenerate=False)
+    two_pictures(harness)
+    old = stored(harness.pipeline)[0]
+    data = file_of(harness.pipeline, old).read_bytes()
+    clean(harness.pipeline)
+    twin = harness.prompt(stem="twin")
+    dry_run = harness.pipeline.dry_run_images([twin], PARAMETERS, regenerate=False)
     assert dry_run.fates == {twin.key: "share"}
-    assert not file_of(bench.pipeline, old).exists(), "a dry run writes nothing"
-    outcome = bench.make_one(twin)
+    assert not file_of(harness.pipeline, old).exists(), "a dry run writes nothing"
+    outcome = harness.make_one(twin)
     assert outcome.status is Status.SHARED
     assert picture(outcome) == data
-    assert bench.simulator.billed() == 2
+    assert harness.simulator.billed() == 2
 
 
-def test_an_archived_regenerate_is_not_bought_again(bench: Bench) -> None:
+def test_an_archived_regenerate_is_not_bought_again(harness: EngineHarness) -> None:
     """A re-execution of an old run finds its image in the archive."""
-    prompt = bench.prompt()
-    bench.make_one(prompt)
-    bench.make_one(prompt, regenerate=True, intent="old run")
-    bench.make_one(prompt, regenerate=True, intent="newer run")
-    age_pictures(bench.pipeline)
-    assert [done.ok for done in clean(bench.pipeline)] == [True, True]
-    again = bench.make_one(prompt, regenerate=True, intent="old run")
-    assert (again.status, bench.simulator.billed()) == (Status.REUSED, 3)
+    prompt = harness.prompt()
+    harness.make_one(prompt)
+    harness.make_one(prompt, regenerate=True, intent="old run")
+    harness.make_one(prompt, regenerate=True, intent="newer run")
+    age_pictures(harness.pipeline)
+    assert [done.ok for done in clean(harness.pipeline)] == [True, True]
+    again = harness.make_one(prompt, regenerate=True, intent="old run")
+    assert (again.status, harness.simulator.billed()) == (Status.REUSED, 3)
     assert picture(again)
 
 
 @pytest.mark.parametrize("loss", ["missing", "damaged"])
 def test_a_missing_or_damaged_archive_fails_the_item_without_a_new_bill(
-    loss: str, bench: Bench
+    loss: str, harness: EngineHarness
 ) -> None:
     """The error names the archive that holds the identical image."""
-    two_pictures(bench)
-    clean(bench.pipeline)
-    (zipped,) = archives(bench.pipeline)
+    two_pictures(harness)
+    clean(harness.pipeline)
+    (zipped,) = archives(harness.pipeline)
     if loss == "missing":
         zipped.rename(zipped.with_name("elsewhere"))
     else:
         zipped.write_bytes(zipped.read_bytes()[:100])
-    outcome = bench.make_one(bench.prompt(stem="twin"))
+    outcome = harness.make_one(harness.prompt(stem="twin"))
     assert (outcome.status, outcome.error_kind) == (Status.FAILED, UnreadableError.kind)
     assert str(zipped) in str(outcome.error)
-    assert bench.simulator.billed() == 2
+    assert harness.simulator.billed() == 2
     cost = estimate_cost(
-        bench.pipeline, [bench.prompt().key], mode=Mode.REGENERATE, overrides=Overrides()
+        harness.pipeline, [harness.prompt().key], mode=Mode.REGENERATE, overrides=Overrides()
     )
     assert cost.make == 1
 
 
-def test_an_image_that_is_needed_since_the_plan_is_kept(bench: Bench) -> None:
+def test_an_image_that_is_needed_since_the_plan_is_kept(harness: EngineHarness) -> None:
     """It was approved or made current between planning and archiving."""
     for stem in ("boat", "pier"):
-        prompt = bench.prompt(text=f"a {stem}", stem=stem)
-        bench.make_one(prompt)
-        bench.make_one(prompt, regenerate=True, intent="again")
-    age_pictures(bench.pipeline)
-    boat, _, pier, _ = stored(bench.pipeline)
-    plan = plan_clean_up(bench.pipeline, OLD_PICTURES)
+        prompt = harness.prompt(text=f"a {stem}", stem=stem)
+        harness.make_one(prompt)
+        harness.make_one(prompt, regenerate=True, intent="again")
+    age_pictures(harness.pipeline)
+    boat, _, pier, _ = stored(harness.pipeline)
+    plan = plan_clean_up(harness.pipeline, OLD_PICTURES)
     assert len(plan.actions) == 2
-    bench.pipeline.ledger.reviews.decide([boat.id], Verdict.APPROVED)
-    make_current(bench.pipeline, pier.id)
-    assert [bool(done.skipped) for done in clean(bench.pipeline, plan=plan)] == [True, True]
-    assert file_of(bench.pipeline, boat).is_file()
-    assert file_of(bench.pipeline, pier).is_file()
-    assert reread(bench.pipeline, boat).archive is None
+    harness.pipeline.ledger.reviews.decide([boat.id], Verdict.APPROVED)
+    make_current(harness.pipeline, pier.id)
+    assert [bool(done.skipped) for done in clean(harness.pipeline, plan=plan)] == [True, True]
+    assert file_of(harness.pipeline, boat).is_file()
+    assert file_of(harness.pipeline, pier).is_file()
+    assert reread(harness.pipeline, boat).archive is None
 
 
 @pytest.mark.parametrize("decision", ["approve", "choose"])
 def test_an_image_that_becomes_needed_during_archiving_is_kept(
-    decision: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    decision: str, harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its file is kept even if the ledger already names its archive."""
-    old, _ = two_pictures(bench)
-    ledger = bench.pipeline.ledger
+    old, _ = two_pictures(harness)
+    ledger = harness.pipeline.ledger
     set_archive = ledger.retention.set_archive
 
     def decide_meanwhile(archives: Any, images: Any) -> None:
@@ -198,37 +198,37 @@ def test_an_image_that_becomes_needed_during_archiving_is_kept(
             ledger.reviews.make_current(old.id)
 
     monkeypatch.setattr(ledger.retention, "set_archive", decide_meanwhile)
-    (done,) = clean(bench.pipeline)
+    (done,) = clean(harness.pipeline)
     assert done.skipped
-    assert file_of(bench.pipeline, old).is_file()
+    assert file_of(harness.pipeline, old).is_file()
 
 
-def test_an_image_of_a_leased_item_is_kept(bench: Bench) -> None:
+def test_an_image_of_a_leased_item_is_kept(harness: EngineHarness) -> None:
     """While another process holds the item's lease; the next clean-up archives it."""
-    old, _ = two_pictures(bench)
+    old, _ = two_pictures(harness)
     owner = new_owner()
-    assert bench.pipeline.ledger.leases.acquire([f"item:{old.item_key}"], owner)
-    (done,) = clean(bench.pipeline)
+    assert harness.pipeline.ledger.leases.acquire([f"item:{old.item_key}"], owner)
+    (done,) = clean(harness.pipeline)
     assert done.skipped
-    assert file_of(bench.pipeline, old).is_file()
-    bench.pipeline.ledger.leases.release(owner)
-    (done,) = clean(bench.pipeline)
+    assert file_of(harness.pipeline, old).is_file()
+    harness.pipeline.ledger.leases.release(owner)
+    (done,) = clean(harness.pipeline)
     assert done.ok
-    assert len(archives(bench.pipeline)) == 1, "the existing archive is used"
+    assert len(archives(harness.pipeline)) == 1, "the existing archive is used"
 
 
-def test_a_leased_item_does_not_block_the_others(bench: Bench) -> None:
+def test_a_leased_item_does_not_block_the_others(harness: EngineHarness) -> None:
     """Only the images of the leased item are kept."""
     for stem in ("boat", "pier", "mole"):
-        prompt = bench.prompt(text=f"a {stem}", stem=stem)
-        bench.make_one(prompt)
-        bench.make_one(prompt, regenerate=True, intent="again")
-    age_pictures(bench.pipeline)
-    busy = stored(bench.pipeline)[2]
-    assert bench.pipeline.ledger.leases.acquire([f"item:{busy.item_key}"], new_owner())
-    done = clean(bench.pipeline)
+        prompt = harness.prompt(text=f"a {stem}", stem=stem)
+        harness.make_one(prompt)
+        harness.make_one(prompt, regenerate=True, intent="again")
+    age_pictures(harness.pipeline)
+    busy = stored(harness.pipeline)[2]
+    assert harness.pipeline.ledger.leases.acquire([f"item:{busy.item_key}"], new_owner())
+    done = clean(harness.pipeline)
     assert sorted(one.ok for one in done) == [False, True, True]
-    assert file_of(bench.pipeline, busy).is_file()
+    assert file_of(harness.pipeline, busy).is_file()
 
 
 class CrashError(BaseException):
@@ -261,85 +261,87 @@ CRASHES = [crash_while_writing, crash_before_the_ledger, crash_before_removal]
 @pytest.mark.parametrize("crashing", CRASHES)
 def test_a_crash_at_any_point_loses_nothing_and_the_next_clean_up_completes(
     crashing: Callable[[Pipeline, pytest.MonkeyPatch], None],
-    bench: Bench,
+    harness: EngineHarness,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After the crash the image exists; the next clean-up leaves one archive."""
-    old, _ = two_pictures(bench)
-    data = file_of(bench.pipeline, old).read_bytes()
+    old, _ = two_pictures(harness)
+    data = file_of(harness.pipeline, old).read_bytes()
     with monkeypatch.context() as patch:
-        crashing(bench.pipeline, patch)
+        crashing(harness.pipeline, patch)
         with pytest.raises(CrashError):
-            clean(bench.pipeline)
-    assert file_of(bench.pipeline, old).read_bytes() == data
-    (done,) = clean(bench.pipeline)
+            clean(harness.pipeline)
+    assert file_of(harness.pipeline, old).read_bytes() == data
+    (done,) = clean(harness.pipeline)
     assert done.ok
-    assert not file_of(bench.pipeline, old).exists()
-    assert len(archives(bench.pipeline)) == 1
-    make_current(bench.pipeline, old.id)
-    assert file_of(bench.pipeline, old).read_bytes() == data
+    assert not file_of(harness.pipeline, old).exists()
+    assert len(archives(harness.pipeline)) == 1
+    make_current(harness.pipeline, old.id)
+    assert file_of(harness.pipeline, old).read_bytes() == data
 
 
-def test_an_extracted_image_returns_to_the_same_archive(bench: Bench) -> None:
+def test_an_extracted_image_returns_to_the_same_archive(harness: EngineHarness) -> None:
     """After half a year without use it needs no second archive."""
-    old, new = two_pictures(bench)
-    clean(bench.pipeline)
-    make_current(bench.pipeline, old.id)
-    make_current(bench.pipeline, new.id)
-    assert clean(bench.pipeline) == [], "it was extracted just now"
-    age_file(file_of(bench.pipeline, old), 200)
-    (done,) = clean(bench.pipeline)
+    old, new = two_pictures(harness)
+    clean(harness.pipeline)
+    make_current(harness.pipeline, old.id)
+    make_current(harness.pipeline, new.id)
+    assert clean(harness.pipeline) == [], "it was extracted just now"
+    age_file(file_of(harness.pipeline, old), 200)
+    (done,) = clean(harness.pipeline)
     assert done.ok
-    assert len(archives(bench.pipeline)) == 1
-    assert not file_of(bench.pipeline, old).exists()
+    assert len(archives(harness.pipeline)) == 1
+    assert not file_of(harness.pipeline, old).exists()
 
 
-def test_an_image_that_was_approved_in_its_archive_is_extracted(bench: Bench) -> None:
+def test_an_image_that_was_approved_in_its_archive_is_extracted(harness: EngineHarness) -> None:
     """The next clean-up extracts it, whatever its policy."""
-    old, _ = two_pictures(bench)
-    data = file_of(bench.pipeline, old).read_bytes()
-    clean(bench.pipeline)
-    bench.pipeline.ledger.reviews.decide([old.id], Verdict.APPROVED)
-    (done,) = clean(bench.pipeline, RetentionPolicy())
+    old, _ = two_pictures(harness)
+    data = file_of(harness.pipeline, old).read_bytes()
+    clean(harness.pipeline)
+    harness.pipeline.ledger.reviews.decide([old.id], Verdict.APPROVED)
+    (done,) = clean(harness.pipeline, RetentionPolicy())
     assert (done.ok, done.action.part) == (True, CleanUpPart.NEEDED)
-    assert file_of(bench.pipeline, old).read_bytes() == data
+    assert file_of(harness.pipeline, old).read_bytes() == data
 
 
-def test_a_file_that_a_user_edited_is_kept(bench: Bench) -> None:
+def test_a_file_that_a_user_edited_is_kept(harness: EngineHarness) -> None:
     """Bytes with another digest than the paid ones are neither archived nor removed."""
-    old, _ = two_pictures(bench)
-    file_of(bench.pipeline, old).write_bytes(b"edited by hand")
-    age_file(file_of(bench.pipeline, old), 300)
-    (done,) = clean(bench.pipeline)
+    old, _ = two_pictures(harness)
+    file_of(harness.pipeline, old).write_bytes(b"edited by hand")
+    age_file(file_of(harness.pipeline, old), 300)
+    (done,) = clean(harness.pipeline)
     assert done.skipped
-    assert file_of(bench.pipeline, old).read_bytes() == b"edited by hand"
-    assert reread(bench.pipeline, old).archive is None
+    assert file_of(harness.pipeline, old).read_bytes() == b"edited by hand"
+    assert reread(harness.pipeline, old).archive is None
 
 
-def test_many_images_need_several_archives(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_images_need_several_archives(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The size of an archive is limited, so little is on disk twice at any time."""
     monkeypatch.setattr(archive_module, "MAX_IMAGES", 2)
-    prompt = bench.prompt()
+    prompt = harness.prompt()
     for number in range(6):
-        bench.make_one(prompt, regenerate=number > 0, intent=f"run {number}")
-    age_pictures(bench.pipeline)
-    done = clean(bench.pipeline)
+        harness.make_one(prompt, regenerate=number > 0, intent=f"run {number}")
+    age_pictures(harness.pipeline)
+    done = clean(harness.pipeline)
     assert [one.ok for one in done] == [True] * 5
-    assert len(archives(bench.pipeline)) == 3
-    for attempt in stored(bench.pipeline)[:-1]:
-        assert bench.pipeline.engine_context.extract_picture(attempt)
+    assert len(archives(harness.pipeline)) == 3
+    for attempt in stored(harness.pipeline)[:-1]:
+        assert harness.pipeline.engine_context.extract_picture(attempt)
 
 
 def test_a_file_that_cannot_be_removed_is_named_and_the_others_are_archived(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The image is in its archive, and its file is named as a failure."""
     for stem in ("boat", "pier"):
-        prompt = bench.prompt(text=f"a {stem}", stem=stem)
-        bench.make_one(prompt)
-        bench.make_one(prompt, regenerate=True, intent="again")
-    age_pictures(bench.pipeline)
-    stuck = file_of(bench.pipeline, stored(bench.pipeline)[0])
+        prompt = harness.prompt(text=f"a {stem}", stem=stem)
+        harness.make_one(prompt)
+        harness.make_one(prompt, regenerate=True, intent="again")
+    age_pictures(harness.pipeline)
+    stuck = file_of(harness.pipeline, stored(harness.pipeline)[0])
     unlink = Path.unlink
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
@@ -348,7 +350,7 @@ def test_a_file_that_cannot_be_removed_is_named_and_the_others_are_archived(
         unlink(self, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    found: dict[bool, ActionResult] = {done.ok: done for done in clean(bench.pipeline)}
+    found: dict[bool, ActionResult] = {done.ok: done for done in clean(harness.pipeline)}
     assert set(found) == {True, False}
     assert str(stuck) in found[False].error
     assert stuck.is_file()

@@ -23,7 +23,7 @@ from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.results.attempt_rows import result_rows
 from imagegen_pipeline.results.parquet import write_results
 from imagegen_pipeline.settings import load_settings
-from imagegen_pipeline_tests.engine.bench import Bench
+from imagegen_pipeline_tests.engine.harness import EngineHarness
 from imagegen_pipeline_tests.maintenance.conftest import (
     OLD_PICTURES,
     age_pictures,
@@ -39,37 +39,39 @@ def disk(tmp_path: Path) -> Path:
     return tmp_path / "disk" / "backups"
 
 
-def create_results(bench: Bench) -> None:
+def create_results(harness: EngineHarness) -> None:
     """Two images of a prompt, a base image, an archived image, logs and tables."""
-    prompt = bench.prompt()
-    bench.make_one(prompt)
-    bench.make_one(prompt, regenerate=True, intent="again")
-    bench.make_base(bench.actor())
-    age_pictures(bench.pipeline)
-    assert [done.ok for done in clean(bench.pipeline)] == [True]
-    logs = bench.pipeline.settings.log_dir
+    prompt = harness.prompt()
+    harness.make_one(prompt)
+    harness.make_one(prompt, regenerate=True, intent="again")
+    harness.make_base(harness.actor())
+    age_pictures(harness.pipeline)
+    assert [done.ok for done in clean(harness.pipeline)] == [True]
+    logs = harness.pipeline.settings.log_dir
     open_log(logs)
-    bench.make_one(prompt)
+    harness.make_one(prompt)
     write_results_log([{"success": True}], logs, time.time())
-    write_results(result_rows(bench.pipeline.ledger), bench.pipeline.results_file)
+    write_results(result_rows(harness.pipeline.ledger), harness.pipeline.results_file)
 
 
-def test_a_backup_holds_every_result_and_source_with_its_digest(bench: Bench, disk: Path) -> None:
+def test_a_backup_holds_every_result_and_source_with_its_digest(
+    harness: EngineHarness, disk: Path
+) -> None:
     """Ledger, images, sidecars, previews, archives, logs, prompts and actors, but no key."""
-    create_results(bench)
-    (bench.project.root / ".env").write_text("DUOMI_API_KEY=secret\n")
-    report = back_up(bench.pipeline, disk)
+    create_results(harness)
+    (harness.project.root / ".env").write_text("DUOMI_API_KEY=secret\n")
+    report = back_up(harness.pipeline, disk)
     assert report.folder.parent == disk
     assert (report.pictures, report.missing, report.unread, report.linked) == (3, [], [], 0)
     manifest = read_manifest(report.folder)
     assert manifest.simulated
     by_path = {(one.place, one.path): one for one in manifest.files}
-    for attempt in stored(bench.pipeline):
+    for attempt in stored(harness.pipeline):
         path = attempt.archive or str(attempt.path)
         assert by_path["data", path].size
         if attempt.archive is None:
             copy = report.folder / "data" / path
-            assert copy.read_bytes() == file_of(bench.pipeline, attempt).read_bytes()
+            assert copy.read_bytes() == file_of(harness.pipeline, attempt).read_bytes()
             assert by_path["data", path].sha256 == attempt.digest
     kinds = {Path(one.path).suffix for one in manifest.files}
     assert kinds >= {".png", ".json", ".webp", ".zip", ".log", ".db", ".parquet"}
@@ -79,45 +81,47 @@ def test_a_backup_holds_every_result_and_source_with_its_digest(bench: Bench, di
     assert len(list(report.folder.rglob("*.*"))) >= len(manifest.files)
 
 
-def test_unchanged_files_take_no_space_in_the_next_backup(bench: Bench, disk: Path) -> None:
+def test_unchanged_files_take_no_space_in_the_next_backup(
+    harness: EngineHarness, disk: Path
+) -> None:
     """An unchanged image is one file on disk in all backups; a new image is copied."""
-    create_results(bench)
-    first = back_up(bench.pipeline, disk)
-    bench.make_one(bench.prompt(text="a pier", stem="pier"))
-    second = back_up(bench.pipeline, disk)
+    create_results(harness)
+    first = back_up(harness.pipeline, disk)
+    harness.make_one(harness.prompt(text="a pier", stem="pier"))
+    second = back_up(harness.pipeline, disk)
     assert second.linked > 5
-    current = str(stored(bench.pipeline)[1].path)
+    current = str(stored(harness.pipeline)[1].path)
     inodes = {(one.folder / "data" / current).stat().st_ino for one in (first, second)}
     assert len(inodes) == 1
-    (new,) = [str(one.path) for one in stored(bench.pipeline)][3:]
+    (new,) = [str(one.path) for one in stored(harness.pipeline)][3:]
     assert not (first.folder / "data" / new).exists()
     assert (second.folder / "data" / new).is_file()
     assert second.copied_bytes < first.copied_bytes + 200_000
 
 
 def test_a_changed_file_is_copied_and_the_older_backup_keeps_the_old_bytes(
-    bench: Bench, disk: Path
+    harness: EngineHarness, disk: Path
 ) -> None:
     """Each backup has the bytes of its time of a file that users overwrite."""
-    bench.make_base(bench.actor())
-    base = bench.pipeline.picture_path(stored(bench.pipeline)[0])
+    harness.make_base(harness.actor())
+    base = harness.pipeline.picture_path(stored(harness.pipeline)[0])
     before = base.read_bytes()
-    first = back_up(bench.pipeline, disk)
+    first = back_up(harness.pipeline, disk)
     base.write_bytes(b"painted over")
-    second = back_up(bench.pipeline, disk)
-    place = f"data/{bench.pipeline.store.relative(base)}"
+    second = back_up(harness.pipeline, disk)
+    place = f"data/{harness.pipeline.store.relative(base)}"
     assert (first.folder / place).read_bytes() == before
     assert (second.folder / place).read_bytes() == b"painted over"
 
 
-def test_only_the_newest_backups_are_kept(bench: Bench, disk: Path) -> None:
+def test_only_the_newest_backups_are_kept(harness: EngineHarness, disk: Path) -> None:
     """Older ones are removed once a new one is complete; shared files stay whole in the newer."""
-    bench.make_one(bench.prompt())
-    made = [back_up(bench.pipeline, disk, keep=2).folder for _ in range(4)]
+    harness.make_one(harness.prompt())
+    made = [back_up(harness.pipeline, disk, keep=2).folder for _ in range(4)]
     assert backups_in(disk) == made[2:]
-    (attempt,) = stored(bench.pipeline)
+    (attempt,) = stored(harness.pipeline)
     copy = made[3] / "data" / str(attempt.path)
-    assert copy.read_bytes() == file_of(bench.pipeline, attempt).read_bytes()
+    assert copy.read_bytes() == file_of(harness.pipeline, attempt).read_bytes()
     assert [one.name for one in disk.iterdir() if "removed" in one.name] == []
 
 
@@ -127,23 +131,23 @@ class CrashError(BaseException):
 
 @pytest.mark.parametrize("after", [1, 4, 8])
 def test_an_interrupted_backup_is_hidden_and_the_next_one_finishes_it(
-    after: int, bench: Bench, disk: Path
+    after: int, harness: EngineHarness, disk: Path
 ) -> None:
     """Until then the previous backup is the newest one, and complete."""
-    create_results(bench)
-    first = back_up(bench.pipeline, disk)
+    create_results(harness)
+    first = back_up(harness.pipeline, disk)
     for stem in ("pier", "mole"):
-        bench.make_one(bench.prompt(text=f"a {stem}", stem=stem))
+        harness.make_one(harness.prompt(text=f"a {stem}", stem=stem))
 
     def crash(done: int, _of: int) -> None:
         if done == after:
             raise CrashError
 
     with pytest.raises(CrashError):
-        back_up(bench.pipeline, disk, report_progress=crash)
+        back_up(harness.pipeline, disk, report_progress=crash)
     assert backups_in(disk) == [first.folder]
     assert len(unfinished_in(disk)) == 1
-    last = back_up(bench.pipeline, disk)
+    last = back_up(harness.pipeline, disk)
     assert backups_in(disk) == [first.folder, last.folder]
     assert unfinished_in(disk) == []
     check_complete(last.folder)
@@ -160,10 +164,10 @@ def check_complete(folder: Path) -> None:
 
 
 def test_an_interrupted_first_backup_does_not_copy_all_files_again(
-    bench: Bench, disk: Path, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that were copied completely are used."""
-    create_results(bench)
+    create_results(harness)
     files: list[int] = []
 
     def crash_at_the_end(done: int, of: int) -> None:
@@ -172,28 +176,28 @@ def test_an_interrupted_first_backup_does_not_copy_all_files_again(
             raise CrashError
 
     with pytest.raises(CrashError):
-        back_up(bench.pipeline, disk, report_progress=crash_at_the_end)
+        back_up(harness.pipeline, disk, report_progress=crash_at_the_end)
     opened: list[Path] = []
     real = os.utime
     monkeypatch.setattr(
         backup_module.os, "utime", lambda *a, **k: (opened.append(a[0]), real(*a, **k))
     )
-    report = back_up(bench.pipeline, disk)
+    report = back_up(harness.pipeline, disk)
     assert opened == [], "nothing was copied a second time"
     assert report.copied > files[0]
     check_complete(report.folder)
 
 
-def test_a_backup_is_consistent_while_a_batch_runs(bench: Bench, disk: Path) -> None:
+def test_a_backup_is_consistent_while_a_batch_runs(harness: EngineHarness, disk: Path) -> None:
     """Beside a writer, every image that the ledger copy names is in the backup."""
-    prompts = bench.prompts(**{f"p{number}": f"a boat, number {number}" for number in range(40)})
-    bench.make(prompts[:2])
+    prompts = harness.prompts(**{f"p{number}": f"a boat, number {number}" for number in range(40)})
+    harness.make(prompts[:2])
     begun, ended = threading.Event(), threading.Event()
 
     def write() -> None:
         begun.set()
         for prompt in prompts[2:]:
-            bench.make_one(prompt)
+            harness.make_one(prompt)
         ended.set()
 
     thread = threading.Thread(target=write)
@@ -201,47 +205,47 @@ def test_a_backup_is_consistent_while_a_batch_runs(bench: Bench, disk: Path) -> 
     begun.wait()
     reports = []
     while not ended.is_set() or not reports:
-        reports.append(back_up(bench.pipeline, disk, keep=10_000))
+        reports.append(back_up(harness.pipeline, disk, keep=10_000))
     thread.join()
     assert len(reports) > 1
     for report in reports:
         assert report.missing == []
         check_complete(report.folder)
-    reports.append(back_up(bench.pipeline, disk, keep=10_000))
+    reports.append(back_up(harness.pipeline, disk, keep=10_000))
     assert reports[-1].pictures == 40
     assert reports[0].pictures < 40
 
 
-def test_a_clean_up_is_refused_while_a_backup_runs(bench: Bench, disk: Path) -> None:
+def test_a_clean_up_is_refused_while_a_backup_runs(harness: EngineHarness, disk: Path) -> None:
     """No image is archived between the copy of the ledger and that of the files."""
-    prompt = bench.prompt()
-    bench.make_one(prompt)
-    bench.make_one(prompt, regenerate=True, intent="again")
-    age_pictures(bench.pipeline)
-    plan = plan_clean_up(bench.pipeline, OLD_PICTURES)
+    prompt = harness.prompt()
+    harness.make_one(prompt)
+    harness.make_one(prompt, regenerate=True, intent="again")
+    age_pictures(harness.pipeline)
+    plan = plan_clean_up(harness.pipeline, OLD_PICTURES)
     refused: list[str] = []
 
     def clean_meanwhile(_done: int, _of: int) -> None:
         with pytest.raises(SetupError) as error:
-            list(carry_out(bench.pipeline, plan))
+            list(carry_out(harness.pipeline, plan))
         refused.append(str(error.value))
 
-    report = back_up(bench.pipeline, disk, report_progress=clean_meanwhile)
+    report = back_up(harness.pipeline, disk, report_progress=clean_meanwhile)
     assert refused
     assert report.missing == []
     with (
-        maintenance_lock(bench.pipeline.settings.data_dir),
+        maintenance_lock(harness.pipeline.settings.data_dir),
         pytest.raises(SetupError, match="is running"),
     ):
-        back_up(bench.pipeline, disk)
+        back_up(harness.pipeline, disk)
 
 
-def test_an_image_that_is_on_no_disk_is_named(bench: Bench, disk: Path) -> None:
+def test_an_image_that_is_on_no_disk_is_named(harness: EngineHarness, disk: Path) -> None:
     """If a user deleted it, the backup is complete without it, and every report says so."""
-    bench.make_one(bench.prompt())
-    (attempt,) = stored(bench.pipeline)
-    file_of(bench.pipeline, attempt).unlink()
-    report = back_up(bench.pipeline, disk)
+    harness.make_one(harness.prompt())
+    (attempt,) = stored(harness.pipeline)
+    file_of(harness.pipeline, attempt).unlink()
+    report = back_up(harness.pipeline, disk)
     (line,) = report.missing
     assert attempt.item_key in line
     assert "current" in line
@@ -249,11 +253,11 @@ def test_an_image_that_is_on_no_disk_is_named(bench: Bench, disk: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_reported(
-    bench: Bench, disk: Path, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other files are backed up."""
-    bench.make_one(bench.prompt())
-    bad = bench.pipeline.settings.output_dir / "bad.png"
+    harness.make_one(harness.prompt())
+    bad = harness.pipeline.settings.output_dir / "bad.png"
     bad.write_bytes(b"x")
     real = Path.open
 
@@ -263,16 +267,16 @@ def test_a_file_that_cannot_be_read_is_reported(
         return real(self, *arguments, **more)
 
     monkeypatch.setattr(Path, "open", refuse)
-    report = back_up(bench.pipeline, disk)
+    report = back_up(harness.pipeline, disk)
     (line,) = report.unread
     assert str(bad) in line
     assert report.missing == []
 
 
-def test_simulated_and_live_backups_are_not_mixed(bench: Bench, disk: Path) -> None:
+def test_simulated_and_live_backups_are_not_mixed(harness: EngineHarness, disk: Path) -> None:
     """A folder with backups of one kind refuses the other before anything is written."""
-    bench.make_one(bench.prompt())
-    back_up(bench.pipeline, disk)
+    harness.make_one(harness.prompt())
+    back_up(harness.pipeline, disk)
     live = Pipeline(load_settings(simulator_setting="0"))
     _ = live.ledger
     with pytest.raises(SetupError, match="never mixed"):
@@ -281,11 +285,11 @@ def test_simulated_and_live_backups_are_not_mixed(bench: Bench, disk: Path) -> N
     assert len(backups_in(disk)) == 1
 
 
-def test_a_folder_within_the_results_is_refused(bench: Bench) -> None:
+def test_a_folder_within_the_results_is_refused(harness: EngineHarness) -> None:
     """A backup must not be part of the next backup."""
-    bench.make_one(bench.prompt())
+    harness.make_one(harness.prompt())
     with pytest.raises(SetupError, match="which is backed up"):
-        back_up(bench.pipeline, bench.pipeline.settings.output_dir / "backup")
+        back_up(harness.pipeline, harness.pipeline.settings.output_dir / "backup")
 
 
 def test_a_ledger_outside_of_sqlite_is_refused_with_the_tool_to_use(disk: Path) -> None:
@@ -300,52 +304,54 @@ def test_a_ledger_outside_of_sqlite_is_refused_with_the_tool_to_use(disk: Path) 
 
 
 def test_a_full_disk_is_refused_before_anything_is_copied(
-    bench: Bench, disk: Path, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The required space is computed first; the previous backup is kept."""
-    bench.make_one(bench.prompt())
-    first = back_up(bench.pipeline, disk)
-    bench.make_one(bench.prompt(text="a pier", stem="pier"))
+    harness.make_one(harness.prompt())
+    first = back_up(harness.pipeline, disk)
+    harness.make_one(harness.prompt(text="a pier", stem="pier"))
     monkeypatch.setattr(backup_module, "_SPARE_BYTES", 2**60)
     with pytest.raises(StoreError, match=r"has .* MB left"):
-        back_up(bench.pipeline, disk)
+        back_up(harness.pipeline, disk)
     assert backups_in(disk) == [first.folder]
 
 
-def test_a_damaged_manifest_does_not_stop_the_next_backup(bench: Bench, disk: Path) -> None:
+def test_a_damaged_manifest_does_not_stop_the_next_backup(
+    harness: EngineHarness, disk: Path
+) -> None:
     """Then every file is copied, and the new backup is complete."""
-    bench.make_one(bench.prompt())
-    first = back_up(bench.pipeline, disk)
+    harness.make_one(harness.prompt())
+    first = back_up(harness.pipeline, disk)
     (first.folder / "manifest.json").write_text("{")
-    second = back_up(bench.pipeline, disk)
+    second = back_up(harness.pipeline, disk)
     assert second.linked == 0
     check_complete(second.folder)
 
 
-def test_the_copy_of_the_users_database_is_consistent(bench: Bench, disk: Path) -> None:
+def test_the_copy_of_the_users_database_is_consistent(harness: EngineHarness, disk: Path) -> None:
     """It has what is committed, also beside a writer; an unchanged database is linked."""
-    database = bench.pipeline.settings.prompt_db
+    database = harness.pipeline.settings.prompt_db
     with sqlite3.connect(database) as writer:
         writer.execute("PRAGMA journal_mode=WAL")
         writer.execute("CREATE TABLE images (id INTEGER, prompt TEXT)")
         writer.execute("INSERT INTO images VALUES (1, 'a boat')")
         writer.commit()
-        _ = bench.pipeline.ledger
-        report = back_up(bench.pipeline, disk)
+        _ = harness.pipeline.ledger
+        report = back_up(harness.pipeline, disk)
         copy = report.folder / "sources" / "prompt_db" / database.name
         with sqlite3.connect(f"file:{copy}?mode=ro", uri=True) as reader:
             assert reader.execute("SELECT prompt FROM images").fetchall() == [("a boat",)]
         reader.close()
     writer.close()
-    second, third = back_up(bench.pipeline, disk), back_up(bench.pipeline, disk)
+    second, third = back_up(harness.pipeline, disk), back_up(harness.pipeline, disk)
     places = [one.folder / "sources" / "prompt_db" / database.name for one in (second, third)]
     assert len({place.stat().st_ino for place in places}) == 1
 
 
-def test_the_manifest_is_plain_json(bench: Bench, disk: Path) -> None:
+def test_the_manifest_is_plain_json(harness: EngineHarness, disk: Path) -> None:
     """Other tools can read it; each file is a line."""
-    bench.make_one(bench.prompt())
-    report = back_up(bench.pipeline, disk)
+    harness.make_one(harness.prompt())
+    report = back_up(harness.pipeline, disk)
     facts = json.loads((report.folder / "manifest.json").read_text())
     assert facts["format"] == 1
     assert {"place", "path", "size", "sha256", "changed_ns"} == set(facts["files"][0])

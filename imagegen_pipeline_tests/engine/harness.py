@@ -59,7 +59,7 @@ class FakeClock:
 
 
 @dataclass
-class Bench:
+class EngineHarness:
     """A pipeline on the simulator, and short ways to ask it for pictures."""
 
     project: Project
@@ -90,17 +90,17 @@ class Bench:
         prompts: Sequence[Prompt],
         parameters: PromptParameters = PARAMETERS,
         *,
-        shop: EngineContext | None = None,
+        context: EngineContext | None = None,
         **order: Any,
     ) -> dict[str, Outcome]:
         """One batch of pictures: the outcome of each key."""
-        if shop is None:
+        if context is None:
             batch: Iterable[Outcome] = self.pipeline.generate_images(
                 prompts, parameters, BatchOptions(**order)
             )
         else:
-            wanted = [wanted_image(prompt, parameters) for prompt in prompts]
-            batch = generate(shop, wanted, BatchOptions(**order))
+            wanted = [image_task(prompt, parameters) for prompt in prompts]
+            batch = generate(context, wanted, BatchOptions(**order))
         outcomes = list(batch)
         by_key = {outcome.item_key: outcome for outcome in outcomes}
         assert len(by_key) == len(outcomes), "an item has two outcomes"
@@ -206,25 +206,25 @@ def plan_attempt(
     return book.plan(plan, on_disk=store.is_taken, shared_from=shared_from)
 
 
-def plan_base(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
+def plan_base(harness: EngineHarness, actor: Actor, seed: int = 5) -> Attempt:
     """A base image's attempt, its request about to leave."""
-    request = bench.pipeline.base_image_request(actor)
+    request = harness.pipeline.base_image_request(actor)
     folder = f"actors/{actor.name}/base_image/history"
-    attempt = plan_attempt(bench.pipeline, actor.key, request, seed=seed, folder=folder)
-    return submitting(bench.pipeline.ledger, attempt)
+    attempt = plan_attempt(harness.pipeline, actor.key, request, seed=seed, folder=folder)
+    return submitting(harness.pipeline.ledger, attempt)
 
 
-def submitted(bench: Bench, actor: Actor, seed: int = 5) -> Attempt:
+def submitted(harness: EngineHarness, actor: Actor, seed: int = 5) -> Attempt:
     """A job that a process before sent to RunPod, and named in the ledger."""
-    attempt = plan_base(bench, actor, seed)
-    provider = bench.pipeline.provider("runpod")
+    attempt = plan_base(harness, actor, seed)
+    provider = harness.pipeline.provider("runpod")
     job_id = provider.submit(attempt.sent_request).job_id
     assert job_id is not None
-    book = bench.pipeline.ledger.attempts
+    book = harness.pipeline.ledger.attempts
     return book.submitted(attempt, job_id=job_id, endpoint=provider.endpoint)
 
 
-def wanted_image(prompt: Prompt, parameters: PromptParameters = PARAMETERS) -> ImageTask:
+def image_task(prompt: Prompt, parameters: PromptParameters = PARAMETERS) -> ImageTask:
     """What the pipeline would ask the engine for."""
     return ImageTask(
         key=prompt.key,
