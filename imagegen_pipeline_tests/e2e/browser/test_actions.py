@@ -1,0 +1,403 @@
+"""Acting in the gallery: verdicts, another picture, many at once, what failed or is held."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import threading
+import zipfile
+
+from playwright.sync_api import Page, expect
+
+from imagegen_pipeline.ledger import Filter
+from imagegen_pipeline_tests.conftest import until
+from imagegen_pipeline_tests.e2e.browser.conftest import Visit, Visiting, card, first_of
+
+
+def state_of(visit: Visit, key: str) -> str:
+    """The state of an item's card in the ledger."""
+    found = visit.served.pipeline.ledger.gallery.card(key)
+    assert found is not None
+    return str(found.state)
+
+
+def key_of(page: Page, number: int) -> str:
+    """The key of a card by its place."""
+    key = page.locator(".card").nth(number).get_attribute("data-key")
+    assert key is not None
+    return key
+
+
+def open_large(page: Page, key: str) -> None:
+    """Open a picture and wait until it is there."""
+    card(page, key).locator(".open").click()
+    expect(page.locator("#panel h2")).to_have_text(key)
+
+
+def test_a_verdict_by_key_is_shown_kept_and_taken_back(visit: Visit) -> None:
+    """``a`` approves the picture that is seen and stays on it; ``x`` rejects, ``u`` undoes."""
+    page = visit.open()
+    key = first_of(page, "done")
+    open_large(page, key)
+    for press, state in (("a", "approved"), ("x", "rejected"), ("u", "done")):
+        page.keyboard.press(press)
+        expect(page.locator("#panel .chip").first).to_have_text(state.capitalize())
+        assert state_of(visit, key) == state
+    expect(page.locator("#panel h2")).to_have_text(key)
+    page.keyboard.press("Escape")
+    expect(card(page, key)).to_have_attribute("data-state", "done")
+
+
+def test_a_verdict_offers_to_be_undone(visit: Visit) -> None:
+    """The toast's button brings back what was said before."""
+    page = visit.open()
+    key = first_of(page, "approved")
+    open_large(page, key)
+    page.get_by_role("button", name="Reject").click()
+    expect(page.locator(".picture")).to_have_attribute("data-verdict", "rejected")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".picture")).to_have_attribute("data-verdict", "approved")
+    assert state_of(visit, key) == "approved"
+
+
+def test_another_picture_is_bought_after_its_price_was_said_and_appears_by_itself(
+    visit: Visit,
+) -> None:
+    """The price stands beside the button before it can be pressed; the new picture comes live."""
+    page = visit.open()
+    page.evaluate("window.same = true")
+    key = first_of(page, "approved")
+    before = card(page, key).get_attribute("data-attempt")
+    billed = visit.served.simulator.billed() + visit.served.simulator.billed("runpod")
+    open_large(page, key)
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Regenerate")
+    dialog.get_by_label("Prompt", exact=True).fill("A quiet harbour at dawn")
+    dialog.get_by_label("Steps").fill("12")
+    expect(dialog.get_by_role("button", name="Regenerate")).to_be_disabled()
+    expect(dialog.locator("#regenerate-cost")).to_contain_text(
+        "1 image will be generated, for about 0."
+    )
+    dialog.get_by_role("button", name="Regenerate").dblclick()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".picture")).not_to_have_attribute("data-attempt", before or "")
+    expect(page.locator("[data-fact=steps]")).to_have_text("12")
+    expect(page.locator("[data-sent]")).to_have_text("A quiet harbour at dawn")
+    expect(page.locator(".history")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(card(page, key)).to_have_attribute("data-state", "done")
+    assert page.evaluate("window.same")
+    assert visit.served.simulator.billed() + visit.served.simulator.billed("runpod") == billed + 1
+
+
+def test_the_same_seed_and_a_seed_of_ones_own_are_asked_for(visit: Visit) -> None:
+    """What the dialog sends: nothing but what differs, and the seed that was chosen."""
+    page = visit.open()
+    sent: list[dict[str, object]] = []
+    page.on(
+        "request",
+        lambda one: (
+            sent.append(one.post_data_json["overrides"]) if "cost-estimates" in one.url else None
+        ),
+    )
+    key = first_of(page, "done")
+    open_large(page, key)
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Regenerate")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("will be generated")
+    dialog.get_by_label("Same").check()
+    expect(dialog.locator("#regenerate-cost")).not_to_contain_text("Estimating")
+    dialog.get_by_label("Seed number").fill("4711")
+    dialog.get_by_role("button", name=re.compile("1024 . 1024")).click()
+    expect(dialog.locator("#regenerate-cost")).not_to_contain_text("Estimating")
+    assert sent[0] == {"seed": "new"}
+    assert {"seed": "same"} in sent
+    assert sent[-1] == {"seed": 4711, "width": 1024, "height": 1024}
+
+
+def test_many_are_selected_and_come_as_a_zip(visit: Visit) -> None:
+    """A range by shift, then one file with all their pictures and the list of prompts."""
+    page = visit.open()
+    boxes = page.locator(".card .pick")
+    boxes.nth(0).check()
+    boxes.nth(5).click(modifiers=["Shift"])
+    expect(page.locator("#bulk-count")).to_have_text("6")
+    keys = visit.keys[:6]
+    shown = [visit.served.pipeline.ledger.gallery.card(key) for key in keys]
+    attempts = {one.attempt for one in shown if one is not None and one.attempt is not None}
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="ZIP").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        rows = list(csv.DictReader(io.StringIO(archive.read("prompts.csv").decode("utf-8-sig"))))
+    assert len(names) == len(attempts) + 1
+    assert len(rows) == len(attempts)
+
+
+def test_all_that_match_are_approved_at_once(visit: Visit) -> None:
+    """ "Select all" takes what is not on the page too, and the bar acts on all of it."""
+    page = visit.open("/?state=done")
+    book = visit.served.pipeline.ledger.gallery
+    done = book.cards(Filter(state="done"))
+    page.locator(".card .pick").first.check()
+    page.get_by_role("button", name=re.compile("Select all")).click()
+    expect(page.locator("#bulk-count")).to_have_text(str(len(done)))
+    page.get_by_role("button", name="Approve").click()
+    until(lambda: not book.cards(Filter(state="done")))
+    assert {state_of(visit, one.key) for one in done} == {"approved"}
+    page.keyboard.press("Escape")
+    expect(page.locator("#bulk")).to_be_hidden()
+
+
+def test_what_failed_says_why_and_is_tried_again(visit: Visit) -> None:
+    """The reason and the remedy with the button that does it; the price comes first."""
+    page = visit.open()
+    key = first_of(page, "failed")
+    shown = visit.served.pipeline.ledger.gallery.card(key)
+    assert shown is not None
+    open_large(page, key)
+    expect(page.locator(".problem")).to_contain_text(shown.error or "?")
+    page.get_by_role("button", name="Retry", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Retry")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
+    dialog.get_by_role("button", name="Retry").click()
+    expect(page.locator(".picture")).to_have_attribute("data-state", "done")
+    assert state_of(visit, key) == "done"
+
+
+def test_what_is_held_is_sent_again_by_a_person(visit: Visit) -> None:
+    """It says that it may have been billed; only the dialog's button decides, Cancel nothing."""
+    page = visit.open()
+    key = first_of(page, "held")
+    card(page, key).get_by_role("button", name=re.compile("Decide")).click()
+    expect(page.locator(".problem")).to_contain_text("may have been made and billed")
+    expect(page.locator(".problem")).not_to_contain_text("imagegen resolve")
+    page.get_by_role("button", name="Send again…").click()
+    dialog = page.get_by_role("dialog", name="Send again")
+    said = dialog.locator("#regenerate-cost")
+    expect(said).to_contain_text("Sends it again. It may have been billed already.")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    assert state_of(visit, key) == "held"
+    assert not [url for url in visit.watched.requests if "/api/decisions" in url]
+    page.get_by_role("button", name="Send again…").click()
+    dialog.get_by_role("button", name="Send again").click()
+    expect(page.locator(".picture")).to_have_attribute("data-state", "done")
+
+
+def test_what_is_held_can_be_given_up_and_lifted(visit: Visit) -> None:
+    """Given up, it says so and offers to be lifted."""
+    page = visit.open()
+    open_large(page, first_of(page, "held"))
+    page.get_by_role("button", name="Give up").click()
+    expect(page.locator("#panel .chip").first).to_have_text("Given up")
+    page.get_by_role("button", name="Allow retry…").click()
+    dialog = page.get_by_role("dialog", name="Allow retry")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("It may have been billed already.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel .chip").first).to_have_text("Given up")
+    page.get_by_role("button", name="Allow retry…").click()
+    dialog.get_by_role("button", name="Allow retry").click()
+    expect(page.locator(".picture")).to_have_attribute("data-state", "done")
+
+
+def test_a_batch_of_another_process_is_seen_as_it_goes_on(visiting: Visiting) -> None:
+    """Cards turn from waiting to done, and the figures count, without loading the page."""
+    visit = visiting(0)
+    project = visit.served.project
+    for number in range(6):
+        project.write_json(f"live_{number}", f"A red boat, number {number}")
+    page = visit.open()
+    expect(page.get_by_role("heading", name="No images yet")).to_be_visible()
+    page.evaluate("window.same = true")
+    command = ("imagegen", "generate", "--image-size", "64x64", "--source", "json")
+    batch = threading.Thread(target=project.run, args=command)
+    batch.start()
+    expect(page.locator(".card")).to_have_count(6, timeout=60_000)
+    expect(page.locator('.card[data-state="done"]')).to_have_count(6, timeout=60_000)
+    batch.join()
+    expect(page.locator("#states [data-state=done] .count")).to_have_text("6")
+    expect(page.locator("#totals div").first).to_contain_text("6 today")
+    expect(page.locator("#announcer")).to_have_text(re.compile(r"\d (running|done)"))
+    assert page.evaluate("window.same")
+
+
+def test_new_pictures_wait_behind_a_pill_while_somebody_points_at_the_grid(visit: Visit) -> None:
+    """Nothing moves under the pointer: what is new is counted, and comes on top when asked."""
+    page = visit.open()
+    book = visit.served.pipeline.ledger.gallery
+    page.locator("#filters").get_by_label("Source").select_option("json")
+    expect(page.locator(".card")).to_have_count(len(book.cards(Filter(source="json"))))
+    page.locator(".card").nth(1).hover()
+    visit.served.project.write_json("brand_new", "A brand new boat")
+    visit.served.project.run("imagegen", "generate", "--image-size", "64x64", "--source", "json")
+    pill = page.get_by_role("button", name=re.compile(r"\d new"))
+    expect(pill).to_be_visible()
+    pill.click()
+    expect(page.locator(".card").first).to_contain_text("A brand new boat")
+    expect(pill).to_be_hidden()
+
+
+def test_what_was_registered_and_never_tried_is_announced(visit: Visit) -> None:
+    """An open page counts it while somebody points at it, and shows it when asked."""
+    page = visit.open()
+    page.locator(".card").nth(1).hover()
+    visit.served.project.write_json("only_registered", "A boat that nobody has made")
+    visit.served.pipeline.scan_prompts(database=False)
+    pill = page.get_by_role("button", name="1 new")
+    expect(pill).to_be_visible()
+    pill.click()
+    expect(page.locator(".card", has_text="A boat that nobody has made")).to_be_visible()
+    expect(pill).to_be_hidden()
+
+
+def test_numbers_and_an_empty_prompt_are_refused_beside_their_fields(visit: Visit) -> None:
+    """Nothing is asked of the server before the fields are such that it could say yes."""
+    page = visit.open()
+    key = visit.keys[1]
+    assert visit.served.pipeline.ledger.gallery.history(key)[0].provider == "duomi"
+    open_large(page, key)
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Regenerate")
+    said = dialog.locator("#regenerate-cost")
+    submit = dialog.locator("[type=submit]")
+    expect(said).to_contain_text("will be generated")
+    wrong = (
+        ("steps", "101", "A whole number from 1 to 100."),
+        ("steps", "1.5", "A whole number from 1 to 100."),
+        ("width", "0", "A whole number from 1 to 99,999."),
+        ("seed_number", "soon", "A whole number, such as 4711."),
+        ("prompt", " ", "Describe the image."),
+    )
+    quotes = [url for url in visit.watched.requests if "/api/cost-estimates" in url]
+    for name, value, sentence in wrong:
+        field = dialog.locator(f"[name={name}]")
+        before = field.input_value()
+        field.fill(value)
+        expect(dialog.locator(f"#fault-{name}")).to_have_text(sentence)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(submit).to_be_disabled()
+        if name == "prompt":
+            break
+        field.fill(before)
+        expect(dialog.locator(".fault")).to_have_count(0)
+        expect(submit).to_be_enabled()
+    assert len([url for url in visit.watched.requests if "/api/cost-estimates" in url]) <= (
+        len(quotes) + len(wrong)
+    )
+    dialog.locator("[name=prompt]").fill("A boat")
+    expect(submit).to_be_enabled()
+
+
+def test_an_actors_numbers_are_those_of_the_graph(visit: Visit) -> None:
+    """Its sides are multiples of sixteen, and it may have more steps than a prompt."""
+    book = visit.served.pipeline.ledger.gallery
+    found = book.cards(Filter(source="actor"))
+    actor = next(one for one in found if one.state in ("done", "approved", "rejected"))
+    page = visit.open(f"/picture/{actor.key}")
+    expect(page.locator("#panel h2")).to_be_visible()
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Regenerate")
+    dialog.locator("[name=width]").fill("100")
+    expect(dialog.locator("#fault-width")).to_have_text("A multiple of 16.")
+    dialog.locator("[name=width]").fill("64")
+    dialog.locator("[name=steps]").fill("200")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
+
+
+def test_the_first_generate_one_prompt_is_made(visit: Visit) -> None:
+    """What has none says "Generate…", with its source's text to change; ``r`` does the same."""
+    page = visit.open("/?state=waiting")
+    key = first_of(page, "waiting")
+    shown = visit.served.pipeline.ledger.gallery.card(key)
+    assert shown is not None
+    card(page, key).locator(".open").focus()
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog", name="Generate")
+    expect(dialog.locator("[name=prompt]")).to_have_value(shown.text)
+    page.keyboard.press("Escape")
+    card(page, key).locator(".pick").check()
+    expect(page.locator('[data-bulk="regenerate"]')).to_have_text("Generate…")
+    page.locator('[data-bulk="clear"]').click()
+    open_large(page, key)
+    expect(page.get_by_role("button", name="Generate…")).to_have_count(1)
+    page.keyboard.press("r")
+    dialog.locator("[name=prompt]").fill("Quite another boat")
+    expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
+    dialog.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator(".picture")).to_have_attribute("data-state", "done")
+    expect(page.locator("[data-sent]")).to_have_text("Quite another boat")
+
+
+def test_verdicts_are_told_one_at_a_time_by_name(visit: Visit) -> None:
+    """The message of the next replaces that of the one before."""
+    page = visit.open("/?state=done")
+    for key in (key_of(page, 0), key_of(page, 1)):
+        card(page, key).locator(".open").focus()
+        page.keyboard.press("a")
+        expect(page.locator("#toasts .toast")).to_have_text(re.compile(f"^Approved: {key}"))
+        expect(page.locator("#toasts .toast")).to_have_count(1)
+
+
+def test_what_was_asked_in_vain_is_not_said_to_be_made(visit: Visit) -> None:
+    """ "Parameters" stands over a picture's facts; of what failed it says what was asked."""
+    book = visit.served.pipeline.ledger.gallery
+    without = next(one for one in book.cards(Filter()) if one.attempt is None and one.last)
+    page = visit.open(f"/picture/{without.key}")
+    expect(page.get_by_role("heading", name="Requested parameters")).to_be_visible()
+    page.goto(visit.served.url + f"/picture/{visit.keys[1]}")
+    expect(page.get_by_role("heading", name="Parameters")).to_be_visible()
+
+
+def test_the_attempts_fit_beside_the_picture(visit: Visit) -> None:
+    """On a desk of 1280 nothing of the table runs off the panel."""
+    for key in visit.keys:
+        page = visit.open(f"/picture/{key}")
+        over = "all => all.map(one => one.scrollWidth - one.clientWidth)"
+        assert set(page.locator(".scroll").evaluate_all(over)) <= {0}, key
+        page.close()
+
+
+def test_an_error_of_the_server_is_shown_in_its_own_words(visit: Visit) -> None:
+    """Nothing is swallowed: the sentence stands on the page until it is dismissed."""
+    page = visit.open()
+    open_large(page, first_of(page, "done"))
+    sentence = "The ledger at sqlite failed: the disk is full. Free some room."
+    body = {"status": "FAILED", "error": sentence, "warnings": []}
+    page.route("**/api/reviews", lambda route: route.fulfill(status=503, json=body))
+    visit.expect_trouble("503")
+    page.keyboard.press("a")
+    expect(page.get_by_role("alert").get_by_text(sentence)).to_be_visible()
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_text(sentence)).to_be_hidden()
+
+
+def test_a_lost_connection_is_said_and_found_again(visit: Visit) -> None:
+    """While the server does not answer a note says so; it goes when it answers again."""
+    page = visit.open()
+    visit.expect_trouble("net::ERR")
+    visit.expect_trouble("Failed to load resource")
+    expect(page.locator("#connection")).to_be_hidden()
+    visit.context.set_offline(True)
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(page.locator("#connection")).to_be_visible(timeout=20_000)
+    visit.context.set_offline(False)
+    expect(page.locator("#connection")).to_be_hidden(timeout=20_000)
+
+
+def test_what_was_made_of_a_selection_can_be_approved_at_once(visit: Visit) -> None:
+    """The bar offers verdicts as soon as a selected item has its first picture."""
+    page = visit.open("/?state=waiting")
+    key = first_of(page, "waiting")
+    card(page, key).locator(".pick").check()
+    approve = page.locator('[data-bulk="approved"]')
+    expect(approve).to_be_disabled()
+    page.locator('[data-bulk="retry"]').click()
+    dialog = page.get_by_role("dialog", name="Retry")
+    dialog.get_by_role("button", name="Retry").click()
+    expect(card(page, key)).to_have_attribute("data-state", "done")
+    expect(approve).to_be_enabled()
+    approve.click()
+    expect(card(page, key)).to_have_attribute("data-state", "approved")

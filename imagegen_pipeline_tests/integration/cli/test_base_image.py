@@ -1,0 +1,157 @@
+"""``imagegen base-image``: the HTTP answer on stdout, and its exit codes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from imagegen_pipeline_tests.conftest import Project, Simulator
+from imagegen_pipeline_tests.integration.cli.conftest import DESCRIPTION, Invoke
+
+ACTOR = "0100_european_25_male"
+SMALL_SIZE = ("64", "96", "5")
+COMMAND = ("base-image", ACTOR, DESCRIPTION, *SMALL_SIZE)
+
+
+def test_it_prints_the_answer_and_keeps_the_picture(
+    project: Project, simulator: Simulator, invoke: Invoke
+) -> None:
+    """stdout is one JSON object with the very bytes that lie at the actor's fixed path."""
+    result = invoke(*COMMAND, "-1")
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert answer["status"] == "COMPLETED"
+    assert answer["localPath"] == f"/data/actors/{ACTOR}/base_image/{ACTOR}_base.png"
+    (image,) = answer["output"]["job_results"]["images"]
+    place = project.results / "actors" / ACTOR / "base_image" / f"{ACTOR}_base.png"
+    assert base64.b64decode(image) == place.read_bytes()
+    assert answer["metadata"]["width"] == 64
+    assert result.stderr == ""
+
+
+def test_the_same_wish_again_costs_nothing(
+    project: Project, simulator: Simulator, invoke: Invoke
+) -> None:
+    """The picture that is there is answered, its random seed included."""
+    first, second = (json.loads(invoke(*COMMAND, "-1").stdout) for _ in range(2))
+    assert first["seed"] == second["seed"]
+    assert simulator.billed("runpod") == 1
+
+
+def test_a_seed_may_be_given(project: Project, invoke: Invoke) -> None:
+    """A fixed seed is the one that is used."""
+    assert json.loads(invoke(*COMMAND, "42").stdout)["seed"] == 42
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("base-image", "a/b", DESCRIPTION), "is not an actor's folder name"),
+        (("base-image", ACTOR, ""), "Missing required fields"),
+        (("base-image", ACTOR, DESCRIPTION, "65", "96"), "64x96 or 80x96"),
+        (("base-image", ACTOR, DESCRIPTION, "-64", "96"), "cannot be drawn"),
+        (("base-image", ACTOR, DESCRIPTION, "9" * 30, "96"), "cannot be drawn"),
+        (("base-image", ACTOR, DESCRIPTION, "64", "96", "0"), "steps are 1 to"),
+        (("base-image", ACTOR, DESCRIPTION, *SMALL_SIZE, "-2"), "seed is -1 (random) or"),
+    ],
+)
+def test_a_bad_request_is_answered_and_exit_2(
+    arguments: tuple[str, ...],
+    said: str,
+    project: Project,
+    simulator: Simulator,
+    invoke: Invoke,
+) -> None:
+    """The JSON says FAILED and why, stderr says it too, and nothing is sent."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    answer = json.loads(result.stdout)
+    assert answer["status"] == "FAILED"
+    assert said in answer["error"]
+    assert said in result.stderr
+    assert simulator.stats()["runpod"]["accepted"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("base-image", "--regenerate", ACTOR),
+        ("base-image", ACTOR, DESCRIPTION, "--seed", "5"),
+        ("base-image", ACTOR, DESCRIPTION, "wide"),
+        ("base-image", ACTOR, DESCRIPTION, "64", "96", "5", "-1", "7"),
+    ],
+)
+def test_what_is_no_argument_is_refused(
+    arguments: tuple[str, ...], project: Project, simulator: Simulator, invoke: Invoke
+) -> None:
+    """An option that does not exist is not taken for an actor; only numbers may be negative."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert simulator.stats()["runpod"]["accepted"] == 0
+
+
+def test_a_text_may_begin_with_a_dash_behind_two(project: Project, invoke: Invoke) -> None:
+    """``--`` ends the options, as everywhere."""
+    result = invoke("base-image", "--", ACTOR, f"- {DESCRIPTION}", *SMALL_SIZE, "-1")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["metadata"]["description"] == f"- {DESCRIPTION}"
+
+
+def test_a_failed_job_is_answered_and_exit_1(
+    project: Project, simulator: Simulator, invoke: Invoke
+) -> None:
+    """What the service could not make is FAILED in the answer, with the guide's words."""
+    simulator.fault(provider="runpod", operation="status", fault="job_failed")
+    result = invoke(*COMMAND)
+    assert result.exit_code == 1
+    answer = json.loads(result.stdout)
+    assert answer["status"] == "FAILED"
+    assert answer["error"].startswith("Generation failed: ")
+    assert answer["error"] in result.stderr
+
+
+@pytest.mark.parametrize("name", ["RUNPOD_API_KEY", "RUNPOD_SERVER_100_ID"])
+def test_a_live_run_without_key_or_endpoint_stops_at_once(
+    name: str, live_project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
+) -> None:
+    """One sentence on stderr names the variable; no answer, and no actor is written down."""
+    monkeypatch.setenv(name, "")
+    result = invoke(*COMMAND)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert f"{name} is not set." in result.stderr
+    assert not (live_project.data / "actors").exists()
+
+
+def test_an_ill_dagster_keeps_the_answer(
+    project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
+) -> None:
+    """A picture that is there is answered although Dagster cannot be told of it."""
+    monkeypatch.setenv("DAGSTER_HOME", str(project.root / "nowhere"))
+    result = invoke(*COMMAND)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["status"] == "COMPLETED"
+    assert "Reporting to Dagster failed" in result.stderr
+
+
+def test_the_answer_is_utf_8_on_every_terminal(project: Project, invoke: Invoke) -> None:
+    """JSON is UTF-8, also where the locale would write something else."""
+    text = f"{DESCRIPTION}, a café"
+    command = ("base-image", ACTOR, text, *SMALL_SIZE)
+    assert invoke(*command).exit_code == 0
+    done = project.run("imagegen", *command, PYTHONIOENCODING="ascii")
+    assert json.loads(done.stdout)["metadata"]["description"] == text
+
+
+def test_what_went_wrong_is_in_the_log(
+    project: Project, simulator: Simulator, invoke: Invoke
+) -> None:
+    """A failure is written to the users' log, so that a report can bring it."""
+    simulator.fault(provider="runpod", operation="status", fault="job_failed")
+    invoke(*COMMAND)
+    log = Path(project.results / "logs" / "duomi_image_generation.log").read_text()
+    assert f"{ACTOR} failed" in log

@@ -1,0 +1,53 @@
+"""``imagegen collect`` brings home what was sent, tells Dagster, and sends nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from imagegen_pipeline.dagster_ext.instance import open_instance
+from imagegen_pipeline_tests.conftest import Project, Simulator, until
+from imagegen_pipeline_tests.integration.cli.conftest import Invoke
+from imagegen_pipeline_tests.integration.engine.harness import EngineHarness, plan_base, submitted
+
+
+def test_a_job_that_was_left_comes_home_and_dagster_hears_of_it(
+    project: Project, simulator: Simulator, invoke: Invoke
+) -> None:
+    """The picture is named, stored and reported; the job was sent once."""
+    with closing(project.pipeline()) as pipeline:
+        harness = EngineHarness(project, simulator, pipeline)
+        submitted(harness, harness.actor())
+    until(lambda: simulator.billed("runpod") == 1)
+    result = invoke("collect")
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "1 made.\n"
+    assert "0100_sailor_base.png" in result.stderr
+    assert simulator.stats()["runpod"]["accepted"] == 1
+    instance = open_instance()
+    assert instance is not None
+    with instance:
+        assert instance.get_dynamic_partitions("actors") == ["0100_sailor"]
+
+
+def test_a_job_that_still_runs_is_named_and_exit_1(
+    project: Project, simulator: Simulator, invoke: Invoke
+) -> None:
+    """What could not come home yet is said, with its job."""
+    with closing(project.pipeline()) as pipeline:
+        harness = EngineHarness(project, simulator, pipeline)
+        attempt = plan_base(harness, harness.actor())
+        simulator.fault(provider="runpod", operation="submit", fault="stuck_in_queue")
+        runpod = pipeline.provider("runpod")
+        job_id = str(runpod.submit(attempt.sent_request).job_id)
+        pipeline.ledger.attempts.submitted(attempt, job_id=job_id, endpoint=runpod.endpoint)
+    result = invoke("collect")
+    assert result.exit_code == 1
+    assert job_id in result.stderr
+    assert result.stdout == "1 skipped.\n"
+
+
+def test_nothing_outstanding_is_said(project: Project, invoke: Invoke) -> None:
+    """Without anything to do it is a sentence and exit code 0."""
+    result = invoke("collect")
+    assert (result.exit_code, result.stdout) == (0, "Nothing is outstanding.\n")

@@ -1,0 +1,83 @@
+"""Old pictures that lie in an archive: shown, downloaded and made current like any other."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from imagegen_pipeline.domain.requests import Attempt
+from imagegen_pipeline_tests.integration.maintenance.conftest import (
+    age_pictures,
+    clean,
+    file_of,
+    stored,
+)
+from imagegen_pipeline_tests.integration.web.conftest import ACTOR, Served
+
+
+@pytest.fixture
+def archived(server: Served) -> tuple[Attempt, bytes]:
+    """An actor's older base image, moved into an archive; and its bytes."""
+    server.make(seed=1)
+    server.make(seed=2)
+    age_pictures(server.pipeline)
+    old, _ = stored(server.pipeline)
+    data = file_of(server.pipeline, old).read_bytes()
+    server.get(f"/thumbnails/{old.id}.webp")
+    assert [done.ok for done in clean(server.pipeline)] == [True]
+    assert not file_of(server.pipeline, old).exists()
+    return old, data
+
+
+def test_an_archived_picture_is_shown_as_it_was(
+    server: Served, archived: tuple[Attempt, bytes]
+) -> None:
+    """Its page and its small picture leave it where it is; the original brings it back."""
+    old, data = archived
+    assert server.get(f"/picture/{ACTOR}").status_code == 200
+    assert server.get(f"/thumbnails/{old.id}.webp").status_code == 200
+    assert not file_of(server.pipeline, old).exists()
+    answer = server.get(f"/pictures/{old.id}")
+    assert (answer.status_code, answer.content) == (200, data)
+    assert file_of(server.pipeline, old).read_bytes() == data
+
+
+def test_a_download_has_archived_pictures_too(
+    server: Served, archived: tuple[Attempt, bytes]
+) -> None:
+    """The ZIP of a selection holds the very bytes."""
+    old, data = archived
+    made = server.post("/api/downloads", {"attempts": [old.id]}).json()
+    assert (made["pictures"], made["missing"]) == (1, 0)
+    with zipfile.ZipFile(io.BytesIO(server.get(made["href"]).content)) as packed:
+        (name,) = [one for one in packed.namelist() if one.endswith(".png")]
+        assert packed.read(name) == data
+
+
+def test_an_archived_picture_is_made_the_current_one(
+    server: Served, archived: tuple[Attempt, bytes]
+) -> None:
+    """One click, as for any older picture; the actor's fixed path shows it."""
+    old, data = archived
+    answer = server.post("/api/choices", {"attempt": old.id})
+    assert answer.status_code == 200, answer.text
+    assert server.pipeline.picture_path(old).read_bytes() == data
+    current = server.pipeline.ledger.attempts.current(ACTOR)
+    assert current is not None
+    assert current.id == old.id
+
+
+def test_a_lost_archive_is_named(server: Served, archived: tuple[Attempt, bytes]) -> None:
+    """The answer says which archive it is, and what to do; it is no crash."""
+    old, _ = archived
+    for zipped in (server.project.results / "archive").iterdir():
+        zipped.unlink()
+    answer = server.get(f"/pictures/{old.id}")
+    assert answer.status_code == 404
+    assert "archive/pictures-" in answer.text
+    assert "restore it from a backup" in answer.text
+    answer = server.post("/api/choices", {"attempt": old.id})
+    assert 400 <= answer.status_code < 600
+    assert "is not there" in answer.text
