@@ -1,14 +1,14 @@
-# Everything this project does to itself. `make demo` and `make test` need Python 3.11+, make
+# The commands of the project. `make demo` and `make test` need Python 3.11+, make
 # and a package index; they make their own virtual environment.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo dev serve test long bench check format lock clean
+.PHONY: help demo dev serve test test-unit long coverage bench check format lock clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,19 +31,25 @@ serve: $(READY) ## the gallery and the HTTP endpoint; IMAGEGEN_SIMULATOR=1 make 
 test: $(READY) ## every test but the long ones
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
+test-unit: $(READY) ## the unit tests: no process, no socket, under a minute
+	$(BIN)/python -m pytest imagegen_pipeline_tests/unit
+
+coverage: $(READY) ## branch coverage of every test but the long ones, in htmlcov/
+	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term --cov-report=html
+
 long: $(READY) ## what is too slow for every change
 	$(BIN)/python -m pytest -m long
 
 bench: $(READY) ## measure every figure, or FIGURES="ledger start_up", into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(FIGURES)
 
-check: $(READY) ## format, lint, types and import floors
+check: $(READY) ## format, lint, types and import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY) ## put the code into its form
+format: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -54,4 +60,4 @@ lock: ## pin the newest versions that pyproject allows
 	rm -rf $(VENV)/lock build
 
 clean: ## remove what make made; pictures and the ledger stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from imagegen_pipeline.providers.registry import registry
 from imagegen_pipeline.settings import Settings
@@ -58,9 +59,11 @@ def _shell(project: Project, command: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_setting_is_in_the_readmes_table() -> None:
     """A setting that the program reads stands in the README, and the other way round."""
+    models: list[type[BaseModel]] = [Settings]
+    models += [one.settings_model for one in registry().loadable()]
     read = {
         field.validation_alias
-        for model in (Settings, *(one.settings_model for one in registry().loadable()))
+        for model in models
         for name, field in model.model_fields.items()
         if isinstance(field.validation_alias, str) and name != "dagster_home"
     }

@@ -409,7 +409,7 @@ def test_missing_keys_are_named(
     """A live run without its key or endpoint says which variable, exit 2, and writes no actor."""
     for name in ("DUOMI_API_KEY", "RUNPOD_SERVER_100_ID", "RUNPOD_API_KEY"):
         monkeypatch.delenv(name)
-        command = ("generate", "--source", "prompt", "--prompt", "x")
+        command: tuple[str, ...] = ("generate", "--source", "prompt", "--prompt", "x")
         if name.startswith("RUNPOD"):
             command = ("base-image", ACTOR, DESCRIPTION)
         without = {k: v for k, v in live_project.environment.items() if k != name}

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from imagegen_pipeline.domain.errors import MissingKeyError, SetupError
 from imagegen_pipeline.domain.limits import Budget, Limits
@@ -13,7 +14,8 @@ from imagegen_pipeline.providers.registry import registry
 from imagegen_pipeline.settings import Settings, load_settings, project_root
 from imagegen_pipeline_tests.conftest import make_project
 
-MODELS = (Settings, *(provider.settings_model for provider in registry().loadable()))
+MODELS: list[type[BaseModel]] = [Settings]
+MODELS += [provider.settings_model for provider in registry().loadable()]
 VARIABLES = sorted(
     str(field.validation_alias) for model in MODELS for field in model.model_fields.values()
 )

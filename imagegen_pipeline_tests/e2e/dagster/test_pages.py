@@ -43,7 +43,8 @@ def shown(started: tuple[Deployment, FirstBackfill]) -> Shown:
     assert deployment.web.ended(run).status == "FAILURE"
     deployment.write(GROUP, [1], text="{group}, number {n}, edited")
     deployment.sync()
-    return Shown(*keys, run)
+    first, second, third, fourth, fifth = keys
+    return Shown(first, second, third, fourth, fifth, run)
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ class Row:
     shared_from: int | None
     error_kind: str | None
     submitted_at: float | None
-    possible_double_charge: bool
-    reported: bool
+    possible_double_charge: int
+    reported: int
 
     @property
     def is_unknown(self) -> bool:
@@ -102,8 +102,7 @@ def read_rows(ledger: Path) -> list[Row]:
         "shared_from, error_kind, submitted_at, possible_double_charge, reported "
         "FROM attempts ORDER BY id"
     )
-    rows = _select(ledger, query)
-    return [Row(*row[:-2], bool(row[-2]), bool(row[-1])) for row in rows]
+    return [Row(*row) for row in _select(ledger, query)]
 
 
 def _select(ledger: Path, query: str, *values: object) -> Iterator[tuple[Any, ...]]:

@@ -250,10 +250,10 @@ class Environment:
     def _context(self, process: SimulatedProcess) -> EngineContext:
         connection, user_limits = ProviderConnection(self, process), process.user_limits
         return EngineContext(
-            ledger=LedgerView(self._database, process),  # type: ignore[arg-type]  # proxies
+            ledger=LedgerView(self._database, process),
             store=StepProxy(process, "store", self.store),
             provider=lambda _name: StepProxy(process, "provider", connection),
-            downloader=StepProxy(process, "downloader", connection),  # type: ignore[arg-type]  # a proxy
+            downloader=StepProxy(process, "downloader", connection),
             prices=Prices({"duomi": {"*": PRICE}}, price_models()),
             on_unknown=user_limits.on_unknown,
             as_sent=_as_sent,

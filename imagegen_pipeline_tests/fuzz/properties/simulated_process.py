@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from imagegen_pipeline.domain.errors import LedgerError
 
 if TYPE_CHECKING:
+    from imagegen_pipeline.domain.requests import Attempt
     from imagegen_pipeline.engine import Batch
-    from imagegen_pipeline.ledger.attempts import Attempt
     from imagegen_pipeline_tests.fuzz.properties.environment import Environment
     from imagegen_pipeline_tests.fuzz.properties.simulated_provider import Answer
 

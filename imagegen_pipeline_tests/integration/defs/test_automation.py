@@ -67,7 +67,7 @@ class Conditions:
             defs,
             self.dagster.instance,
             asset_selection=dg.AssetSelection.assets(IMAGES),
-            cursor=self.cursor,  # type: ignore[arg-type]
+            cursor=self.cursor,
         )
         self.cursor = result.cursor
         return sorted(result.get_requested_partitions(IMAGES))

@@ -173,7 +173,8 @@ def test_a_picture_edited_in_the_gallery_counts_for_its_item(
         intent="click",
     )
     for part in plan.batches:
-        assert all(outcome.ok for outcome in pipeline.make(part.provider, part.tasks, part.options))
+        batch = pipeline.make(part.kind, part.provider, part.tasks, part.options)
+        assert all(outcome.ok for outcome in batch)
     assert dagster.run("generated_images", keys=prompts).success
     assert stale() == set()
 

@@ -121,7 +121,7 @@ _STORED = {
 
 def entries_of_a_run() -> list[dg.EventLogEntry]:
     """A plan, pictures and observations of two assets, as a run sends them."""
-    entries = []
+    entries: list[dg.EventLogEntry] = []
     for number in range(6):
         asset, key = dg.AssetKey(f"asset_{number % 2}"), f"key-{number // 2}"
         plan = DagsterEvent.build_asset_materialization_planned_event(

@@ -41,8 +41,9 @@ def image(value: object) -> Image.Image:
     assert match, str(value)[:200]
     data = base64.b64decode(match[2])
     opened = Image.open(io.BytesIO(data))
-    assert opened.format == match[1].upper()
-    assert len(data) <= LARGEST[opened.format]
+    kind = match[1].upper()
+    assert opened.format == kind
+    assert len(data) <= LARGEST[kind]
     return opened
 
 

@@ -33,7 +33,7 @@ NOTICE: dict[str, Any] = {"text": "Run 00000001 failed", "run_id": "00000001-aaa
 def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebhookServer]:
     """A webhook in the environment, with short time-outs."""
     monkeypatch.setattr(run_failures, "RESPONSE_SECONDS", 0.3)
-    monkeypatch.setattr(run_failures.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("imagegen_pipeline.defs.sensors.run_failures.time.sleep", lambda _s: None)
     with run_webhook_server() as server:
         monkeypatch.setenv("IMAGEGEN_FAILURE_WEBHOOK", server.url)
         yield server

@@ -71,7 +71,7 @@ class EngineHarness:
         """Prompts from JSON files of these names, as a scan finds them now."""
         for stem, text in texts.items():
             self.project.write_json(stem, text)
-        found = self.pipeline.scan_prompts(database=False).source_items
+        found = self.pipeline.scan_prompts(database=False).prompts
         return [prompt for prompt in found if str(prompt.filename).rpartition(".")[0] in texts]
 
     def prompt(self, text: str = "a red boat", *, stem: str = "boat") -> Prompt:
@@ -82,7 +82,7 @@ class EngineHarness:
     def actor(self, name: str = "0100_sailor", **facts: Any) -> Actor:
         """One actor, as a scan finds it now."""
         self.project.write_actor(name, **{"description": "an old sailor", **facts})
-        (actor,) = (a for a in self.pipeline.scan_actors().source_items if a.name == name)
+        (actor,) = (a for a in self.pipeline.scan_actors().actors if a.name == name)
         return actor
 
     def make(

@@ -178,6 +178,7 @@ def test_a_job_sets_its_longest_time_aside_and_settles_for_what_it_took(
     assert made.attempt.reserved == pytest.approx(context.deadlines.run * 0.001)
     assert made.attempt.run_seconds is not None
     assert made.cost == pytest.approx(made.attempt.run_seconds * 0.001)
+    assert made.cost is not None
     assert made.cost < 0.1
 
 

@@ -26,12 +26,10 @@ from imagegen_pipeline_tests.integration.engine.harness import (
     RUN,
     EngineHarness,
     picture,
-)
-from imagegen_pipeline_tests.integration.engine.test_job_recovery import (
-    make_base,
     plan_base,
     submitted,
 )
+from imagegen_pipeline_tests.integration.engine.test_job_recovery import make_base
 
 
 @dataclass

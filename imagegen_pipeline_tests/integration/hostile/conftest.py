@@ -43,7 +43,9 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolve:
     """Maps a name to addresses: the first list for the first lookup and so on, the last list for
     all later ones. Returns the names that were looked up.
     """
-    real, answers, asked = socket.getaddrinfo, {}, []
+    real = socket.getaddrinfo
+    answers: dict[str, list[list[str]]] = {}
+    asked: list[str] = []
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **more: Any) -> list[Any]:
         if host not in answers:

@@ -182,7 +182,9 @@ def test_of_an_animation_the_first_frame_counts(form: str) -> None:
     frames[0].save(out, form, save_all=True, append_images=frames[1:], duration=50, lossless=True)
     picture = decode_picture(out.getvalue())
     with Image.open(io.BytesIO(picture.preview)) as preview:
-        red, _, blue = preview.convert("RGB").getpixel((20, 20))
+        pixel = preview.convert("RGB").getpixel((20, 20))
+    assert isinstance(pixel, tuple)
+    red, _, blue = pixel
     assert red > 200 > 50 > blue
     assert picture.data == out.getvalue()
 

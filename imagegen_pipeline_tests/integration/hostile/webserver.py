@@ -52,7 +52,7 @@ class Webserver:
 
         Fields that Dagster itself cannot answer here are left out, one by one.
         """
-        kind = get_named_type(self.schema.query_type.fields[root].type)  # type: ignore[union-attr]
+        kind = get_named_type(self.schema.query_type.fields[root].type)
         given = f"({arguments})" if arguments else ""
         while True:
             query = f"{{ {root}{given} {self._all_of(kind, depth)} }}"

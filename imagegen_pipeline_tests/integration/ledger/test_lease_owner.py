@@ -37,7 +37,8 @@ def test_a_killed_processs_lease_is_free_at_once(
     ledger: Ledger, holder: subprocess.Popen[str], reaped: bool
 ) -> None:
     """After SIGKILL nobody waits for the lease to run out; while it lives everybody does."""
-    with closing(holder.stdout):  # type: ignore[arg-type]
+    assert holder.stdout is not None
+    with closing(holder.stdout):
         assert ledger.leases.acquire(["item:a"], new_owner()) is None
         holder.kill()
         if reaped:
@@ -50,7 +51,8 @@ def test_a_killed_processs_lease_is_free_at_once(
 
 def test_a_sleeping_process_keeps_its_lease(ledger: Ledger, holder: subprocess.Popen[str]) -> None:
     """A stopped process is not dead: it may wake."""
-    with closing(holder.stdout):  # type: ignore[arg-type]
+    assert holder.stdout is not None
+    with closing(holder.stdout):
         holder.send_signal(signal.SIGSTOP)
         assert ledger.leases.acquire(["item:a"], new_owner()) is None
         holder.kill()

@@ -524,7 +524,7 @@ def test_a_blank_prompt_is_a_failure(generator: DuomiImageGenerator) -> None:
     assert result["success"] is False
     assert "blank" in result["error"]
     with pytest.raises(SetupError, match="The prompt is None, not a text"):
-        generator.generate_image(None)  # type: ignore[arg-type]
+        generator.generate_image(None)
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "3"])

@@ -15,7 +15,7 @@ import pytest
 from imagegen_pipeline.domain.errors import SetupError, StoreError
 from imagegen_pipeline.legacy.logs import open_log, write_results_log
 from imagegen_pipeline.maintenance import backup as backup_module
-from imagegen_pipeline.maintenance.backup import back_up
+from imagegen_pipeline.maintenance.backup import BackupReport, back_up
 from imagegen_pipeline.maintenance.backup_manifest import backups_in, read_manifest, unfinished_in
 from imagegen_pipeline.maintenance.clean_up import carry_out, plan_clean_up
 from imagegen_pipeline.maintenance.lock import maintenance_lock
@@ -179,9 +179,12 @@ def test_an_interrupted_first_backup_does_not_copy_all_files_again(
         back_up(harness.pipeline, disk, report_progress=crash_at_the_end)
     opened: list[Path] = []
     real = os.utime
-    monkeypatch.setattr(
-        backup_module.os, "utime", lambda *a, **k: (opened.append(a[0]), real(*a, **k))
-    )
+
+    def recorded(path: Path, *times: Any, **named: Any) -> None:
+        opened.append(path)
+        real(path, *times, **named)
+
+    monkeypatch.setattr("imagegen_pipeline.maintenance.backup.os.utime", recorded)
     report = back_up(harness.pipeline, disk)
     assert opened == [], "nothing was copied a second time"
     assert report.copied > files[0]
@@ -203,7 +206,7 @@ def test_a_backup_is_consistent_while_a_batch_runs(harness: EngineHarness, disk:
     thread = threading.Thread(target=write)
     thread.start()
     begun.wait()
-    reports = []
+    reports: list[BackupReport] = []
     while not ended.is_set() or not reports:
         reports.append(back_up(harness.pipeline, disk, keep=10_000))
     thread.join()

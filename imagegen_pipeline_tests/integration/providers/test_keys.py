@@ -11,8 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from imagegen_pipeline.domain.errors import ImagegenError, JobFailedError, SetupError
+from imagegen_pipeline.providers.base import Timeouts
 from imagegen_pipeline.providers.duomi.client import DuomiClient
-from imagegen_pipeline.providers.http.client import HttpClient, KeyAuth, Timeouts
+from imagegen_pipeline.providers.http.client import HttpClient, KeyAuth
 from imagegen_pipeline.providers.runpod.client import RunPodClient
 from imagegen_pipeline_tests.integration.providers.local_services import (
     closed_port,

@@ -164,7 +164,7 @@ def test_a_second_signal_leaves_at_once(
         until(lambda: [a.state for a in pipeline.ledger.attempts.unfinished()] == ["submitting"])
     process.send_signal(signal.SIGTERM)
     assert process.stderr is not None
-    until(lambda: "Stopping" in str(process.stderr.readline()))  # type: ignore[union-attr]
+    until(lambda: "Stopping" in str(process.stderr.readline()))
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 1

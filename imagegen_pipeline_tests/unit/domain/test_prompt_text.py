@@ -40,4 +40,5 @@ def test_unsendable(text: str, said: str) -> None:
 
 def test_text_or_none_takes_anything() -> None:
     """What is not a text counts as absent."""
-    assert [text_or_none(value) for value in (None, 1, [], {}, b"a")] == [None] * 5
+    values: tuple[object, ...] = (None, 1, [], {}, b"a")
+    assert [text_or_none(value) for value in values] == [None] * 5

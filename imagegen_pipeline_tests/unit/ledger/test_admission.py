@@ -52,7 +52,7 @@ def ask(ledger: Ledger, attempt: Attempt, **terms: object) -> Attempt | Deferred
     try:
         return ledger.attempts.start(
             attempt, AdmissionRules(lease, **terms), on_disk=nothing_on_disk
-        )  # type: ignore[arg-type]
+        )
     finally:
         ledger.leases.release("asker")
 

@@ -92,7 +92,7 @@ class ScratchSources:
     def texts(self) -> dict[str, str]:
         """The present prompts of the ledger, by key."""
         items = self.ledger.items.get(self.ledger.items.keys("prompt"))
-        return {key: item.source_item.text for key, item in items.items()}  # type: ignore[union-attr]
+        return {key: item.source_item.text for key, item in items.items()}
 
     def gone(self, *keys: str) -> set[str]:
         """Which of these keys are gone."""

@@ -17,12 +17,12 @@ def read_actors(folder: Path) -> SourceReading:
 
 def read_json_folder(folder: Path, **options: int) -> SourceReading:
     """The prompts of a folder of JSON files."""
-    return read_source(JsonFolder(folder, **options))  # type: ignore[arg-type]
+    return read_source(JsonFolder(folder, **options))
 
 
 def read_database(path: Path, **options: float) -> SourceReading:
     """The prompts of a database."""
-    return read_source(PromptDatabase(path, **options))  # type: ignore[arg-type]
+    return read_source(PromptDatabase(path, **options))
 
 
 def items_of(reading: SourceReading) -> list[Any]:

@@ -269,7 +269,7 @@ def test_a_scan_of_keys_reads_the_whole_database(thirty: ScratchSources) -> None
     thirty.execute(edit(5, 6), "DELETE FROM prompts WHERE id = 25")
     result = thirty.scanner.scan_keys(["db-5", "db-25", "db-26"])
     assert result.gone == {"db-25"}
-    texts = {key: prompt.text for key, prompt in result.present.items()}  # type: ignore[union-attr]
+    texts = {key: prompt.text for key, prompt in result.present.items()}
     assert texts == {"db-5": "edited 5", "db-26": "prompt 26"}
     assert thirty.texts()["db-6"] == "edited 6"
 

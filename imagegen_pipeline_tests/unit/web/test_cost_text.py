@@ -51,4 +51,4 @@ NONE = CostEstimate(
 )
 def test_a_quote_in_words(facts: dict[str, object], said: str) -> None:
     """How many, for how much, what is left, and why some cannot be requested."""
-    assert cost_sentence(replace(NONE, **facts)).startswith(said)  # type: ignore[arg-type]
+    assert cost_sentence(replace(NONE, **facts)).startswith(said)
