@@ -1,4 +1,4 @@
-"""Time as a part that can be replaced: tests run on a clock of their own."""
+"""A clock that tests can replace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Seconds, and a wait that a stop cuts short."""
+    """The time, and a wait that a stop event ends."""
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -37,7 +37,7 @@ class SystemClock:
 
 
 class TimeBudget:
-    """Seconds that a piece of work may take, from now on."""
+    """A time limit for a piece of work, which starts now."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock

@@ -1,7 +1,7 @@
-"""The main job on the local simulator with the project's sample data: ``make demo``.
+"""A demonstration on the local simulator with the project's sample data: ``make demo``.
 
-It runs the commands that a person would, each as a process of its own, and says what came
-of them. It costs nothing, and running it again makes nothing anew.
+Runs the usual commands, each in its own process, and prints their results. It costs nothing. A
+second run reuses all images.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ def main() -> int:
     os.chdir(settings.root)
     pipeline = Pipeline(settings)
     simulator = pipeline.simulator_address
-    print(f"The local simulator plays all providers at {simulator}: nothing is bought.\n")
-    _run("1. Look at the sources and register what is there", "imagegen", "sync")
+    print(f"The local simulator at {simulator} replaces all providers: nothing is bought.\n")
+    _run("1. Scan the sources and register their items", "imagegen", "sync")
     prompts, actors = pipeline.ledger.items.keys("prompt"), pipeline.ledger.items.keys("actor")
     _run(
-        f"2. A picture of each of the {len(prompts)} prompts, in one run",
+        f"2. Generate an image for each of the {len(prompts)} prompts, in one run",
         *DAGSTER,
         *("--select", "prompts,generated_images,generation_results"),
         *("--partition-range", f"{prompts[0]}...{prompts[-1]}"),
     )
     _run(
-        f"3. A base image of each of the {len(actors)} actors, in one run",
+        f"3. Generate a base image for each of the {len(actors)} actors, in one run",
         *DAGSTER,
         *("--select", "actors,actor_base_images,generation_results"),
         *("--partition-range", f"{actors[0]}...{actors[-1]}"),
     )
-    _run("4. The same again: everything is reused", "imagegen", "generate", "--source", "json")
-    _say_what_was_made(pipeline, simulator)
+    _run("4. Repeat: every image is reused", "imagegen", "generate", "--source", "json")
+    _print_summary(pipeline, simulator)
     return 0
 
 
@@ -62,21 +62,21 @@ def _run(title: str, *command: str) -> None:
     )
     if process.returncode != 0:
         print(process.stdout + process.stderr)
-        print(f"That failed with exit code {process.returncode}.")
+        print(f"The command failed with exit code {process.returncode}.")
         sys.exit(1)
     for line in process.stdout.splitlines()[-6:]:
         print(f"   {line}")
     print()
 
 
-def _say_what_was_made(pipeline: Pipeline, simulator: str) -> None:
+def _print_summary(pipeline: Pipeline, simulator: str) -> None:
     settings = pipeline.settings
     refresh_dataset(pipeline.ledger, pipeline.results_file)
     counts = read_statistics(pipeline.ledger, time.time()).states
     bills = requests.get(f"{simulator}/_sim/stats", params={"prompts": "0"}, timeout=10).json()
     stored = counts.get("stored", 0)
     others = ", ".join(f"{n} {state}" for state, n in counts.items() if state != "stored")
-    print(f"Made: {stored} pictures in all{f' (besides: {others})' if others else ''}.")
+    print(f"Stored: {stored} images{f' (and {others})' if others else ''}.")
     for provider in (settings.prompt_provider, settings.actor_provider):
         print(f"      {provider} would have billed {bills[provider]['billed']} since it started.")
     print(f"Pictures:    {settings.output_dir.relative_to(settings.root)}")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a batch between two items, not in the middle of one."""
+"""Handling of Ctrl-C and SIGTERM: a batch stops between two items."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Any
 class StopRequest:
     """Within the ``with``: the first signal calls ``stop``, each further one ``again``.
 
-    Nothing is raised into the work by the first one, so that no outcome is lost between two
-    of its lines and no lock is left held. A signal that the caller of this process has set to
-    be ignored stays ignored; outside of the main thread nothing is changed.
+    The first signal raises no exception, so that no outcome is lost and no lock stays held. An
+    ignored signal stays ignored. Outside of the main thread nothing is changed.
     """
 
     def __init__(self, stop: Callable[[], None], again: Callable[[], None]) -> None:

@@ -10,9 +10,9 @@ import click
 
 @click.command(short_help="Collect finished jobs that were sent earlier; sends nothing new.")
 def collect() -> None:
-    """Collect jobs that were sent earlier and are done: after Ctrl-C, a crash or a failed download.
+    """Collect finished jobs that were sent earlier: after Ctrl-C, a crash or a failed download.
 
-    Nothing new is sent, and no job is waited for: one that still runs is named and left. Every
+    Nothing new is sent. A job that still runs is listed and not waited for. Every
     batch collects for its own items first, and Dagster's `collect_sensor` does so each minute.
     Exit code 1 means that a job is still running or has failed.
     """

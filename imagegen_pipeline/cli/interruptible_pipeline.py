@@ -1,4 +1,4 @@
-"""A pipeline that a signal can stop, for a command that does not hold its batch itself."""
+"""A pipeline that a signal can stop, for commands that do not run a batch themselves."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from imagegen_pipeline.pipeline import Pipeline
 
 
 class InterruptiblePipeline(Pipeline):
-    """``stop()`` stops every batch that was begun, and those that are begun later."""
+    """``stop()`` stops all batches, current and later ones."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._begun: list[Batch] = []
+        self._batches: list[Batch] = []
         self.stopped = False
 
     def stop(self) -> None:
-        """Send nothing more; a job at a service is left there for the next run."""
+        """Send nothing more. The next run collects the jobs that were sent."""
         self.stopped = True
-        for batch in self._begun:
+        for batch in self._batches:
             batch.stop(leave_jobs=True)
 
     def generate_images(
         self, prompts: Iterable[Prompt], parameters: PromptParameters, order: BatchOptions
     ) -> Batch:
         """See ``Pipeline.generate_images``."""
-        return self._remember(super().generate_images(prompts, parameters, order))
+        return self._track(super().generate_images(prompts, parameters, order))
 
     def generate_base_images(
         self, actors: Iterable[Actor], order: BatchOptions, *, own: str | None = None
     ) -> Batch:
         """See ``Pipeline.generate_base_images``."""
-        return self._remember(super().generate_base_images(actors, order, own=own))
+        return self._track(super().generate_base_images(actors, order, own=own))
 
-    def _remember(self, batch: Batch) -> Batch:
-        self._begun.append(batch)
+    def _track(self, batch: Batch) -> Batch:
+        self._batches.append(batch)
         if self.stopped:
             batch.stop(leave_jobs=True)
         return batch

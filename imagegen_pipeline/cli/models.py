@@ -14,14 +14,19 @@ TEST_PROMPT = "a red apple on a white table"
 TEST_SIZE = "1024x1024"
 
 
-@click.command(short_help="Find which models answer, by buying test pictures.")
+@click.command(short_help="Find which models answer, by buying test images.")
 @click.option("--yes", is_flag=True, help="Do not ask before buying.")
-@click.option("--all", "try_all", is_flag=True, help="Try every model, not only to the first.")
+@click.option(
+    "--all",
+    "try_all",
+    is_flag=True,
+    help="Try every model instead of stopping at the first that answers.",
+)
 def models(*, yes: bool, try_all: bool) -> None:
-    """Find which models answer, by buying a small picture of each until one does.
+    """Find which models answer, by buying a small image of each until one does.
 
-    It says what that costs and asks before it buys anything. The first model that answers
-    ends it, unless --all. Exit code 1 means that none answered.
+    Prints the cost and asks before buying. Stops at the first model that answers, unless --all is
+    given. Exit code 1 means that none answered.
     """
     from imagegen_pipeline.cli.interruptible_pipeline import InterruptiblePipeline
     from imagegen_pipeline.cli.signal_messages import interruptible
@@ -39,7 +44,7 @@ def models(*, yes: bool, try_all: bool) -> None:
         pipeline.provider(provider.name)
         _state_cost(pipeline, known, try_all=try_all)
         if not yes:
-            click.confirm("Go on?", abort=True, err=True)
+            click.confirm("Continue?", abort=True, err=True)
         open_log(pipeline.settings.log_dir)
         with interruptible(pipeline.stop):
             for model in known:
@@ -74,11 +79,11 @@ def _state_cost(pipeline: Pipeline, known: tuple[str, ...], *, try_all: bool) ->
         for model in known
     ]
     if any(price is None for price in prices):
-        cost = "their price is not known (set IMAGEGEN_PRICES)"
+        cost = "their price is unknown (set IMAGEGEN_PRICES)"
     else:
         cost = f"at most {sum(price or 0 for price in prices):g}"
-    count = "one picture of each model" if try_all else "one picture of each until one answers"
-    click.echo(f"This buys {count}, {TEST_SIZE}: up to {len(known)} pictures, {cost}.", err=True)
+    count = "one image of each model" if try_all else "one image of each until one answers"
+    click.echo(f"This buys {count}, {TEST_SIZE}: up to {len(known)} images, {cost}.", err=True)
 
 
 def _try(pipeline: Pipeline, model: str) -> Outcome:
@@ -86,7 +91,7 @@ def _try(pipeline: Pipeline, model: str) -> Outcome:
 
     prompt = typed_prompt(TEST_PROMPT)
     pipeline.register(prompt)
-    # A reused picture would say nothing of the model as it is now.
+    # A reused image would not show that the model answers now.
     order = pipeline.order(regenerate=True, seed_given=True)
     parameters = pipeline.prompt_parameters(model=model, image_size=TEST_SIZE)
     (outcome,) = tuple(pipeline.generate_images([prompt], parameters, order))

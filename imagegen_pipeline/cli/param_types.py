@@ -17,26 +17,26 @@ LONGEST_DELAY = 86_400
 
 
 def finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
-    """A number: ``nan`` is none, although it lies outside of no range."""
+    """A finite number: click's ranges accept ``nan``."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number.")
     return value
 
 
 def steps(_ctx: click.Context, _param: click.Parameter, value: int | None) -> int | None:
-    """Inference steps that the chosen provider takes."""
+    """Inference steps that the chosen provider accepts."""
     return None if value is None else _within(value, _capabilities().steps)
 
 
 def guidance(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """A guidance scale that the chosen provider takes."""
+    """A guidance scale that the chosen provider accepts."""
     allowed = None if value is None else _capabilities().guidance
     value = finite(ctx, param, value)
     return value if value is None or allowed is None else _within(value, allowed)
 
 
 def seed(_ctx: click.Context, _param: click.Parameter, value: int | None) -> int | None:
-    """A seed that the chosen provider takes, or -1 for a random one."""
+    """A seed that the chosen provider accepts, or -1 for a random one."""
     return None if value is None else _within(value, (-1, _capabilities().seed[1]))
 
 
@@ -71,7 +71,7 @@ def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
 
 
 def text_or_blank(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """A text that a service can be sent, or an empty one."""
+    """A text that can be sent to a provider, or an empty one."""
     from imagegen_pipeline.domain.prompt_text import prompt_text_fault
 
     fault = prompt_text_fault(value, "text") if value and value.strip() else None
@@ -81,14 +81,14 @@ def text_or_blank(_ctx: click.Context, _param: click.Parameter, value: str | Non
 
 
 def word(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """A name, such as a model's: not blank, in one line."""
+    """A name, such as a model's: one line that is not blank."""
     if value is not None and not (value.strip() and value.isprintable()):
-        raise click.BadParameter("It is blank, or holds what cannot be printed.")
+        raise click.BadParameter("It is blank or has unprintable characters.")
     return value.strip() if value is not None else None
 
 
 def key(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """A service's key; a refusal does not repeat it."""
+    """A provider's key; the error does not repeat it."""
     from pydantic import SecretStr
 
     from imagegen_pipeline.domain.errors import SetupError

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def run_batch(batch: Batch, total: int, finished: Callable[[Outcome], None]) -> bool:
     """Run a batch to its end, showing progress; returns whether it was interrupted.
 
-    ``finished`` is called with each outcome, once it is shown. Ctrl-C and SIGTERM stop the batch:
-    requests in flight are waited for. A second signal ends the process at once; the next run
-    collects what was sent.
+    ``finished`` is called with each outcome after it is shown. Ctrl-C and SIGTERM stop the batch:
+    requests in flight are completed. A second signal ends the process at once; the next run
+    collects the jobs that were sent.
     """
     progress = _Progress(total)
     stop = partial(batch.stop, leave_jobs=True)
@@ -118,7 +118,7 @@ class _Progress:
 
 
 def is_screen() -> bool:
-    """Whether stderr is a terminal with room for a bar; some terminals report no width."""
+    """Whether stderr is a terminal with a width; some terminals report none."""
     try:
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
     except (AttributeError, OSError):  # closed, or no stderr

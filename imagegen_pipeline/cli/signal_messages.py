@@ -9,11 +9,11 @@ from collections.abc import Callable
 from imagegen_pipeline.signals import StopRequest
 
 STOPPING = (
-    "\nStopping: nothing more is sent. Answers under way are waited for; a job at a service is "
-    "left there, and the next run collects it. Again to leave at once: a picture under way may "
-    "then be billed and lost.\n"
+    "\nStopping: nothing more is sent. Requests in flight are completed, and the next run collects "
+    "jobs that are still running. Press again to exit at once: an image in flight may then be "
+    "billed and lost.\n"
 )
-LEFT = "\nLeft at once. The next run, or `imagegen collect`, collects what was sent.\n"
+LEFT = "\nExited at once. The next run, or `imagegen collect`, collects what was sent.\n"
 
 
 def interruptible(stop: Callable[[], None]) -> StopRequest:

@@ -57,9 +57,9 @@ def _report(instance: Any, pipeline: Pipeline) -> None:  # noqa: ANN401 - a Dags
     from imagegen_pipeline.dagster_ext.asset_events import RunlessReporter
     from imagegen_pipeline.dagster_ext.source_sync import sync_all
 
-    told = sync_all(instance, pipeline)
+    counts = sync_all(instance, pipeline)
     reported = RunlessReporter(instance, pipeline).report_missed()
-    click.echo(f"Dagster: {told.registered} partitions added, {reported} pictures reported")
+    click.echo(f"Dagster: {counts.registered} partitions added, {reported} pictures reported")
     old = pipeline.out_of_date()
     if old:
         names = ", ".join(old[:_LISTED]) + (", …" if len(old) > _LISTED else "")

@@ -1,9 +1,8 @@
-"""Where Dagster keeps its own records: named by the root's ``dagster.yaml``.
+"""The Dagster instance and its storages, which the root's ``dagster.yaml`` names.
 
-Dagster resolves relative paths from the current folder. These storages resolve them from
-the project root, so that every tool opens the same instance, and put them under
-``{data}/simulated/`` when the simulator is on, so that simulated events never mix with
-live ones.
+Dagster resolves relative paths from the current folder. These storages resolve them from the
+project root, so that every tool opens the same instance; with the simulator on, from
+``{data}/simulated/``, so that simulated and live events are never mixed.
 """
 
 import fcntl
@@ -24,7 +23,7 @@ from imagegen_pipeline.settings import load_settings
 
 
 def instance_path(relative: str) -> str:
-    """A path of ``dagster.yaml`` on this machine; the folder is made if need be."""
+    """The absolute path of a ``dagster.yaml`` path; creates the folder."""
     settings = load_settings()
     base = settings.data_dir if settings.simulator else settings.root
     path = base / relative
@@ -49,15 +48,15 @@ class ProjectStorage(DagsterSqliteStorage):
     ) -> Self:
         """Called by Dagster with the values of ``dagster.yaml``."""
         config = _resolved(config_value)
-        _make_whole(Path(config["base_dir"]))
+        _create_databases(Path(config["base_dir"]))
         return cls.from_local(inst_data=inst_data, **config)
 
 
-def _make_whole(base: Path) -> None:
-    """Make Dagster's databases beside their place, then move them there.
+def _create_databases(base: Path) -> None:
+    """Create Dagster's databases in a temporary folder, then rename it.
 
-    Dagster makes them table by table: a process that is killed in the middle, or a second one
-    at the same time, would leave an instance that no later process can open.
+    Dagster creates them table by table. A process that is killed meanwhile, or a second one, would
+    leave an instance that cannot be opened.
     """
     with (base.parent / f".{base.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -81,7 +80,7 @@ class ProjectArtifacts(LocalArtifactStorage):
 
 
 class ProjectLogs(LocalComputeLogManager):
-    """What steps print, below the project."""
+    """The output of steps, below the project."""
 
     @classmethod
     def from_config_value(
@@ -92,7 +91,7 @@ class ProjectLogs(LocalComputeLogManager):
 
 
 def open_instance() -> dg.DagsterInstance | None:
-    """The Dagster instance that is configured: ``DAGSTER_HOME``'s, else the project's, if any."""
+    """The configured instance: ``DAGSTER_HOME``'s, else the project's; None if there is neither."""
     settings = load_settings()
     if settings.dagster_home:
         return dg.DagsterInstance.get()

@@ -1,4 +1,4 @@
-"""Run configuration. Each field's description says what it does and what it costs."""
+"""Run configuration. Each field's description states its effect and its cost."""
 
 from dataclasses import replace
 from typing import Any

@@ -385,11 +385,11 @@ def test_a_home_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         _ = load_settings().data_dir
 
 
-def test_a_folder_that_was_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell that stands in a folder that is gone gets a sentence."""
+def test_a_deleted_current_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A current folder that has been deleted raises SetupError."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(SetupError, match="The current folder does not exist"):
+    with pytest.raises(SetupError, match="The current folder no longer exists"):
         project_root()

@@ -26,7 +26,7 @@ _NUMBER, _TEXT = (int, float), (str,)
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """Every input that ``Workflow.bind`` sets, by the value that is put there."""
+    """Every input that ``Workflow.bind`` sets, by the value's name."""
 
     prompt: tuple[Slot, ...]
     negative_prompt: tuple[Slot, ...]
@@ -53,14 +53,14 @@ def find_bindings(graph: Graph) -> tuple[str, Bindings]:
 
 
 def _outputs(graph: Graph) -> list[str]:
-    found = [node for node in graph.nodes if graph.kind(node).startswith("SaveImage")]
-    if not found:
+    outputs = [node for node in graph.nodes if graph.kind(node).startswith("SaveImage")]
+    if not outputs:
         raise graph.error(
-            "no node saves a picture.",
+            "no node saves an image.",
             "Put a Save Image node behind the VAE Decode (a Preview Image is not returned by a "
             "server), then export again.",
         )
-    return found
+    return outputs
 
 
 def _sampler(graph: Graph, outputs: list[str]) -> str:
@@ -171,9 +171,9 @@ def _text_inputs(graph: Graph, node: str) -> tuple[str, ...]:
 def _optional(
     graph: Graph, nodes: list[str], names: tuple[str, ...], types: tuple[type, ...]
 ) -> tuple[Slot, ...]:
-    wanted = [(node, name) for node in nodes for name in names if name in graph.inputs(node)]
+    inputs = [(node, name) for node in nodes for name in names if name in graph.inputs(node)]
     try:
-        return _unique(graph.slot(node, name, types) for node, name in wanted)
+        return _unique(graph.slot(node, name, types) for node, name in inputs)
     except WorkflowError:
         # This value is optional, so a graph may compute it.
         return ()
@@ -185,12 +185,12 @@ def _unique(slots: Iterable[Slot]) -> tuple[Slot, ...]:
 
 def _check_distinct(graph: Graph, slots: Bindings) -> None:
     taken: dict[Slot, str] = {}
-    for value_name, places in slots.by_value().items():
-        for place in places:
-            other = taken.setdefault(place, value_name)
+    for value_name, bound in slots.by_value().items():
+        for slot in bound:
+            other = taken.setdefault(slot, value_name)
             if other != value_name:
                 raise graph.error(
-                    f"{graph.label(place[0])} gives both {other} and {value_name}.",
+                    f"{graph.label(slot[0])} gives both {other} and {value_name}.",
                     "Give each a node or a value of its own, then export again.",
                 )
 

@@ -33,7 +33,7 @@ class Graph:
         return _title(self.nodes[node])
 
     def label(self, node: str) -> str:
-        """The node as messages name it: id, class and title."""
+        """The node's name in messages: id, class and title."""
         return _label(node, self.nodes[node])
 
     def inputs(self, node: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Graph:
         return inputs
 
     def error(self, message: str, remedy: str = EXPORT_AGAIN) -> WorkflowError:
-        """The refusal of this file."""
+        """An error that names this file."""
         return WorkflowError(f"{self.file}: {message}", remedy=remedy)
 
     def links(self, node: str) -> dict[str, str]:
@@ -92,20 +92,20 @@ class Graph:
 
         Raises WorkflowError for an input that is missing or computed from other values.
         """
-        place, seen = (node, name), {node}
-        while (source := self.links(place[0]).get(place[1])) is not None:
+        slot, seen = (node, name), {node}
+        while (source := self.links(slot[0]).get(slot[1])) is not None:
             inputs = self.inputs(source)
             is_primitive = self.kind(source).startswith("Primitive") and "value" in inputs
             if source in seen or not (is_primitive or len(inputs) == 1):
                 raise self._not_plain(node, name, source)
             seen.add(source)
-            place = (source, "value" if is_primitive else next(iter(inputs)))
-        value = self.inputs(place[0]).get(place[1])
-        if place[0] == node and not isinstance(value, str | int | float):
+            slot = (source, "value" if is_primitive else next(iter(inputs)))
+        value = self.inputs(slot[0]).get(slot[1])
+        if slot[0] == node and not isinstance(value, str | int | float):
             raise self.error(f'{self.label(node)} has no value for its input "{name}".')
-        if place[0] != node and not isinstance(value, types):
-            raise self._not_plain(node, name, place[0])
-        return place
+        if slot[0] != node and not isinstance(value, types):
+            raise self._not_plain(node, name, slot[0])
+        return slot
 
     def _not_plain(self, node: str, name: str, source: str) -> WorkflowError:
         return self.error(

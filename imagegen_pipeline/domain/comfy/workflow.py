@@ -135,9 +135,9 @@ def check_size(width: int, height: int) -> None:
 def _check_pixels(width: int, height: int) -> None:
     if width * height > LARGEST_PIXELS:
         raise RequestRefusedError(
-            f"{width}x{height} has more pixels than the {LARGEST_PIXELS:,} that are kept of a "
-            "picture: it would be paid for in vain.",
-            remedy="Ask for a smaller one.",
+            f"{width}x{height} has more pixels than the {LARGEST_PIXELS:,} that an image may have: "
+            "it would be paid for and refused.",
+            remedy="Request a smaller size.",
         )
 
 
@@ -196,9 +196,9 @@ def _digest(graph: Graph, slots: Bindings) -> str:
         node: {"class_type": body["class_type"], "inputs": dict(body["inputs"])}
         for node, body in graph.nodes.items()
     }
-    places = slots.by_value()
+    by_value = slots.by_value()
     for value_name in _SET_BY_EVERY_REQUEST:
-        for node, input_name in places[value_name]:
+        for node, input_name in by_value[value_name]:
             decided[node]["inputs"][input_name] = None
     canonical = json.dumps(decided, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -99,7 +99,7 @@ def decode_picture(data: bytes) -> DecodedImage:
                 width=image.width,
                 height=image.height,
                 preview=_preview(small),
-                measures=_measured(small),
+                measures=_metrics(small),
             )
     except NotAPictureError:
         raise
@@ -187,7 +187,7 @@ def _preview(image: Image) -> bytes:
     return out.getvalue()
 
 
-def _measured(image: Image) -> dict[str, Any] | None:
+def _metrics(image: Image) -> dict[str, Any] | None:
     """The metrics; None if they fail, since a paid image that decodes is stored anyway."""
     try:
         return measure(image)

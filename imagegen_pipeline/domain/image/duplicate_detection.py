@@ -1,4 +1,4 @@
-"""Pictures that look the same: perceptual hashes, compared all at once."""
+"""Detection of visually identical images by their perceptual hashes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_BITS = 16
-"""Of 256 that may differ. The same picture, encoded anew or resized, differs in 0 to 12; the
-nearest of 45,000 pairs of simulated pictures of different prompts differ in 42.
+"""Bits of 256 that may differ. The same image, re-encoded or resized, differs in 0 to 12; the
+closest of 45,000 pairs of simulated images of different prompts differ in 42.
 """
 MOST_TONES = 8.0
-"""Grey levels that the mean colours of 4x4 cells may differ by: encoding anew moves them by less
-than 2. Keeps apart what has one shape in two colours, such as two people in one pose.
+"""Grey levels by which the mean colours of 4x4 cells may differ: re-encoding changes them by less
+than 2. Separates images of one shape in different colours, such as two people in one pose.
 """
-_WORDS, _SPARE = HASH_BITS // 64, 256
+_WORDS, _INITIAL_ROWS = HASH_BITS // 64, 256
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """What a picture is compared by: its item's key, its attempt, when that was stored (seconds
-    since the epoch), the prompt that it shows, and the measures ``phash`` and ``tones``.
+    """The values by which an image is compared: its item's key, its attempt, when it was stored
+    (seconds since the epoch), its prompt, and the metrics ``phash`` and ``tones``.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An older picture that looks the same: the bits (of 256) and the grey levels between."""
+    """A visually identical older image, with the differences in bits (of 256) and grey levels."""
 
     key: str
     attempt: int
@@ -54,8 +54,9 @@ class Match:
 
 
 class DuplicateIndex:
-    """The current pictures of all items, ready to be compared with one more: 100,000 in under a
-    millisecond. One thread's.
+    """An index of the current images of all items. Not thread-safe.
+
+    Comparing an image with 100,000 others takes under a millisecond.
     """
 
     def __init__(self, known: Iterable[Likeness] = ()) -> None:
@@ -63,11 +64,13 @@ class DuplicateIndex:
 
         self._row_of: dict[str, int] = {}
         self._keys: list[str] = []
-        self._hashes: NDArray[np.uint64] = np.zeros((_WORDS, _SPARE), dtype=np.uint64)
-        self._tones: NDArray[np.uint8] = np.zeros((_SPARE, TONES * TONES * 3), dtype=np.uint8)
+        self._hashes: NDArray[np.uint64] = np.zeros((_WORDS, _INITIAL_ROWS), dtype=np.uint64)
+        self._tones: NDArray[np.uint8] = np.zeros(
+            (_INITIAL_ROWS, TONES * TONES * 3), dtype=np.uint8
+        )
         self._attempts: list[int] = []
-        self._stored: NDArray[np.float64] = np.zeros(_SPARE, dtype=np.float64)
-        self._prompts: NDArray[np.int64] = np.zeros(_SPARE, dtype=np.int64)
+        self._stored: NDArray[np.float64] = np.zeros(_INITIAL_ROWS, dtype=np.float64)
+        self._prompts: NDArray[np.int64] = np.zeros(_INITIAL_ROWS, dtype=np.int64)
         for one in known:
             self.put(one)
 
@@ -75,7 +78,7 @@ class DuplicateIndex:
         return len(self._keys)
 
     def put(self, one: Likeness) -> None:
-        """Know this picture as its item's current one."""
+        """Add an image, or replace its item's former one."""
         row = self._row_of.get(one.key)
         if row is None:
             row = self._row_of[one.key] = len(self._keys)
@@ -92,15 +95,16 @@ class DuplicateIndex:
     def _grow(self) -> None:
         import numpy as np
 
-        spare = len(self._stored)
-        self._hashes = np.pad(self._hashes, ((0, 0), (0, spare)))
-        self._tones = np.pad(self._tones, ((0, spare), (0, 0)))
-        self._stored = np.pad(self._stored, (0, spare))
-        self._prompts = np.pad(self._prompts, (0, spare))
+        added = len(self._stored)
+        self._hashes = np.pad(self._hashes, ((0, 0), (0, added)))
+        self._tones = np.pad(self._tones, ((0, added), (0, 0)))
+        self._stored = np.pad(self._stored, (0, added))
+        self._prompts = np.pad(self._prompts, (0, added))
 
     def older(self, one: Likeness) -> list[Match]:
-        """The pictures that ``one`` repeats, the nearest first: those of other prompts that were
-        stored before it. Of two that look the same only the later is the duplicate.
+        """The images of other prompts that ``one`` duplicates, nearest first.
+
+        Only images stored before it count: of two, the later one is the duplicate.
         """
         import numpy as np
 
@@ -111,12 +115,12 @@ class DuplicateIndex:
         near &= self._prompts[:count] != hash(one.prompt)
         rows = np.flatnonzero(near)
         tones = np.abs(self._tones[rows] - _levels(one.tones).astype(np.int16)).mean(axis=1)
-        found = [
+        matches = [
             Match(self._keys[row], self._attempts[row], int(distances[row]), round(float(level), 2))
             for row, level in zip(rows, tones, strict=True)
             if level <= MOST_TONES and self._keys[row] != one.key
         ]
-        return sorted(found, key=lambda match: (match.distance, match.attempt))
+        return sorted(matches, key=lambda match: (match.distance, match.attempt))
 
 
 def _words(phash: str) -> NDArray[np.uint64]:
@@ -132,7 +136,7 @@ def _levels(tones: str) -> NDArray[np.uint8]:
 
 
 def likeness(attempt: Attempt, measures: Mapping[str, Any] | None) -> Likeness | None:
-    """What a stored picture is compared by; None for one that is blank or not measured."""
+    """The comparison values of a stored image; None if it is blank or not measured."""
     if not measures or not measures.get("phash"):
         return None
     return Likeness(

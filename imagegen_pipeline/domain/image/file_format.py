@@ -1,7 +1,6 @@
-"""What bytes are, read from their own marks: the layout of a picture, the looks of all else.
+"""Detects the format, the size and the end of an image file without decoding it.
 
-Nothing is decoded here. A file is walked chunk by chunk (PNG: W3C PNG 5.3; JPEG: ITU T.81
-B.1; WebP: RFC 9649) to see what it claims, and where it ends.
+A file is read chunk by chunk (PNG: W3C PNG 5.3; JPEG: ITU T.81 B.1; WebP: RFC 9649).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from imagegen_pipeline.domain.errors import NotAPictureError
 
 PictureFormat = Literal["PNG", "JPEG", "WEBP"]
 MOST_SCANS = 100
-"""A progressive JPEG has about ten; each costs a pass over all of its pixels."""
+"""A progressive JPEG has about ten. Each is a pass over all pixels."""
 _PADDING = b"\0 \t\r\n"
-"""Bytes behind a picture's end that carry nothing."""
+"""Bytes that may follow the end of an image."""
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _EOI, _SOS, _TEM, _SOI = 0xD9, 0xDA, 0x01, 0xD8
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -56,7 +55,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """What a picture's file claims: its format, its size in pixels, and where it ends."""
+    """An image file's format, its claimed size in pixels, and the position of its end."""
 
     format: PictureFormat
     width: int
@@ -65,10 +64,10 @@ class FileFormat:
 
 
 def read_file_format(data: bytes) -> FileFormat | None:
-    """The layout of a PNG, JPEG or WebP; None for what begins like none of them.
+    """The format of a PNG, JPEG or WebP; None for other bytes.
 
-    Raises NotAPictureError for one that breaks off, or has something behind its end: such
-    a file is a picture to one program and something else to another.
+    Raises NotAPictureError for a truncated file, and for one with trailing data, which other
+    programs could take for a different kind of file.
     """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         layout = _png(data)
@@ -88,30 +87,30 @@ def read_file_format(data: bytes) -> FileFormat | None:
 
 
 def describe_bytes(data: bytes) -> str:
-    """What bytes look like, for a sentence: ``they look like a PDF (25 50 44 46 …)``."""
+    """The apparent kind of bytes, for a message: ``they seem to be a PDF (25 50 44 46 …)``."""
     if not data:
         return "there are none"
     begin = data[:8].hex(" ")
     for at, mark, name in _SIGNATURES:
         if data.startswith(mark, at):
-            return f"they look like {name} ({begin})"
+            return f"they seem to be {name} ({begin})"
     head = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if head.startswith((b"<!doctype html", b"<html")):
-        return "they look like a web page"
+        return "they seem to be a web page"
     if head.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")):
-        return "they look like SVG or XML"
+        return "they seem to be SVG or XML"
     if head.startswith((b"{", b"[")):
-        return "they look like JSON"
+        return "they seem to be JSON"
     return f"they begin with {begin}"
 
 
 def check_inflation(data: bytes, layout: FileFormat, *, read_to: int) -> None:
     """Raise NotAPictureError for a PNG that inflates to far more than its pixels need.
 
-    ``read_to`` is how far the decoder had read when it had all pixels. Nearly always that is the
-    end, and nothing is to be done: what it has read, but not inflated, is 64 KiB at most, which
-    is no bomb (deflate gives 1,032 bytes for one at most). Else the picture is inflated to see,
-    to about twice the pixels' own size. WebP and JPEG give no more than their pixels.
+    ``read_to`` is the decoder's position in the file when it had all pixels. That is nearly always
+    the end: bytes that were read but not inflated are at most 64 KiB, which is harmless (deflate
+    expands a byte to at most 1,032). Otherwise the data is inflated, up to about twice the size of
+    the pixels. WebP and JPEG decode to no more than their pixels.
     """
     if layout.format != "PNG":
         return
@@ -133,7 +132,7 @@ def check_inflation(data: bytes, layout: FileFormat, *, read_to: int) -> None:
 
 
 def _image_data(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the parts of a PNG's compressed pixels begin and end."""
+    """The start and end of each chunk of a PNG's compressed pixels."""
     for kind, begin, end in _png_chunks(data):
         if kind == b"IDAT":
             yield begin, end
@@ -143,19 +142,19 @@ def _png(data: bytes) -> FileFormat:
     profiles = 0
     for kind, _, end in _png_chunks(data):
         profiles += kind == b"iCCP"
-        if profiles > 1:  # there may be one; each is inflated by whoever opens the file
+        if profiles > 1:  # one is allowed; programs that open the file inflate each
             raise NotAPictureError("The PNG is a bomb: it has more than one colour profile.")
         if kind == b"IEND":
             width, height = struct.unpack_from(">II", data, 16)
             return FileFormat("PNG", width, height, end + 4)
-    raise _breaks_off("PNG")
+    raise _truncated("PNG")
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Each chunk's kind and where its content begins and ends, up to the last one."""
+    """The kind of each chunk, and the start and end of its content."""
     at = 8
     if data[12:16] != b"IHDR":
-        raise _breaks_off("PNG")
+        raise _truncated("PNG")
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         if at + 12 + length > len(data):
@@ -164,7 +163,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at += 12 + length
-    raise _breaks_off("PNG")
+    raise _truncated("PNG")
 
 
 def _jpeg(data: bytes) -> FileFormat:
@@ -187,14 +186,14 @@ def _jpeg(data: bytes) -> FileFormat:
         if scans > MOST_SCANS:
             raise NotAPictureError(f"The JPEG is a bomb: it has more than {MOST_SCANS} scans.")
         at += length
-    raise _breaks_off("JPEG")
+    raise _truncated("JPEG")
 
 
 def _webp(data: bytes) -> FileFormat:
     end = 8 + int.from_bytes(data[4:8], "little")
     size = _webp_size(data)
     if end > len(data) or size is None:
-        raise _breaks_off("WEBP")
+        raise _truncated("WEBP")
     return FileFormat("WEBP", *size, end=end)
 
 
@@ -214,5 +213,5 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _breaks_off(form: PictureFormat) -> NotAPictureError:
+def _truncated(form: PictureFormat) -> NotAPictureError:
     return NotAPictureError(f"The picture does not decode: the {form} breaks off before its end.")

@@ -1,7 +1,7 @@
-"""What is found of a picture: each check's rule, its threshold, and how grave a breach is.
+"""The rules of the quality checks: thresholds and severities.
 
-Pure rules over what is written down of a picture; who reads files and ledger is
-``engine.inspecting``.
+Pure functions of an image's metrics and attempt. ``engine.quality_checker`` reads the files and
+the ledger.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from imagegen_pipeline.domain.requests import Attempt
 
 SAME_SHAPE = 0.02
-"""By how much the ratio of the sides may differ from the one asked for and the picture still be
-what was composed, only larger or smaller: services round sizes to steps of 8 to 64 pixels.
+"""Allowed relative difference of the aspect ratio: providers round sizes to steps of 8 to 64
+pixels.
 """
 LEAST_SHARPNESS = 4.0
-"""Grey levels, see ``measure``. Photographs have 36 and more, simulated pictures 16; blurred by
+"""Grey levels, see ``measure``. Photographs have 36 and more, simulated images 16; blurred by
 0.6 % of their longer side (12 pixels of 1,920) all have 2 to 3.5.
 """
 MOST_BORDER_CHROMA = 64.0
 """Grey levels. A grey backdrop has 0 to 2, light beige 25, tan 57; pink has 72, blue 140."""
 MOST_BORDER_SPREAD = 24.0
-"""Grey levels. A studio's fall of light has 5 to 21, a room or a landscape 35 to 55."""
+"""Grey levels. Studio lighting has 5 to 21, an interior or a landscape 35 to 55."""
 LISTED = 5
-"""Lookalikes that are shown; each brings its preview."""
+"""Number of duplicates that are listed, each with its preview."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityFinding:
-    """What a check found of one picture. ``grave``: a breach is an error, else a warning.
+    """The result of one check. ``grave``: a failure is an error, else a warning.
 
-    ``sentence`` says it with the numbers; ``numbers`` are those and their thresholds by name.
+    ``sentence`` explains the result; ``numbers`` are the values and their thresholds by name.
     """
 
     check: str
@@ -57,12 +57,12 @@ PORTRAIT_SHAPE = "portrait_shape"
 
 
 def picture_decodes(proof: str = "", *, fault: str = "") -> QualityFinding:
-    """Whether the picture's file can be relied on: what was seen of it, or what is wrong."""
+    """Whether the image's file is intact: the evidence, or the fault."""
     return QualityFinding(PICTURE_DECODES, not fault, fault or proof, grave=True)
 
 
 def unmeasured_findings(fault: str, *, base_image: bool) -> list[QualityFinding]:
-    """What goes by measures fails, with the reason, when there are none."""
+    """Failures, with the reason, of the checks that need metrics."""
     checks = [(NOT_BLANK, True), (SHARP, False), (NOT_A_DUPLICATE, False)]
     if base_image:
         checks.append((NEUTRAL_BORDER, False))
@@ -70,10 +70,10 @@ def unmeasured_findings(fault: str, *, base_image: bool) -> list[QualityFinding]
 
 
 def asked_size(attempt: Attempt) -> QualityFinding:
-    """Whether the picture has the pixels that were asked for.
+    """Whether the image has the requested size.
 
-    Another shape is an error: something is cut off, or stretched. Another scale of the same
-    shape is a warning: resizing gives what was asked for.
+    Another aspect ratio is an error: the image is cropped or stretched. The same ratio at another
+    scale is a warning: the image can be resized.
     """
     asked = attempt.sent_request
     width, height = attempt.width or 0, attempt.height or 0
@@ -82,15 +82,15 @@ def asked_size(attempt: Attempt) -> QualityFinding:
         return QualityFinding(
             ASKED_SIZE, True, f"It has the {asked.size} that were asked for.", True, numbers
         )
-    wanted, is_now = asked.width / asked.height, width / max(1, height)
-    other_shape = abs(is_now / wanted - 1) > SAME_SHAPE
+    requested, actual = asked.width / asked.height, width / max(1, height)
+    other_shape = abs(actual / requested - 1) > SAME_SHAPE
     what = "another shape" if other_shape else "the same shape in another size"
     sentence = f"It has {width}x{height}, not {asked.size}: {what}."
     return QualityFinding(ASKED_SIZE, False, sentence, other_shape, numbers)
 
 
 def not_blank(measures: Mapping[str, Any]) -> QualityFinding:
-    """Whether there is anything in the picture."""
+    """Whether the image has any content."""
     contrast, brightness = measures["contrast"], measures["brightness"]
     passed = contrast >= BLANK_CONTRAST
     numbers = {
@@ -106,38 +106,38 @@ def not_blank(measures: Mapping[str, Any]) -> QualityFinding:
 
 
 def sharp(measures: Mapping[str, Any]) -> QualityFinding:
-    """Whether anything in the picture is in focus."""
+    """Whether a part of the image is in focus."""
     value = measures["sharpness"]
     numbers = {"sharpness": value, "least sharpness": LEAST_SHARPNESS}
     passed = value >= LEAST_SHARPNESS
-    sentence = f"Its sharpest tenth has {value:g}; under {LEAST_SHARPNESS:g} it looks blurred."
+    sentence = f"Its sharpest tenth has {value:g}; under {LEAST_SHARPNESS:g} it is blurred."
     return QualityFinding(SHARP, passed, sentence, numbers=numbers)
 
 
 def not_a_duplicate(
     measures: Mapping[str, Any], matches: Sequence[Match], others: int
 ) -> QualityFinding:
-    """Whether no older picture of another prompt looks the same; ``others`` were compared."""
+    """Whether no older image of another prompt is visually identical; ``others`` were compared."""
     numbers: dict[str, float | str] = {"compared with": others}
     if measures["phash"] is None:
         sentence = "Not compared: it is blank, and blank pictures are all alike (see not_blank)."
         return QualityFinding(NOT_A_DUPLICATE, True, sentence)
     if not matches:
-        sentence = f"No older picture of another prompt looks the same, among {others:,} others."
+        sentence = f"No older image of another prompt is identical, among {others:,} others."
         return QualityFinding(NOT_A_DUPLICATE, True, sentence, numbers=numbers)
     nearest = matches[0]
     names = ", ".join(match.key for match in matches[:LISTED])
     if len(matches) > LISTED:
         names += f" and {len(matches) - LISTED} more"
     numbers |= {"of": names, "distance": nearest.distance, "colour distance": nearest.tones}
-    sentence = f"It looks the same as the picture of {names}: {nearest.words}."
+    sentence = f"It is identical to the image of {names}: {nearest.words}."
     return QualityFinding(
         NOT_A_DUPLICATE, False, sentence, numbers=numbers, lookalikes=matches[:LISTED]
     )
 
 
 def neutral_border(measures: Mapping[str, Any]) -> QualityFinding:
-    """Whether a base image stands before a neutral, even backdrop."""
+    """Whether a base image has a neutral, even background."""
     chroma, spread = measures["border_chroma"], measures["border_spread"]
     faults = []
     if chroma > MOST_BORDER_CHROMA:
@@ -158,7 +158,7 @@ def neutral_border(measures: Mapping[str, Any]) -> QualityFinding:
 
 
 def portrait_shape(attempt: Attempt) -> QualityFinding:
-    """Whether a base image is higher than wide, as a full body is."""
+    """Whether a base image is higher than wide."""
     width, height = attempt.width or 0, attempt.height or 0
     passed = height > width
     words = "higher than wide" if passed else "not higher than wide: feet may be cut off"

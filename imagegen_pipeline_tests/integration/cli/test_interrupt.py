@@ -137,7 +137,7 @@ def test_a_second_signal_leaves_at_once(slow: tuple[Project, Simulator], start: 
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "Left at once" in rest
+    assert "Exited at once" in rest
     assert states(project) == {State.SUBMITTING: 2}
 
 

@@ -25,7 +25,7 @@ def test_it_buys_nothing_without_a_yes(
     """A no, or an input that ends, is exit 1 and no picture; the cost was said before."""
     result = invoke("models", answer=answer)
     assert result.exit_code == 1
-    assert "up to 6 pictures, their price is not known" in result.stderr
+    assert "up to 6 images, their price is unknown" in result.stderr
     assert result.stdout == ""
     assert simulator.billed() == 0
 
@@ -84,7 +84,7 @@ def test_it_needs_a_key_before_it_asks(
     result = invoke("models", answer="y\n")
     assert result.exit_code == 2
     assert "DUOMI_API_KEY is not set." in result.stderr
-    assert "Go on?" not in result.stderr
+    assert "Continue?" not in result.stderr
 
 
 def test_a_provider_without_a_list_of_models_says_so(

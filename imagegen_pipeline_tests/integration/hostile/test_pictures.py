@@ -67,14 +67,14 @@ def archive() -> bytes:
 
 
 BEHIND: list[tuple[str, Make, str]] = [
-    ("a zip", archive, "look like a ZIP archive"),
-    ("a pdf", lambda: b"\0\0%PDF-1.7\n%%EOF", "look like a PDF"),
-    ("html", lambda: b"\n<!DOCTYPE html><script>alert(1)</script>", "look like a web page"),
-    ("a script", lambda: b"#!/bin/sh\nrm -rf /", "look like a program"),
-    ("a program", lambda: b"\x7fELF\x02\x01\x01" + bytes(900), "look like a program"),
-    ("svg", lambda: b"<svg onload='alert(1)'/>", "look like SVG or XML"),
-    ("a picture", lambda: encoded("PNG"), "look like a PNG"),
-    ("another jpeg", lambda: encoded("JPEG"), "look like a JPEG"),
+    ("a zip", archive, "seem to be a ZIP archive"),
+    ("a pdf", lambda: b"\0\0%PDF-1.7\n%%EOF", "seem to be a PDF"),
+    ("html", lambda: b"\n<!DOCTYPE html><script>alert(1)</script>", "seem to be a web page"),
+    ("a script", lambda: b"#!/bin/sh\nrm -rf /", "seem to be a program"),
+    ("a program", lambda: b"\x7fELF\x02\x01\x01" + bytes(900), "seem to be a program"),
+    ("svg", lambda: b"<svg onload='alert(1)'/>", "seem to be SVG or XML"),
+    ("a picture", lambda: encoded("PNG"), "seem to be a PNG"),
+    ("another jpeg", lambda: encoded("JPEG"), "seem to be a JPEG"),
     ("its end once more", lambda: b"payload\xff\xd9", "begin with 70 61 79"),
     ("one byte", lambda: b"x", "begin with 78"),
 ]

@@ -168,4 +168,4 @@ def test_a_second_signal_leaves_at_once(
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "Left at once" in stderr
+    assert "Exited at once" in stderr

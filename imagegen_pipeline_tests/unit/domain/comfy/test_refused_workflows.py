@@ -85,7 +85,7 @@ def changed(graph: Graph, node_id: str, body: object) -> Graph:
         ({"nodes": [], "links": [], "version": 0.4}, "API format"),
         ({"workflow": {"nodes": [], "links": []}}, "API format"),
         (without(classic(), "5"), 'node "3" (KSampler, "KSampler") takes its input "latent_image"'),
-        (without(classic(), "9"), "no node saves a picture"),
+        (without(classic(), "9"), "no node saves an image"),
         (changed(classic(), "8", node("LoadImage", image="a.png")), "no sampler leads to"),
         (changed(classic(), "5", node("LoadLatent", latent="x")), "width and a height"),
         (
@@ -142,7 +142,7 @@ def test_legal_sizes_pass(size: tuple[int, int]) -> None:
 
 def test_more_pixels_than_are_kept_are_refused() -> None:
     """A picture that would be too large to be decoded is not paid for."""
-    with pytest.raises(RequestRefusedError, match="paid for in vain"):
+    with pytest.raises(RequestRefusedError, match="paid for and refused"):
         check_size(16384, 6112)
 
 
