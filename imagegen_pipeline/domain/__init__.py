@@ -1,1 +1,1 @@
-"""Floor 0: plain data and rules. No I/O, no Dagster."""
+"""The bottom layer: plain data and rules, without I/O and without Dagster."""

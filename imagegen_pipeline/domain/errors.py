@@ -43,7 +43,7 @@ ImagegenError                 kind                 stops     cause
 ```
 
 "The provider refused" and "the job failed" are two types: the second carries the job's id.
-Every error has a message (``str(error)``) and a remedy, which says what to do next. Both are
+Every error has a message (``str(error)``) and a remedy: what to do next. Both are
 written to the results table, so they never contain a key.
 """
 

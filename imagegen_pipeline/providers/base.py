@@ -162,7 +162,7 @@ class Capabilities:
 
     ``side`` is the range of width and height in pixels, each a multiple of ``side_step``.
     ``models`` are known to exist (empty: there is no list). ``guidance`` None: it has none.
-    ``model`` False: the workflow decides. ``reported_cost``: its answers say what a job cost.
+    ``model`` False: the workflow decides. ``reported_cost``: its responses contain a job's cost.
     """
 
     steps: Range

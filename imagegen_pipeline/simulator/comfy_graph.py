@@ -15,7 +15,7 @@ Check = Callable[[object], str | None]
 
 
 class GraphRefusedError(ValueError):
-    """ComfyUI would refuse the graph; the text says why."""
+    """ComfyUI would refuse the graph; the text is the reason."""
 
 
 def _number(low: float, high: float, kind: type[int] | type[float]) -> Check:
@@ -91,7 +91,7 @@ _MOST_PIXELS = 64_000_000
 
 
 def read_recipes(graph: object) -> tuple[Recipe, ...]:
-    """Say which pictures the graph makes; raises GraphRefusedError when it makes none.
+    """The images that the graph makes; raises GraphRefusedError when it makes none.
 
     As in ComfyUI, sides that are not divisible by 16 are accepted and the
     picture comes out smaller.
@@ -213,11 +213,11 @@ def _recipes_behind(graph: Graph, output: str) -> list[Recipe]:
     return [
         Recipe(
             prompt=text["text"],
-            seed=int(noise["noise_seed"]) + place,
+            seed=int(noise["noise_seed"]) + index,
             size=size,
             model=model["unet_name"],
             steps=int(schedule["steps"]),
             guidance=float(guidance["guidance"]),
         )
-        for place in range(count)
+        for index in range(count)
     ]

@@ -116,17 +116,17 @@ class ComfyUI:
         async def work() -> Response:
             if job is None or job.active or (job.state == "cancelled" and job.started_at is None):
                 return JSONResponse({})
-            files = [self._file(job, place) for place, _ in enumerate(job.recipes)]
+            files = [self._file(job, index) for index, _ in enumerate(job.recipes)]
             known = self._prompts[job.id]
             entry = history_entry(job, known.number, known.client_id, files)
             return JSONResponse({job.id: entry})
 
         return await answer_through(fault, request, self._sim.connections, work)
 
-    def _file(self, job: Job, place: int) -> str:
-        name = f"ComfyUI_{self._prompts[job.id].number:05}_{place}_.png"
+    def _file(self, job: Job, index: int) -> str:
+        name = f"ComfyUI_{self._prompts[job.id].number:05}_{index}_.png"
         damage = job.fault if job.fault is not None and job.fault.name in PICTURE_FAULTS else None
-        self._files[name] = (job.recipes[place], damage)
+        self._files[name] = (job.recipes[index], damage)
         return name
 
     async def queue(self, request: Request) -> Response:

@@ -73,7 +73,7 @@ DEFAULT_PORT = 8188
     default=RUNPOD_OUTPUTS[0],
     type=click.Choice(RUNPOD_OUTPUTS),
     help="Shape of the worker's output and, behind the colon, how a picture is written "
-    "(base64 unless said).",
+    "(default: base64).",
 )
 @click.option(
     "--strict-sizes", is_flag=True, help="Refuse Duomi sizes that its documentation does not list."

@@ -155,10 +155,10 @@ class Duomi:
         return [
             {
                 field: await self._files.encoded(
-                    f"{key}-{place}", recipe, fault, encoding, str(request.base_url)
+                    f"{key}-{index}", recipe, fault, encoding, str(request.base_url)
                 )
             }
-            for place, recipe in enumerate(job.recipes)
+            for index, recipe in enumerate(job.recipes)
         ]
 
     async def _task_answer(self, request: Request, job: Job, scripted: Fault | None) -> Response:

@@ -69,8 +69,8 @@ def read_sync_recipes(body: dict[str, Any], *, strict_sizes: bool) -> tuple[Reci
     guidance = _between(body, "guidance_scale", 0, 20, 7.5)
     negative = body.get("negative_prompt") or ""
     return tuple(
-        Recipe(prompt, seed + place, size, model, str(negative), steps, guidance)
-        for place in range(count)
+        Recipe(prompt, seed + index, size, model, str(negative), steps, guidance)
+        for index in range(count)
     )
 
 
@@ -86,7 +86,7 @@ def read_async_recipes(body: dict[str, Any]) -> tuple[Recipe, ...]:
         raise refused(f"Invalid quality {quality!r}.")
     count = int(_between(body, "n", 1, 10, 1, whole=True))
     drawn = secrets.randbelow(LARGEST_SEED + 1)
-    return tuple(Recipe(prompt, drawn + place, size, model, quality) for place in range(count))
+    return tuple(Recipe(prompt, drawn + index, size, model, quality) for index in range(count))
 
 
 def _known_model(body: dict[str, Any], known: frozenset[str]) -> str:

@@ -27,7 +27,7 @@ RUNPOD_OUTPUTS = (
     "image:url",
     "image_url",
 )
-"""Shape of a RunPod worker's ``output``, and how each picture is written (base64 unless said)."""
+"""Shape of a RunPod worker's ``output``, and the encoding of each image (default: base64)."""
 
 ANY_ENDPOINT = "*"
 

@@ -51,7 +51,7 @@ def read_fault(posted: object) -> Fault:
         raise FaultRefusedError("a fault is an object with provider, operation and fault")
     provider, operation = str(posted.get("provider")), str(posted.get("operation"))
     if (provider, operation) not in POSSIBLE:
-        known = ", ".join("/".join(place) for place in POSSIBLE)
+        known = ", ".join("/".join(pair) for pair in POSSIBLE)
         raise FaultRefusedError(f"there is no {provider}/{operation}; there are {known}")
     name = str(posted.get("fault"))
     if name not in POSSIBLE[provider, operation]:

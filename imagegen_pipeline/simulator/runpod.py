@@ -68,7 +68,7 @@ class RunPod:
         return await self._submit(request, "run", RUN_BODY_LIMIT)
 
     async def runsync(self, request: Request) -> Response:
-        """``POST /runsync?wait=ms``: queue a job and wait for it, 90 s unless said."""
+        """``POST /runsync?wait=ms``: queue a job and wait for it, 90 s by default."""
         return await self._submit(request, "runsync", RUNSYNC_BODY_LIMIT)
 
     async def status(self, request: Request) -> Response:
@@ -224,9 +224,9 @@ class RunPod:
         key = job.id if scripted is None else uuid4().hex
         pictures = [
             await self._files.encoded(
-                f"{key}-{place}", recipe, fault, encoding, str(request.base_url)
+                f"{key}-{index}", recipe, fault, encoding, str(request.base_url)
             )
-            for place, recipe in enumerate(job.recipes)
+            for index, recipe in enumerate(job.recipes)
         ]
         return body | {"output": shaped_output(shape, pictures, encoding)}
 

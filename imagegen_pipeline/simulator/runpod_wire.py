@@ -102,7 +102,7 @@ def shaped_output(shape: str, pictures: list[str], encoding: str) -> dict[str, A
     kind = "s3_url" if encoding == "url" else "base64"
     return {
         "images": [
-            {"filename": f"ComfyUI_{place:05}_.png", "type": kind, "data": picture}
-            for place, picture in enumerate(pictures, start=1)
+            {"filename": f"ComfyUI_{index:05}_.png", "type": kind, "data": picture}
+            for index, picture in enumerate(pictures, start=1)
         ]
     }

@@ -51,7 +51,7 @@ class Simulation:
         self._brushes = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def paint(self, recipe: Recipe, damage: Fault | None = None) -> tuple[bytes, str]:
-        """Bytes and media type of the picture: a prepared one as it is, or drawn beside the event
+        """Bytes and media type of the picture: a prepared one, or drawn outside the event
         loop; damage is done to a drawn one only.
         """
         if self._prepared is not None and damage is None:

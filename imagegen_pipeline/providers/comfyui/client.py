@@ -223,7 +223,7 @@ class ComfyUIClient:
                 path = f"object_info/{quote(name, safe='')}"
                 answer = self._send("GET", self.endpoint, path)
                 if answer.status == 404:
-                    return  # this server does not offer it: its answer to /prompt will say
+                    return  # not offered by this server, whose /prompt reports faults
                 _raise_refusal(answer)
                 known[name] = require_object(answer, provider=_TITLE).get(name)
             problems = missing_in_server(graph, known)
@@ -248,7 +248,7 @@ class ComfyUIClient:
 
     def _post(self, endpoint: str, path: str, payload: dict[str, Any]) -> None:
         answer = self._send("POST", endpoint, path, payload)
-        if answer.status != 404:  # a newer server says so of a prompt that has just ended
+        if answer.status != 404:  # a newer server's answer for a prompt that has just ended
             _raise_refusal(answer)
 
     def _send(

@@ -200,8 +200,8 @@ def _raise_refusal(answer: HttpResponse, *, creates: bool) -> None:
         return
     status, sentence = answer.status, _status_sentence(answer)
     if status == 200:
-        said = f"{code!s:.100} {message}".rstrip(" .")
-        sentence = f"Duomi answered with an error inside a 200: {said}."
+        detail = f"{code!s:.100} {message}".rstrip(" .")
+        sentence = f"Duomi answered with an error inside a 200: {detail}."
         if isinstance(code, int) and 400 <= code < 600:
             status = code
     known = _CODES.get(code) if isinstance(code, int) else None

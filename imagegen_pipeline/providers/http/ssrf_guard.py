@@ -94,5 +94,5 @@ def is_public(address: Address) -> bool:
 
 
 def _bare(host: str) -> str:
-    """The host as it is compared: names have no case, and may end with the root's dot."""
+    """The host's normal form: lower case, without the root's final dot."""
     return host.strip().strip("[]").rstrip(".").lower()
