@@ -385,7 +385,7 @@ def test_a_home_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         _ = load_settings().data_dir
 
 
-def test_a_deleted_current_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A current folder that has been deleted raises SetupError."""
     gone = tmp_path / "gone"
     gone.mkdir()

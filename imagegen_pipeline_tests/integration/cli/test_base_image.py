@@ -1,4 +1,4 @@
-"""``imagegen base-image``: the HTTP answer on stdout, and its exit codes."""
+"""``imagegen base-image``: the HTTP response on stdout, and the exit codes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SMALL_SIZE = ("64", "96", "5")
 COMMAND = ("base-image", ACTOR, DESCRIPTION, *SMALL_SIZE)
 
 
-def test_it_prints_the_answer_and_keeps_the_picture(
+def test_it_prints_the_response_and_stores_the_image(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """stdout is one JSON object with the very bytes that lie at the actor's fixed path."""
+    """stdout is one JSON object with the bytes of the actor's image file."""
     result = invoke(*COMMAND, "-1")
     assert result.exit_code == 0
     answer = json.loads(result.stdout)
@@ -32,17 +32,17 @@ def test_it_prints_the_answer_and_keeps_the_picture(
     assert result.stderr == ""
 
 
-def test_the_same_wish_again_costs_nothing(
+def test_the_same_request_again_costs_nothing(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """The picture that is there is answered, its random seed included."""
+    """The stored image is returned, with its random seed."""
     first, second = (json.loads(invoke(*COMMAND, "-1").stdout) for _ in range(2))
     assert first["seed"] == second["seed"]
     assert simulator.billed("runpod") == 1
 
 
-def test_a_seed_may_be_given(project: Project, invoke: Invoke) -> None:
-    """A fixed seed is the one that is used."""
+def test_a_fixed_seed_is_used(project: Project, invoke: Invoke) -> None:
+    """A fixed seed is sent and returned."""
     assert json.loads(invoke(*COMMAND, "42").stdout)["seed"] == 42
 
 
@@ -84,27 +84,25 @@ def test_a_bad_request_is_answered_and_exit_2(
         ("base-image", ACTOR, DESCRIPTION, "64", "96", "5", "-1", "7"),
     ],
 )
-def test_what_is_no_argument_is_refused(
+def test_an_unknown_option_is_refused(
     arguments: tuple[str, ...], project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """An option that does not exist is not taken for an actor; only numbers may be negative."""
+    """An unknown option is not an actor; only numbers may be negative."""
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert simulator.stats()["runpod"]["accepted"] == 0
 
 
-def test_a_text_may_begin_with_a_dash_behind_two(project: Project, invoke: Invoke) -> None:
-    """``--`` ends the options, as everywhere."""
+def test_a_text_after_two_dashes_may_begin_with_a_dash(project: Project, invoke: Invoke) -> None:
+    """``--`` ends the options."""
     result = invoke("base-image", "--", ACTOR, f"- {DESCRIPTION}", *SMALL_SIZE, "-1")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["metadata"]["description"] == f"- {DESCRIPTION}"
 
 
-def test_a_failed_job_is_answered_and_exit_1(
-    project: Project, simulator: Simulator, invoke: Invoke
-) -> None:
-    """What the service could not make is FAILED in the answer, with the guide's words."""
+def test_a_failed_job_is_exit_1(project: Project, simulator: Simulator, invoke: Invoke) -> None:
+    """The response of a failed job has status FAILED and the guide's text."""
     simulator.fault(provider="runpod", operation="status", fault="job_failed")
     result = invoke(*COMMAND)
     assert result.exit_code == 1
@@ -118,7 +116,7 @@ def test_a_failed_job_is_answered_and_exit_1(
 def test_a_live_run_without_key_or_endpoint_stops_at_once(
     name: str, live_project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """One sentence on stderr names the variable; no answer, and no actor is written down."""
+    """One message on stderr names the variable; no response is printed and no actor recorded."""
     monkeypatch.setenv(name, "")
     result = invoke(*COMMAND)
     assert result.exit_code == 2
@@ -127,10 +125,10 @@ def test_a_live_run_without_key_or_endpoint_stops_at_once(
     assert not (live_project.data / "actors").exists()
 
 
-def test_an_ill_dagster_keeps_the_answer(
+def test_a_broken_dagster_keeps_the_response(
     project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """A picture that is there is answered although Dagster cannot be told of it."""
+    """A stored image is returned although it cannot be reported to Dagster."""
     monkeypatch.setenv("DAGSTER_HOME", str(project.root / "nowhere"))
     result = invoke(*COMMAND)
     assert result.exit_code == 0
@@ -138,8 +136,8 @@ def test_an_ill_dagster_keeps_the_answer(
     assert "Reporting to Dagster failed" in result.stderr
 
 
-def test_the_answer_is_utf_8_on_every_terminal(project: Project, invoke: Invoke) -> None:
-    """JSON is UTF-8, also where the locale would write something else."""
+def test_the_response_is_utf_8_in_every_locale(project: Project, invoke: Invoke) -> None:
+    """JSON is UTF-8 in every locale."""
     text = f"{DESCRIPTION}, a café"
     command = ("base-image", ACTOR, text, *SMALL_SIZE)
     assert invoke(*command).exit_code == 0
@@ -147,10 +145,8 @@ def test_the_answer_is_utf_8_on_every_terminal(project: Project, invoke: Invoke)
     assert json.loads(done.stdout)["metadata"]["description"] == text
 
 
-def test_what_went_wrong_is_in_the_log(
-    project: Project, simulator: Simulator, invoke: Invoke
-) -> None:
-    """A failure is written to the users' log, so that a report can bring it."""
+def test_a_failure_is_in_the_log(project: Project, simulator: Simulator, invoke: Invoke) -> None:
+    """A failure is written to the text log."""
     simulator.fault(provider="runpod", operation="status", fault="job_failed")
     invoke(*COMMAND)
     log = Path(project.results / "logs" / "duomi_image_generation.log").read_text()

@@ -1,4 +1,4 @@
-"""``imagegen collect`` brings home what was sent, tells Dagster, and sends nothing."""
+"""``imagegen collect`` collects sent jobs, reports them to Dagster, and sends nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from imagegen_pipeline_tests.integration.cli.conftest import Invoke
 from imagegen_pipeline_tests.integration.engine.harness import EngineHarness, plan_base, submitted
 
 
-def test_a_job_that_was_left_comes_home_and_dagster_hears_of_it(
+def test_a_finished_job_is_collected_and_reported(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """The picture is named, stored and reported; the job was sent once."""
+    """Its image is stored and reported; the job was sent once."""
     with closing(project.pipeline()) as pipeline:
         harness = EngineHarness(project, simulator, pipeline)
         submitted(harness, harness.actor())
@@ -30,10 +30,10 @@ def test_a_job_that_was_left_comes_home_and_dagster_hears_of_it(
         assert instance.get_dynamic_partitions("actors") == ["0100_sailor"]
 
 
-def test_a_job_that_still_runs_is_named_and_exit_1(
+def test_a_running_job_is_listed_and_exit_1(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """What could not come home yet is said, with its job."""
+    """A job that cannot be collected yet is listed with its id."""
     with closing(project.pipeline()) as pipeline:
         harness = EngineHarness(project, simulator, pipeline)
         attempt = plan_base(harness, harness.actor())
@@ -47,7 +47,7 @@ def test_a_job_that_still_runs_is_named_and_exit_1(
     assert result.stdout == "1 skipped.\n"
 
 
-def test_nothing_outstanding_is_said(project: Project, invoke: Invoke) -> None:
-    """Without anything to do it is a sentence and exit code 0."""
+def test_without_jobs_it_prints_a_message(project: Project, invoke: Invoke) -> None:
+    """Without outstanding jobs it prints a message and exits with 0."""
     result = invoke("collect")
     assert (result.exit_code, result.stdout) == (0, "Nothing is outstanding.\n")

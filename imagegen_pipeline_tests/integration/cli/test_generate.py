@@ -1,4 +1,4 @@
-"""``imagegen generate``: what it makes, what it says where, and what it refuses."""
+"""``imagegen generate``: results, output and refusals."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def pictures(project: Project) -> list[Path]:
     return sorted((project.results / "generated_images").glob("*.png"))
 
 
-def test_a_picture_is_made_and_then_reused(
+def test_an_image_is_generated_and_then_reused(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """Progress is on stderr; counts and places on stdout; the same again costs nothing."""
+    """Progress goes to stderr, the summary to stdout; a repeated command costs nothing."""
     first = invoke(*ONE)
     (picture,) = pictures(project)
     assert first.exit_code == 0
@@ -53,15 +53,15 @@ def test_a_picture_is_made_and_then_reused(
 def test_regenerate_buys_one_more_and_keeps_the_old(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """``--regenerate`` makes a second picture with a new seed beside the first."""
+    """``--regenerate`` generates a second image with a new seed and keeps the first."""
     invoke(*ONE)
     assert invoke(*ONE, "--regenerate").exit_code == 0
     assert len(pictures(project)) == simulator.billed() == 2
     assert len({attempt.seed for attempt in attempts(project)}) == 2
 
 
-def test_every_parameter_arrives(project: Project, invoke: Invoke) -> None:
-    """What the options say is what is asked of the service."""
+def test_every_parameter_is_sent(project: Project, invoke: Invoke) -> None:
+    """The values of the options are sent to the provider."""
     options = (
         *("--model", "black-forest-labs/FLUX.1-dev", "--image-size", "80x96", "--steps", "30"),
         *("--guidance", "10.5", "--seed", "42", "--negative-prompt", "fog, ünschärfe"),
@@ -103,7 +103,7 @@ def test_every_parameter_arrives(project: Project, invoke: Invoke) -> None:
 def test_a_wrong_value_is_refused_before_anything_is_sent(
     options: list[str], said: str, project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """A value out of range is exit 2, names its option, and reaches no service and no ledger."""
+    """A value out of range is exit 2, names its option, and changes neither ledger nor provider."""
     result = invoke(*ONE, *options)
     assert result.exit_code == 2
     assert said in result.stderr
@@ -120,19 +120,19 @@ def test_a_wrong_value_is_refused_before_anything_is_sent(
         ((*GENERATE, "sqlite"), "the file does not exist"),
     ],
 )
-def test_a_source_that_is_not_there_is_exit_2(
+def test_a_missing_source_is_exit_2(
     arguments: tuple[str, ...], said: str, project: Project, invoke: Invoke
 ) -> None:
-    """What cannot be read at all, or was not given, is wrong usage."""
+    """A source that is missing or not named is wrong usage."""
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert said in result.stderr
 
 
-def test_a_folder_may_be_named_from_where_one_stands(
+def test_input_dir_is_relative_to_the_current_folder(
     project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """A relative ``--input-dir`` begins in the current folder, unlike the settings' paths."""
+    """A relative ``--input-dir`` starts at the current folder, unlike the settings' paths."""
     project.write_json("one", "a mill by a stream")
     (project.root / "below").mkdir()
     monkeypatch.chdir(project.root / "below")
@@ -142,7 +142,7 @@ def test_a_folder_may_be_named_from_where_one_stands(
 
 
 def test_one_bad_file_fails_alone(project: Project, invoke: Invoke) -> None:
-    """An unreadable file is named on stderr, counted, in the results log, and exit 1."""
+    """An unreadable file is named on stderr, counted, logged, and exit 1."""
     project.write_json("good", "a mill by a stream")
     (project.data / "prompt_json" / "bad.json").write_text("{")
     result = invoke(*GENERATE, "json")
@@ -153,8 +153,8 @@ def test_one_bad_file_fails_alone(project: Project, invoke: Invoke) -> None:
     assert [entry["status"] for entry in json.loads(log.read_text())] == ["made", "unreadable"]
 
 
-def test_an_empty_folder_is_said_and_is_no_failure(project: Project, invoke: Invoke) -> None:
-    """Nothing to do is exit 0, with a sentence."""
+def test_an_empty_folder_is_no_failure(project: Project, invoke: Invoke) -> None:
+    """Without prompts the command prints a message and exits with 0."""
     (project.data / "prompt_json").mkdir()
     result = invoke(*GENERATE, "json")
     assert result.exit_code == 0
@@ -164,7 +164,7 @@ def test_an_empty_folder_is_said_and_is_no_failure(project: Project, invoke: Inv
 def test_a_database_without_image_names_is_noted_and_works(
     project: Project, invoke: Invoke
 ) -> None:
-    """A note on a database that can be read is no failure of an item: exit 0."""
+    """A note on a readable database is no failure: exit 0."""
     path = project.data / "llm_video_batch.db"
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE prompts (id INTEGER, image_id INTEGER, image_prompt TEXT)")
@@ -186,10 +186,8 @@ def test_limit_takes_the_first_in_the_sources_order(project: Project, invoke: In
     assert len(pictures(project)) == 3
 
 
-def test_delay_lies_between_submits_and_not_before_reused_pictures(
-    project: Project, invoke: Invoke
-) -> None:
-    """Three submits take at least two delays; three reused pictures take none."""
+def test_the_delay_applies_between_submits_only(project: Project, invoke: Invoke) -> None:
+    """Three submits take at least two delays; three reused images take none."""
     for name in ("a", "b", "c"):
         project.write_json(name, f"picture {name}")
     begun = time.monotonic()
@@ -200,7 +198,7 @@ def test_delay_lies_between_submits_and_not_before_reused_pictures(
     assert time.monotonic() - begun < 60
 
 
-def test_a_dry_run_sends_nothing_and_says_the_price(
+def test_a_dry_run_sends_nothing_and_prints_the_cost(
     project: Project,
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
@@ -222,7 +220,7 @@ def test_a_dry_run_sends_nothing_and_says_the_price(
 def test_a_dry_run_needs_no_key(
     live_project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """Looking costs nothing and asks for nothing."""
+    """A dry run works without a key."""
     monkeypatch.delenv("DUOMI_API_KEY")
     result = invoke(*ONE, "--dry-run")
     assert result.exit_code == 0
@@ -232,7 +230,7 @@ def test_a_dry_run_needs_no_key(
 def test_a_live_run_without_its_key_stops_at_once(
     live_project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """One sentence names the variable and the simulator, before the sources are looked at."""
+    """One message names the variable and the simulator, before the sources are scanned."""
     live_project.write_json("a", "picture a")
     monkeypatch.setenv("DUOMI_API_KEY", "")
     result = invoke(*GENERATE, "json")
@@ -244,10 +242,10 @@ def test_a_live_run_without_its_key_stops_at_once(
         assert pipeline.ledger.items.keys("prompt") == []
 
 
-def test_a_key_may_be_given_with_the_command(
+def test_api_key_replaces_the_variable(
     live_project: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """``--api-key`` serves where the variable is not set."""
+    """``--api-key`` works if the variable is not set."""
     monkeypatch.delenv("DUOMI_API_KEY")
     assert invoke(*ONE, "--api-key", "simulated-duomi-key").exit_code == 0
     assert simulator.billed() == 1
@@ -269,10 +267,10 @@ def test_a_wrong_key_fails_the_first_and_skips_the_rest(
     assert simulator.billed() == 0
 
 
-def test_an_output_folder_that_takes_no_files_is_found_before_the_first_bill(
+def test_an_unwritable_output_folder_is_refused_before_the_first_request(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """A file in the folder's place is exit 2, with its path and a remedy; nothing is bought."""
+    """A file instead of the folder is exit 2, with its path and a remedy; nothing is bought."""
     project.results.mkdir()
     place = project.results / "generated_images"
     place.touch()
@@ -284,10 +282,10 @@ def test_an_output_folder_that_takes_no_files_is_found_before_the_first_bill(
 
 
 @pytest.mark.parametrize("place", ["simulated", "simulated/logs"])
-def test_a_data_folder_that_takes_no_files_is_one_line(
+def test_an_unwritable_data_folder_is_one_line(
     place: str, project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """A file where the ledger's or the log's folder belongs is exit 2 before anything is sent."""
+    """A file instead of the ledger's or the log's folder is exit 2 before anything is sent."""
     blocked = project.data / place
     blocked.parent.mkdir(exist_ok=True)
     blocked.touch()
@@ -298,8 +296,8 @@ def test_a_data_folder_that_takes_no_files_is_one_line(
     assert simulator.billed() == 0
 
 
-def test_dagster_hears_of_each_picture(project: Project, invoke: Invoke) -> None:
-    """A picture of the command stands in the project's instance at once, with its partition."""
+def test_each_image_is_reported_to_dagster(project: Project, invoke: Invoke) -> None:
+    """The instance has the partition of an image when the command ends."""
     invoke(*ONE)
     (attempt,) = attempts(project)
     assert attempt.reported
@@ -309,10 +307,10 @@ def test_dagster_hears_of_each_picture(project: Project, invoke: Invoke) -> None
         assert instance.get_dynamic_partitions("prompts") == [attempt.item_key]
 
 
-def test_an_ill_dagster_costs_no_picture(
+def test_a_broken_dagster_loses_no_image(
     project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """When the instance cannot be opened, that is said once and everything else goes on."""
+    """If the instance cannot be opened, one message is printed and all images are stored."""
     ill = project.root / "ill"
     ill.mkdir()
     (ill / "dagster.yaml").write_text("storage: {nonsense: true}\n")
@@ -328,10 +326,10 @@ def test_an_ill_dagster_costs_no_picture(
     assert "2 pictures reported" in invoke("sync").stdout
 
 
-def test_what_a_service_says_steers_no_terminal(
+def test_a_providers_message_cannot_control_the_terminal(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """Control codes in a refusal never reach the terminal; the words around them do."""
+    """Control codes in a refusal are not printed; its text is."""
     body = '{"code": 30003, "message": "gone \\u001b[2J"}'
     told = "\x1b[2J and \x07"
     simulator.fault(
@@ -345,7 +343,7 @@ def test_what_a_service_says_steers_no_terminal(
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(project: Project, invoke: Invoke) -> None:
-    """On a terminal a bar moves; a pipe, and a terminal without width, get a line an item."""
+    """A terminal shows a bar; a pipe, and a terminal without width, get a line per item."""
     for number in range(4):
         project.write_json(f"p{number}", f"picture {number}")
     command = (*GENERATE, "json")
@@ -363,15 +361,15 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines(project: Project, invoke: I
     assert "[4/4] reused" in shown
 
 
-def test_a_failure_stands_above_the_bar(project: Project, simulator: Simulator) -> None:
-    """On a terminal, too, each failure is told with its reason."""
+def test_a_failure_is_printed_above_the_bar(project: Project, simulator: Simulator) -> None:
+    """A terminal shows each failure with its reason."""
     simulator.fault(provider="duomi", operation="submit", fault="status", status=400)
     code, shown = on_a_terminal("imagegen", *ONE)
     assert code == 1
     assert "[1/1] failed prompt-a-lighthouse-at-dusk-" in shown
 
 
-def test_a_dry_run_says_where_the_budget_ends(
+def test_a_dry_run_shows_where_the_budget_ends(
     project: Project, simulator: Simulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left of the run's and the day's budget stands beside the cost, before anything is
@@ -396,10 +394,10 @@ def test_a_dry_run_says_where_the_budget_ends(
     assert "The day's budget has 0.5 left." in invoke(*command, "--dry-run").stdout
 
 
-def test_the_chosen_providers_limits_count(
+def test_the_chosen_providers_limits_apply(
     project: Project, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps that Duomi refuses are ComfyUI's to take; its image costs nothing."""
+    """ComfyUI accepts steps that Duomi refuses, and its image costs nothing."""
     monkeypatch.setenv("IMAGEGEN_PROMPT_PROVIDER", "comfyui")
     made = invoke(*ONE, "--steps", "101")
     assert made.exit_code == 0, made.stderr

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: nothing that is paid for is lost, and nothing is bought twice."""
+"""Ctrl-C and SIGTERM: no paid image is lost, and none is bought twice."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def billed_by_prompt(simulator: Simulator) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_batch_waits_for_what_it_sent(
+def test_an_interrupted_batch_completes_its_requests(
     number: signal.Signals, slow: tuple[Project, Simulator], start: Start, invoke: Invoke
 ) -> None:
-    """Exit 1, every bill has its picture, nothing is left open; the next run buys the rest."""
+    """Exit 1, every bill has its image, no attempt is open; the next run buys the rest."""
     project, simulator = slow
     process = start(*COMMAND)
     until(lambda: simulator.billed() >= 2 or process.poll() is not None)
@@ -103,10 +103,10 @@ def test_an_interrupted_batch_waits_for_what_it_sent(
     assert billed_by_prompt(simulator) == [1] * ITEMS
 
 
-def test_jobs_under_way_are_left_and_collected(
+def test_running_jobs_are_collected_by_the_next_run(
     slow: tuple[Project, Simulator], start: Start, invoke: Invoke
 ) -> None:
-    """Where the service works by task, the run ends at once and the next collects its tasks."""
+    """With an asynchronous provider the run ends at once and the next one collects its jobs."""
     project, simulator = slow
     command = (*COMMAND, "--model", "gpt-image-2", "--image-size", "1024x640")
     process = start(*command)
@@ -124,8 +124,8 @@ def test_jobs_under_way_are_left_and_collected(
     assert states(project)[State.STORED] == ITEMS
 
 
-def test_a_second_signal_leaves_at_once(slow: tuple[Project, Simulator], start: Start) -> None:
-    """Ctrl-C twice does not wait for a service that hangs; the ledger says what was sent."""
+def test_a_second_signal_exits_at_once(slow: tuple[Project, Simulator], start: Start) -> None:
+    """Two Ctrl-C do not wait for a provider that hangs; the ledger has the requests."""
     project, simulator = slow
     simulator.fault(provider="duomi", operation="submit", fault="hang", seconds=120, times=-1)
     process = start(*COMMAND)
@@ -142,7 +142,7 @@ def test_a_second_signal_leaves_at_once(slow: tuple[Project, Simulator], start: 
 
 
 def test_an_ignored_signal_stays_ignored(slow: tuple[Project, Simulator], start: Start) -> None:
-    """A shell's background job ignores Ctrl-C, and so does its batch."""
+    """A background job of a shell ignores Ctrl-C, and so does its batch."""
     _, simulator = slow
     command = shlex.join([str(BIN / COMMAND[0]), *COMMAND[1:], "--limit", "2"])
     process = start("/bin/sh", "-c", f"trap '' INT; exec {command}")
@@ -156,7 +156,7 @@ def test_an_ignored_signal_stays_ignored(slow: tuple[Project, Simulator], start:
 def test_an_interrupted_base_image_is_collected_by_the_next(
     slow: tuple[Project, Simulator], start: Start, invoke: Invoke
 ) -> None:
-    """The answer says that the job goes on; the same command again brings it for one bill."""
+    """The error says that the job continues; the same command again collects it for one bill."""
     project, simulator = slow
     command = ("imagegen", "base-image", "actor_1", DESCRIPTION, "64", "96")
     process = start(*command)
@@ -175,10 +175,10 @@ def test_an_interrupted_base_image_is_collected_by_the_next(
     assert simulator.billed("runpod") == 1
 
 
-def test_interrupted_models_try_no_further_one(
+def test_interrupted_models_try_no_further_model(
     slow: tuple[Project, Simulator], start: Start
 ) -> None:
-    """What is being bought is waited for; no further model is tried."""
+    """The image in progress is completed; no further model is tried."""
     _, simulator = slow
     process = start("imagegen", "models", "--yes", "--all")
     until(lambda: simulator.stats()["duomi"]["accepted"] >= 1 or process.poll() is not None)

@@ -1,4 +1,4 @@
-"""``imagegen models``: it buys pictures, so it says the cost and asks."""
+"""``imagegen models``: costs, confirmation and results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("answer", ["n\n", ""])
-def test_it_buys_nothing_without_a_yes(
+def test_it_buys_nothing_without_confirmation(
     answer: str, project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """A no, or an input that ends, is exit 1 and no picture; the cost was said before."""
+    """A no, or the end of input, is exit 1 without an image; the cost is printed before."""
     result = invoke("models", answer=answer)
     assert result.exit_code == 1
     assert "up to 6 images, their price is unknown" in result.stderr
@@ -30,10 +30,10 @@ def test_it_buys_nothing_without_a_yes(
     assert simulator.billed() == 0
 
 
-def test_a_yes_buys_until_one_answers(
+def test_it_buys_until_one_model_answers(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """The first model that answers ends it: one picture, one line on stdout."""
+    """It stops at the first model that answers: one image, one line on stdout."""
     result = invoke("models", answer="y\n")
     assert result.exit_code == 0
     (line,) = result.stdout.splitlines()
@@ -42,16 +42,16 @@ def test_a_yes_buys_until_one_answers(
 
 
 def test_all_tries_every_model(project: Project, simulator: Simulator, invoke: Invoke) -> None:
-    """``--all`` goes on after the first answer."""
+    """``--all`` continues after the first answer."""
     result = invoke("models", "--yes", "--all")
     assert [line.partition(":")[0] for line in result.stdout.splitlines()] == [*KNOWN_MODELS]
     assert simulator.billed() == len(KNOWN_MODELS)
 
 
-def test_a_model_that_is_disabled_is_passed_over(
+def test_a_disabled_model_is_skipped(
     project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
-    """A refusal is told with its reason, and the next model is tried."""
+    """A refusal is printed with its reason, and the next model is tried."""
     simulator.fault(provider="duomi", operation="submit", fault="status", status=403)
     result = invoke("models", "--yes")
     assert result.exit_code == 0
@@ -61,25 +61,25 @@ def test_a_model_that_is_disabled_is_passed_over(
 
 
 def test_no_answer_at_all_is_exit_1(project: Project, simulator: Simulator, invoke: Invoke) -> None:
-    """When every model refuses, each is told."""
+    """If every model refuses, each is listed."""
     simulator.fault(provider="duomi", operation="submit", fault="status", status=403, times=-1)
     result = invoke("models", "--yes")
     assert result.exit_code == 1
     assert result.stdout.count(": no: ") == len(KNOWN_MODELS)
 
 
-def test_the_cost_is_said_from_the_price_table(
+def test_the_cost_is_computed_from_the_price_table(
     project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """With every price known, the most that it can cost is a number."""
+    """If all prices are known, the highest cost is printed."""
     monkeypatch.setenv("IMAGEGEN_PRICES", json.dumps({"duomi": dict.fromkeys(KNOWN_MODELS, 0.5)}))
     assert "at most 3." in invoke("models", answer="n\n").stderr
 
 
-def test_it_needs_a_key_before_it_asks(
+def test_a_missing_key_is_exit_2_before_the_confirmation(
     live_project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """Without a key there is nothing to ask: exit 2."""
+    """A missing key is exit 2 without a question."""
     monkeypatch.delenv("DUOMI_API_KEY")
     result = invoke("models", answer="y\n")
     assert result.exit_code == 2
@@ -87,10 +87,10 @@ def test_it_needs_a_key_before_it_asks(
     assert "Continue?" not in result.stderr
 
 
-def test_a_provider_without_a_list_of_models_says_so(
+def test_a_provider_without_a_list_of_models_is_refused(
     project: Project, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The workflow decides ComfyUI's model, so there is nothing to try."""
+    """ComfyUI's workflow determines the model, so the command is refused."""
     monkeypatch.setenv("IMAGEGEN_PROMPT_PROVIDER", "comfyui")
     result = invoke("models", "--yes")
     assert result.exit_code == 2

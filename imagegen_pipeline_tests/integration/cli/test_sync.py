@@ -1,4 +1,4 @@
-"""``imagegen sync`` tells Dagster what there is; ``imagegen env`` tells a shell where."""
+"""``imagegen sync`` reports the sources to Dagster; ``imagegen env`` prints shell settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_sync_registers_and_counts(project: Project, simulator: Simulator, invok
 def test_an_unreadable_file_is_exit_1_and_the_rest_is_registered(
     project: Project, invoke: Invoke
 ) -> None:
-    """One bad file is named on stderr and costs the others nothing."""
+    """An unreadable file is named on stderr and does not affect the others."""
     project.write_json("good", "a mill by a stream")
     (project.data / "prompt_json" / "bad.json").write_text("[]")
     result = invoke("sync")
@@ -56,8 +56,8 @@ def test_an_unreadable_file_is_exit_1_and_the_rest_is_registered(
     assert len(partitions("prompts")) == 1
 
 
-def test_a_source_that_never_was_is_no_failure(project: Project, invoke: Invoke) -> None:
-    """Who keeps prompts in JSON files alone is told of the database and gets exit 0."""
+def test_a_missing_default_source_is_no_failure(project: Project, invoke: Invoke) -> None:
+    """A missing source at its default path is named and exit 0."""
     project.write_json("a", "picture a")
     result = invoke("sync")
     assert result.exit_code == 0
@@ -65,18 +65,18 @@ def test_a_source_that_never_was_is_no_failure(project: Project, invoke: Invoke)
 
 
 @pytest.mark.parametrize("variable", ["IMAGEGEN_PROMPT_DB", "IMAGEGEN_ACTORS_DIR"])
-def test_a_source_that_was_named_must_be_there(
+def test_a_configured_source_must_exist(
     variable: str, project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """A place that a setting names and that does not exist is exit 1."""
+    """A configured source that does not exist is exit 1."""
     monkeypatch.setenv(variable, "nowhere")
     result = invoke("sync")
     assert result.exit_code == 1
     assert str(project.root / "nowhere") in result.stderr
 
 
-def test_a_source_that_vanished_is_a_failure(project: Project, invoke: Invoke) -> None:
-    """A folder that was there before, such as an unmounted disk, is exit 1 and loses no item."""
+def test_a_source_that_disappeared_is_a_failure(project: Project, invoke: Invoke) -> None:
+    """A folder that existed before, such as an unmounted disk, is exit 1 and loses no item."""
     project.write_json("a", "picture a")
     assert invoke("sync").exit_code == 0
     shutil.rmtree(project.data / "prompt_json")
@@ -88,7 +88,7 @@ def test_a_source_that_vanished_is_a_failure(project: Project, invoke: Invoke) -
 def test_sync_reports_what_dagster_missed(
     project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """Pictures made while Dagster was away are reported once it is back, and only once."""
+    """Images stored while Dagster was unavailable are reported once."""
     monkeypatch.setenv("DAGSTER_HOME", str(project.root / "nowhere"))
     assert invoke(*GENERATE, "prompt", "--prompt", "a mill").exit_code == 0
     monkeypatch.delenv("DAGSTER_HOME")
@@ -99,7 +99,7 @@ def test_sync_reports_what_dagster_missed(
 def test_a_dagster_that_cannot_be_opened_is_one_line(
     project: Project, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """For ``sync`` Dagster is the point: exit 2 with what ails it."""
+    """``sync`` exits with 2 and the reason if Dagster cannot be opened."""
     monkeypatch.setenv("DAGSTER_HOME", str(project.root / "nowhere"))
     result = invoke("sync")
     assert result.exit_code == 2
@@ -107,8 +107,8 @@ def test_a_dagster_that_cannot_be_opened_is_one_line(
     assert "DAGSTER_HOME" in result.stderr
 
 
-def test_env_prints_lines_that_a_shell_takes(tmp_path: Path) -> None:
-    """``eval "$(imagegen env)"`` works from a folder below, blanks and quotes in the path."""
+def test_env_prints_valid_shell_lines(tmp_path: Path) -> None:
+    """``eval "$(imagegen env)"`` works from a subfolder, with blanks and quotes in the path."""
     root = tmp_path / "my 'own' project"
     root.mkdir()
     project = make_project(root, {})
@@ -126,7 +126,7 @@ def test_env_prints_lines_that_a_shell_takes(tmp_path: Path) -> None:
 
 
 def test_env_sets_performance_variables_that_are_not_set(project: Project) -> None:
-    """DAGSTER_EVENT_BATCH_SIZE and MALLOC_ARENA_MAX get a default and keep a value of one's own."""
+    """DAGSTER_EVENT_BATCH_SIZE and MALLOC_ARENA_MAX get a default and keep the user's value."""
     command = Path(sys.executable).parent / "imagegen"
     shown = 'echo "$DAGSTER_EVENT_BATCH_SIZE|$MALLOC_ARENA_MAX"'
     done = subprocess.run(
@@ -140,10 +140,10 @@ def test_env_sets_performance_variables_that_are_not_set(project: Project) -> No
     assert done.stdout == "1000|8\n"
 
 
-def test_env_outside_of_a_project_says_so(
+def test_env_outside_of_a_project_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
 ) -> None:
-    """Where there is no dagster.yaml, no line is printed that would point nowhere: exit 2."""
+    """Without a dagster.yaml nothing is printed: exit 2."""
     monkeypatch.setattr("imagegen_pipeline.settings.project_root", lambda: tmp_path)
     result = invoke("env")
     assert result.exit_code == 2

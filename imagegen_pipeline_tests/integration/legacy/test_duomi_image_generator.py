@@ -1,4 +1,4 @@
-"""The users' Python class, through its public methods, on the simulator."""
+"""The guides' Python class, on the simulator."""
 
 import datetime as dt
 import inspect
@@ -62,7 +62,7 @@ def live_generator(live_project: Project) -> Iterator[DuomiImageGenerator]:
 
 
 def test_a_success_has_the_users_fields(generator: DuomiImageGenerator, project: Project) -> None:
-    """A picture's dictionary says what was made, of what, when, where, and is kept already."""
+    """A result has the guides' fields, and its image is stored."""
     before = dt.datetime.now().replace(microsecond=0)  # noqa: DTZ005 - the users' times are local
     result = generator.generate_image("a lighthouse", seed=42)
     assert result["success"] is True
@@ -85,7 +85,7 @@ def test_a_success_has_the_users_fields(generator: DuomiImageGenerator, project:
 def test_a_refusal_is_returned_not_raised(
     live_generator: DuomiImageGenerator, simulator: Simulator
 ) -> None:
-    """A service's refusal gives success False, the guide's text and its remedy, and no picture."""
+    """A refusal by the provider returns success False with the guide's text and remedy."""
     simulator.fault(provider="duomi", operation="submit", fault="status", status=403)
     result = live_generator.generate_image("a lighthouse")
     assert result["success"] is False
@@ -100,7 +100,7 @@ def test_a_refusal_is_returned_not_raised(
 
 
 def test_a_wrong_key_is_returned_with_its_remedy(live_project: Project) -> None:
-    """A key that Duomi does not know gives the guide's text, and stays out of it."""
+    """A key that Duomi refuses gives the guide's text, which does not contain the key."""
     generator = small(DuomiImageGenerator("not-the-right-key"))
     result = generator.generate_image("a lighthouse")
     generator.close()
@@ -110,7 +110,7 @@ def test_a_wrong_key_is_returned_with_its_remedy(live_project: Project) -> None:
 
 
 def test_the_key_may_be_given(live_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key given by name or by place works without one in the environment."""
+    """A key passed as an argument works without one in the environment."""
     key = os.environ["DUOMI_API_KEY"]
     monkeypatch.delenv("DUOMI_API_KEY")
     for generator in (DuomiImageGenerator(key), DuomiImageGenerator(api_key=key)):
@@ -118,7 +118,7 @@ def test_the_key_may_be_given(live_project: Project, monkeypatch: pytest.MonkeyP
         generator.close()
 
 
-def test_without_a_key_it_says_what_to_set(
+def test_a_missing_key_names_its_variable(
     live_project: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a key nothing is sent, and the error names the variable and the simulator."""
@@ -157,7 +157,7 @@ def test_the_defaults_are_the_guides(project: Project) -> None:
 
 
 def test_the_defaults_may_be_assigned(generator: DuomiImageGenerator, project: Project) -> None:
-    """What default_params is set to is sent, unless a call says otherwise for itself."""
+    """Parameters in default_params are sent unless a call overrides them."""
     generator.default_params["model"] = "black-forest-labs/FLUX.1-dev"
     generator.default_params["guidance_scale"] = 10.0
     generator.default_params["num_inference_steps"] = 30
@@ -183,7 +183,7 @@ def sent_request(result: dict[str, Any]) -> dict[str, Any]:
 def test_the_same_call_twice_bills_once(
     generator: DuomiImageGenerator, simulator: Simulator
 ) -> None:
-    """The same call again gives the same picture at no cost; another seed is another picture."""
+    """The same call reuses the image at no cost; another seed generates another image."""
     first = generator.generate_image("a lighthouse")
     again = generator.generate_image("a lighthouse")
     assert again["status"] == "reused"
@@ -196,8 +196,8 @@ def test_the_same_call_twice_bills_once(
     assert simulator.billed() == 2
 
 
-def test_a_new_generator_reuses_too(project: Project, simulator: Simulator) -> None:
-    """What one generator made, a later one reuses: the ledger outlives the process."""
+def test_a_new_generator_reuses_images(project: Project, simulator: Simulator) -> None:
+    """A later generator reuses the images of an earlier one."""
     paths = set()
     for _ in range(2):
         generator = small(DuomiImageGenerator())
@@ -207,10 +207,10 @@ def test_a_new_generator_reuses_too(project: Project, simulator: Simulator) -> N
     assert simulator.billed() == 1
 
 
-def test_a_picture_that_was_moved_away_is_made_anew(
+def test_a_missing_image_is_generated_again(
     generator: DuomiImageGenerator, simulator: Simulator
 ) -> None:
-    """A picture whose file is gone is bought again, so archives are copies."""
+    """An image whose file is missing is generated again."""
     first = generator.generate_image("a lighthouse")
     Path(first["saved_path"]).unlink()
     again = generator.generate_image("a lighthouse")
@@ -219,10 +219,10 @@ def test_a_picture_that_was_moved_away_is_made_anew(
     assert simulator.billed() == 2
 
 
-def test_a_random_seed_is_said_and_kept(
+def test_a_random_seed_is_returned_and_reused(
     generator: DuomiImageGenerator, simulator: Simulator
 ) -> None:
-    """Seed -1 draws one, the result says which, and the same call keeps that picture."""
+    """Seed -1 draws a seed, which the result contains; the same call reuses the image."""
     first = generator.generate_image("a lighthouse", seed=-1)
     assert 0 <= first["seed"] < 2**32
     assert generator.generate_image("a lighthouse", seed=-1)["seed"] == first["seed"]
@@ -232,7 +232,7 @@ def test_a_random_seed_is_said_and_kept(
 def test_saving_gives_the_prefixed_name_and_downloads_nothing(
     generator: DuomiImageGenerator, project: Project, simulator: Simulator
 ) -> None:
-    """save_generated_image puts the same bytes under prefix and time, without any request."""
+    """save_generated_image writes the same bytes under prefix and time without a request."""
     result = generator.generate_image("a dragon over a castle")
     before = simulator.stats()
     saved = generator.save_generated_image(result, "dragon_castle")
@@ -255,10 +255,10 @@ def test_a_taken_name_gets_a_number(
     assert all((Path(result["saved_path"]).parent / name).is_file() for name in names)
 
 
-def test_many_may_save_at_once(
+def test_concurrent_saves_get_different_names(
     generator: DuomiImageGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads that save under one name in one second all get a name of their own."""
+    """Threads that save under one name in one second get different names."""
     result = generator.generate_image("a dragon")
     monkeypatch.setattr("imagegen_pipeline.legacy.duomi_image_generator.file_time", lambda _: "T")
     with ThreadPoolExecutor(8) as pool:
@@ -270,7 +270,7 @@ def test_many_may_save_at_once(
 def test_an_unsafe_prefix_stays_in_the_folder(
     generator: DuomiImageGenerator, project: Project
 ) -> None:
-    """A prefix with separators and blanks becomes a plain name in the pictures' folder."""
+    """A prefix with separators and blanks becomes a safe name in the images' folder."""
     result = generator.generate_image("a dragon")
     saved = Path(generator.save_generated_image(result, "../up here/x:y") or "")
     assert saved.parent == project.results / "generated_images"
@@ -279,8 +279,8 @@ def test_an_unsafe_prefix_stays_in_the_folder(
     assert re.fullmatch(rf"generated_{TIME}\.png", default.name)
 
 
-def test_a_failure_has_nothing_to_save(generator: DuomiImageGenerator) -> None:
-    """Saving a failed result gives None; saving a picture that is gone raises its path."""
+def test_a_failed_result_cannot_be_saved(generator: DuomiImageGenerator) -> None:
+    """Saving a failed result returns None; saving a missing image raises an error with its path."""
     assert generator.save_generated_image({"success": False, "error": "no"}, "x") is None
     result = generator.generate_image("a dragon")
     Path(result["saved_path"]).unlink()
@@ -291,7 +291,7 @@ def test_a_failure_has_nothing_to_save(generator: DuomiImageGenerator) -> None:
 def test_prompts_of_the_database_have_the_users_fields(
     generator: DuomiImageGenerator, project: Project
 ) -> None:
-    """The database's prompts come as the users' query has them, in order, up to the limit."""
+    """The database's prompts have the columns of the users' query, in order, up to the limit."""
     write_database(project.data / "llm_video_batch.db")
     prompts = generator.get_prompts_from_database()
     assert [prompt["id"] for prompt in prompts] == [1, 2, 4]
@@ -310,7 +310,7 @@ def test_prompts_of_the_database_have_the_users_fields(
 def test_a_missing_database_is_an_error_not_an_empty_list(
     generator: DuomiImageGenerator, project: Project
 ) -> None:
-    """A database that is not there raises the guide's text; its traceback has the remedy."""
+    """A missing database raises the guide's text; its traceback has the remedy."""
     for call in (generator.get_prompts_from_database, generator.batch_generate_from_database):
         with pytest.raises(SourceError, match="Failed to retrieve prompts from database") as raised:
             call()
@@ -321,7 +321,7 @@ def test_a_missing_database_is_an_error_not_an_empty_list(
 def test_prompts_of_json_files_have_the_users_fields(
     generator: DuomiImageGenerator, project: Project
 ) -> None:
-    """JSON prompts come with file, text, picture name and address, from any folder asked for."""
+    """JSON prompts have file, text, image name and address, from any folder."""
     project.write_json("b", "a bee", pic_name="b.jpg", image_url="https://example.com/b.jpg")
     project.write_json("a", "an ant")
     assert generator.get_prompts_from_json_files() == [
@@ -346,7 +346,7 @@ def test_prompts_of_json_files_have_the_users_fields(
 def test_a_batch_of_the_database(
     generator: DuomiImageGenerator, project: Project, simulator: Simulator
 ) -> None:
-    """A batch gives a result a row in order; equal prompts share one bill under two names."""
+    """A batch returns a result per row in order; equal prompts share one bill under two names."""
     write_database(project.data / "llm_video_batch.db")
     results = generator.batch_generate_from_database(delay=0)
     assert [result["source_id"] for result in results] == [1, 2, 4]
@@ -368,7 +368,7 @@ def test_a_batch_of_the_database(
 def test_a_batch_is_limited_and_reused(
     generator: DuomiImageGenerator, project: Project, simulator: Simulator
 ) -> None:
-    """The limit counts prompts in the source's order; a later batch buys only the rest."""
+    """The limit counts prompts in source order; a later batch buys only the rest."""
     write_database(project.data / "llm_video_batch.db")
     assert len(generator.batch_generate_from_database(limit=1, delay=0)) == 1
     assert simulator.billed() == 1
@@ -380,7 +380,7 @@ def test_a_batch_is_limited_and_reused(
 def test_a_batch_of_json_files(
     generator: DuomiImageGenerator, project: Project, simulator: Simulator
 ) -> None:
-    """A batch of JSON files names pictures after them; an unreadable file fails alone."""
+    """A batch of JSON files names images after them; an unreadable file fails alone."""
     project.write_json("Bee,_hive", "a bee")
     broken = project.write_json("broken", "x")
     broken.write_text("{")
@@ -397,10 +397,10 @@ def test_a_batch_of_json_files(
     assert simulator.billed() == 1
 
 
-def test_one_failure_leaves_the_others_alone(
+def test_one_failure_does_not_affect_the_others(
     live_generator: DuomiImageGenerator, live_project: Project, simulator: Simulator
 ) -> None:
-    """A batch in which one request is refused has its reason there and pictures elsewhere."""
+    """If one request of a batch is refused, its result has the reason and the others succeed."""
     live_project.write_json("ant", "an ant")
     live_project.write_json("bee", "a bee")
     simulator.fault(
@@ -412,10 +412,10 @@ def test_one_failure_leaves_the_others_alone(
     assert bee["success"] is True
 
 
-def test_the_delay_lies_between_submits_only(
+def test_the_delay_applies_between_submits_only(
     generator: DuomiImageGenerator, project: Project
 ) -> None:
-    """Submits are at least the delay apart, and pictures that are reused do not wait."""
+    """Submits are at least the delay apart, and reused images do not wait."""
     for name in ("ant", "bee", "cat"):
         project.write_json(name, f"a picture of a {name}")
     start = time.monotonic()
@@ -427,8 +427,8 @@ def test_the_delay_lies_between_submits_only(
     assert {result["status"] for result in results} == {"reused"}
 
 
-def test_the_delay_is_a_second_unless_said() -> None:
-    """Both batch methods wait a second between submits unless told otherwise."""
+def test_the_default_delay_is_a_second() -> None:
+    """Both batch methods have a default delay of one second between submits."""
     for method in (
         DuomiImageGenerator.batch_generate_from_database,
         DuomiImageGenerator.batch_generate_from_json,
@@ -437,7 +437,7 @@ def test_the_delay_is_a_second_unless_said() -> None:
 
 
 def test_results_are_logged_as_json(generator: DuomiImageGenerator, project: Project) -> None:
-    """save_results_log writes the list to the log folder, or where told, and overwrites nothing."""
+    """save_results_log writes to the log folder or the given path, without overwriting."""
     results = [generator.generate_image("a lighthouse in Ærø")]
     path = Path(generator.save_results_log(results))
     assert path.parent == project.results / "logs"
@@ -450,10 +450,10 @@ def test_results_are_logged_as_json(generator: DuomiImageGenerator, project: Pro
     assert json.loads((project.root / "mine.json").read_text("utf-8")) == results
 
 
-def test_what_happens_is_in_the_running_log(
+def test_results_are_in_the_text_log(
     live_generator: DuomiImageGenerator, live_project: Project, simulator: Simulator
 ) -> None:
-    """The running log has a timed line for each picture and each failure, and no key."""
+    """The text log has a line with a time for each image and each failure, and no key."""
     simulator.fault(
         provider="duomi", operation="submit", fault="status", status=400, match="an ant", body="no"
     )
@@ -488,7 +488,7 @@ def test_bad_parameters_are_named(
     parameters: dict[str, Any],
     said: str,
 ) -> None:
-    """A parameter that Duomi does not have, or of the wrong kind, is named and not sent."""
+    """An unknown parameter, or one of the wrong type, is named and not sent."""
     with pytest.raises(SetupError, match=re.escape(said)) as raised:
         generator.generate_image("a lighthouse", **parameters)
     assert raised.value.__notes__ == [raised.value.remedy]
@@ -519,7 +519,7 @@ def test_values_that_duomi_refuses_are_failures(
 
 
 def test_a_blank_prompt_is_a_failure(generator: DuomiImageGenerator) -> None:
-    """A blank prompt gives a failed result; one that is no text raises."""
+    """A blank prompt returns a failed result; a prompt that is not a text raises."""
     result = generator.generate_image("  ")
     assert result["success"] is False
     assert "blank" in result["error"]
@@ -529,7 +529,7 @@ def test_a_blank_prompt_is_a_failure(generator: DuomiImageGenerator) -> None:
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "3"])
 def test_a_bad_limit_is_named(generator: DuomiImageGenerator, project: Project, limit: Any) -> None:
-    """A limit that is no count is refused and not taken as a slice."""
+    """A limit that is not a count is refused."""
     write_database(project.data / "llm_video_batch.db")
     with pytest.raises(SetupError, match="limit is"):
         generator.get_prompts_from_database(limit)

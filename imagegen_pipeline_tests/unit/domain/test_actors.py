@@ -1,4 +1,4 @@
-"""Actors, their prompt and the advice on descriptions."""
+"""Actors, their prompts and the warnings on descriptions."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def test_defaults() -> None:
 
 
 def test_prompt_is_the_guides() -> None:
-    """The prompt has nine lines, the first with the description, stripped, in it."""
+    """The prompt has nine lines; the first contains the stripped description."""
     lines = base_image_prompt("  a {curly} person\n").splitlines()
     assert len(lines) == 9
     assert lines[0] == "Professional full-body studio portrait photograph of a a {curly} person."
@@ -33,17 +33,17 @@ def test_prompt_is_the_guides() -> None:
     "change", [{"description": "x"}, {"width": 16}, {"height": 16}, {"steps": 1}, {"seed": 0}]
 )
 def test_digest_changes(change: dict[str, object]) -> None:
-    """The digest changes with everything that the picture is made from."""
+    """The digest depends on everything that determines the image."""
     assert replace(ACTOR, **change).digest != ACTOR.digest
 
 
-def test_digest_stays() -> None:
-    """The digest does not change with where the actor was found."""
+def test_digest_ignores_the_location() -> None:
+    """The digest does not depend on the actor's location."""
     assert replace(ACTOR, container="/a", location="/a/b").digest == ACTOR.digest
 
 
 def test_size_warnings() -> None:
-    """The guide's wide size is allowed, with its warning."""
+    """The guide's wide size is allowed with a warning."""
     assert size_warnings(1024, 1536) == []
     assert "cut off feet" in size_warnings(1360, 768)[0]
 
@@ -58,7 +58,7 @@ def test_size_warnings() -> None:
     ],
 )
 def test_good_examples(description: str) -> None:
-    """The guide's good examples bring no warning."""
+    """The guide's good examples give no warning."""
     assert description_warnings(description) == []
 
 
@@ -67,6 +67,6 @@ def test_good_examples(description: str) -> None:
     [("person", "too generic"), ("john smith", "a name"), ("superhero", "stylised")],
 )
 def test_bad_examples(description: str, said: str) -> None:
-    """The guide's bad examples bring the one warning that they are there for."""
+    """Each of the guide's bad examples gives its one warning."""
     (warning,) = description_warnings(description)
     assert said in warning

@@ -21,7 +21,7 @@ def test_is_key_accepts(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "a b", "a/b", "a.b", "é", "a\n", "db-1.5", "…"])
 def test_is_key_refuses(text: str) -> None:
-    """Anything else, or nothing, is no key."""
+    """Other characters, or an empty text, are not a key."""
     assert not is_key(text)
 
 
@@ -29,32 +29,32 @@ def test_is_key_refuses(text: str) -> None:
     "stem", ["403_error._20250906", "[a], 'b' \"c\"", "日本語", "...", "a" * 300, "UPPER", "\n", ""]
 )
 def test_names_become_keys(stem: str) -> None:
-    """Whatever a file is called or somebody types, its key is one."""
+    """Every file name and every typed text gives a valid key."""
     assert is_key(json_key(stem))
     assert is_key(typed_key(stem))
 
 
 def test_database_key() -> None:
-    """A row's key is its id behind ``db-``."""
+    """A row's key is ``db-`` and its id."""
     assert database_key(902) == "db-902"
     assert database_key("a_1") == "db-a_1"
 
 
 def test_same_slug_different_keys() -> None:
-    """Names that look alike once simplified keep keys of their own."""
+    """Names with the same slug have different keys."""
     stems = ["a b", "a-b", "A b", "a  b", "日", "本"]
     assert len({json_key(stem) for stem in stems}) == len(stems)
 
 
 def test_normalization_keeps_the_key() -> None:
-    """A file copied from a system that stores accents apart keeps its key."""
+    """The key does not depend on the Unicode normalization of the name."""
     stem = "Café"
     assert json_key(unicodedata.normalize("NFD", stem)) == json_key(stem)
     assert json_key(stem).startswith("json-cafe-")
 
 
 def test_keys_do_not_change() -> None:
-    """Keys are stored: these stay as they are from version to version."""
+    """Stored keys are the same in every version."""
     assert json_key("Angel,_Cosmic_being_1") == "json-angel-cosmic-being-1-af81050a"
     assert typed_key("a beautiful sunset") == "prompt-a-beautiful-sunset-42df8c31"
 
@@ -74,11 +74,11 @@ def test_keys_do_not_change() -> None:
     ],
 )
 def test_safe_file_stem(name: str, stem: str) -> None:
-    """The users' own names survive; what is unsafe in a file name becomes an underscore."""
+    """Safe characters are kept, unsafe ones become an underscore."""
     assert safe_file_stem(name) == stem
 
 
 def test_safe_file_stem_is_short() -> None:
-    """A name of any length is cut to the limit in bytes, between characters, without delay."""
+    """A long name is cut to the limit in bytes, between characters, without delay."""
     stem = safe_file_stem("é" * 5_000_000, limit=121)
     assert stem == "é" * 60

@@ -1,4 +1,4 @@
-"""Prices: what a picture costs, what is set aside for it, and which tables are refused."""
+"""Prices: costs, reserved amounts, and invalid tables."""
 
 from __future__ import annotations
 
@@ -57,10 +57,8 @@ def request(
         ({}, None),
     ],
 )
-def test_duomis_price_is_found_by_model_and_size(
-    prices: dict[str, Any], cost: float | None
-) -> None:
-    """The model's own price counts before ``*``, and a size that is not named has none."""
+def test_duomis_price_depends_on_model_and_size(prices: dict[str, Any], cost: float | None) -> None:
+    """A model's own price takes precedence over ``*``; an unnamed size has no price."""
     assert Prices({"duomi": prices}).cost(request(), None) == cost
 
 
@@ -73,23 +71,23 @@ def test_duomis_price_is_found_by_model_and_size(
         ({**BY_GPU, "gpu": "A100"}, 0.002),
     ],
 )
-def test_runpods_price_is_of_a_second_on_the_endpoints_gpu(
+def test_runpods_price_is_per_second_on_the_endpoints_gpu(
     prices: dict[str, Any], rate: float
 ) -> None:
-    """The cost is the execution time at the rate of the GPU that is named."""
+    """The cost is the execution time at the rate of the named GPU."""
     cost = Prices({"runpod": prices}).cost(request("runpod"), 3.391)
     assert cost == pytest.approx(3.391 * rate)
 
 
 @pytest.mark.parametrize("seconds", [None, -1.0, float("nan"), float("inf")])
-def test_a_run_time_that_is_none_makes_no_cost(seconds: float | None) -> None:
-    """Without a time to go by the cost is unknown, whatever the service wrote instead."""
+def test_without_a_valid_run_time_the_cost_is_unknown(seconds: float | None) -> None:
+    """A missing or invalid execution time gives an unknown cost."""
     assert Prices({"runpod": {"per_second": 0.001}}).cost(request("runpod"), seconds) is None
 
 
 @pytest.mark.parametrize("table", [{}, {"runpod": {}}, {"duomi": {"sdxl": 1}}])
-def test_a_price_that_nobody_gave_is_unknown(table: dict[str, Any]) -> None:
-    """Unknown is None, never 0, for the cost and for what would be set aside."""
+def test_a_price_that_is_not_configured_is_unknown(table: dict[str, Any]) -> None:
+    """An unknown cost and an unknown reserve are None, never 0."""
     assert Prices(table).cost(request("runpod"), 2.0) is None
     assert Prices(table).reserve(request("runpod"), 900.0) is None
     assert Prices({}).reserve(request(), 900.0) is None
@@ -103,15 +101,15 @@ def test_ones_own_machine_costs_nothing_unless_a_rate_is_set() -> None:
     assert Prices({"own": {"per_second": 0.01}}).cost(request("own"), 2.0) == 0.02
 
 
-def test_what_is_set_aside_is_the_most_that_it_can_cost() -> None:
-    """Duomi: the picture's price. RunPod: the longest run at the rate."""
+def test_the_reserve_is_the_highest_cost() -> None:
+    """Duomi: the image's price. RunPod: the longest run at the rate."""
     prices = Prices({"duomi": {"sdxl": 0.01}, "runpod": BY_GPU})
     assert prices.reserve(request(), 900.0) == 0.01
     assert prices.reserve(request("runpod"), 900.0) == pytest.approx(0.9)
 
 
-def test_an_assumed_price_sets_money_aside_and_is_never_a_cost() -> None:
-    """Where nothing is known, an assumed picture or second is reserved; the cost stays open."""
+def test_an_assumed_price_is_reserved_and_never_a_cost() -> None:
+    """An assumed price is reserved if the price is unknown; the cost stays unknown."""
     prices = Prices({"assumed": {"duomi": 0.05, "runpod": 0.0005}})
     assert prices.reserve(request(), 900.0) == 0.05
     assert prices.reserve(request("runpod"), 900.0) == pytest.approx(0.45)
@@ -119,8 +117,8 @@ def test_an_assumed_price_sets_money_aside_and_is_never_a_cost() -> None:
     assert prices.cost(request("runpod"), 3.0) is None
 
 
-def test_a_known_price_goes_before_an_assumed_one() -> None:
-    """A model that is free reserves nothing, whatever is assumed of the others."""
+def test_a_known_price_takes_precedence_over_an_assumed_one() -> None:
+    """A free model reserves nothing even if a price is assumed."""
     prices = Prices({"duomi": {"sdxl": 0, "flux": 0.02}, "assumed": {"duomi": 0.05}})
     assert prices.reserve(request(), 900.0) == 0.0
     assert prices.reserve(request(model="flux"), 900.0) == 0.02
@@ -168,14 +166,14 @@ def test_a_known_price_goes_before_an_assumed_one() -> None:
         ('{"assumed": {"duomi": 0}}', "'assumed' 'duomi' is 0, which would reserve no money"),
     ],
 )
-def test_a_table_that_is_wrong_is_refused(text: str, said: str) -> None:
-    """The sentence names the entry and what is wrong with it."""
+def test_an_invalid_table_is_refused(text: str, said: str) -> None:
+    """The message names the entry and the fault."""
     with pytest.raises(ValueError, match=re.escape(said)):
         parse_prices(text)
 
 
-def test_the_readmes_table_is_a_good_one() -> None:
-    """What the README shows as a price table is accepted as it stands."""
+def test_the_readmes_table_is_valid() -> None:
+    """The README's price table is accepted."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
     assert parse_prices(text) == json.loads(text)

@@ -1,4 +1,4 @@
-"""What a text must be to be a prompt."""
+"""Validation of prompt texts."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from imagegen_pipeline.domain.prompt_text import prompt_text_fault, text_or_none
     "text", ["a", " a ", "日本語", "👩‍🚀", "\ufeffa", "…", "line\nbreak", "ё" * 10_000, "\ue000"]
 )
 def test_usable(text: str) -> None:
-    """A text with one visible character is a prompt as it stands."""
+    """A text with one visible character is a valid prompt."""
     assert prompt_text_fault(text) is None
     assert text_or_none(text) == text
 
@@ -31,7 +31,7 @@ def test_blank(text: str) -> None:
     [("a\0", "NUL"), ("\0", "NUL"), ("a\ud800b", "surrogate"), ("\udfff", "surrogate")],
 )
 def test_unsendable(text: str, said: str) -> None:
-    """What no service could be sent is named for what it is, even when nothing else is there."""
+    """A text that no provider accepts gets a message that names its fault."""
     fault = prompt_text_fault(text)
     assert fault is not None
     assert said in fault[0]
@@ -39,6 +39,6 @@ def test_unsendable(text: str, said: str) -> None:
 
 
 def test_text_or_none_takes_anything() -> None:
-    """What is not a text counts as absent."""
+    """A value that is not a text counts as absent."""
     values: tuple[object, ...] = (None, 1, [], {}, b"a")
     assert [text_or_none(value) for value in values] == [None] * 5

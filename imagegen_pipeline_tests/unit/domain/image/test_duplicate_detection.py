@@ -1,4 +1,4 @@
-"""Which pictures look the same: hashes of generated pictures, compared all at once."""
+"""Duplicate detection on generated images."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def like(picture: Image.Image, *, at: int, prompt: str | None = None) -> Likenes
     ],
     ids=["the same", "as JPEG", "smaller", "larger", "with noise"],
 )
-def test_the_same_picture_is_found(change: Callable[[Image.Image], Image.Image]) -> None:
-    """Encoded anew, resized or with noise, it is the same picture, and the older one is named."""
+def test_a_changed_copy_is_a_duplicate(change: Callable[[Image.Image], Image.Image]) -> None:
+    """A re-encoded, resized or noisy copy is a duplicate of the older image."""
     known = DuplicateIndex([like(simulated("a pier"), at=1), like(simulated("a harbour"), at=2)])
     (match,) = known.older(like(change(simulated("a pier")), at=3))
     assert (match.key, match.attempt) == ("key-1", 1)
 
 
 def test_simulated_pictures_of_different_prompts_are_all_different() -> None:
-    """No two of 120 simulated pictures look the same, in the size that the tests use."""
+    """No two of 120 simulated images are duplicates in the size that the tests use."""
     pictures = [
         Image.open(io.BytesIO(render_png(Recipe(f"a lighthouse, number {n}", 1, (64, 64)))))
         for n in range(120)
@@ -54,8 +54,8 @@ def test_simulated_pictures_of_different_prompts_are_all_different() -> None:
         known.put(one)
 
 
-def test_one_shape_in_two_colours_is_two_pictures() -> None:
-    """The hash knows no colours: what differs in them alone is told apart by them."""
+def test_one_shape_in_two_colours_is_no_duplicate() -> None:
+    """Images that differ only in their colours are not duplicates."""
     light = simulated("a pier").convert("L")
     grey = Image.merge("RGB", (light, light, light))
     # More red and less green by what keeps the light of it.
@@ -67,8 +67,8 @@ def test_one_shape_in_two_colours_is_two_pictures() -> None:
     assert not DuplicateIndex([first]).older(second)
 
 
-def test_of_two_alike_only_the_later_is_the_duplicate() -> None:
-    """Whichever is looked at first: the one that was stored first stands."""
+def test_of_two_identical_images_only_the_later_is_a_duplicate() -> None:
+    """The image that was stored first is never the duplicate, in any order of checks."""
     first, second = (like(simulated(), at=at) for at in (1, 2))
     known = DuplicateIndex([second, first])
     assert not known.older(first)
@@ -76,13 +76,13 @@ def test_of_two_alike_only_the_later_is_the_duplicate() -> None:
 
 
 def test_the_same_prompt_may_have_the_same_picture() -> None:
-    """Identical requests share one bill, so their pictures are no duplicates."""
+    """Images of one prompt are not duplicates, since identical requests share an image."""
     known = DuplicateIndex([like(simulated(), at=1, prompt="a harbour")])
     assert not known.older(like(simulated(), at=2, prompt="a harbour"))
 
 
-def test_an_items_new_picture_takes_the_place_of_its_old_one() -> None:
-    """What was replaced is compared with no more."""
+def test_an_items_new_image_replaces_its_old_one() -> None:
+    """A replaced image is no longer compared."""
     old, new = like(simulated("a pier"), at=1), like(simulated("a barn"), at=2)
     known = DuplicateIndex([old])
     known.put(Likeness(old.key, new.attempt, new.stored_at, old.prompt, new.phash, new.tones))
@@ -92,7 +92,7 @@ def test_an_items_new_picture_takes_the_place_of_its_old_one() -> None:
 
 
 def test_many_are_compared_at_once() -> None:
-    """Among thousands of pictures the right one is found, and the nearest comes first."""
+    """The nearest of thousands of images comes first."""
     rng = np.random.default_rng(1)
     tones = measure(simulated())["tones"]
     hashes = [rng.bytes(32).hex() for _ in range(3000)]
@@ -108,7 +108,7 @@ def test_many_are_compared_at_once() -> None:
     assert len(known) == 3001
 
 
-def test_hashes_of_different_pictures_lie_far_apart() -> None:
-    """The threshold is well below the nearest of different simulated pictures."""
+def test_hashes_of_different_images_differ_widely() -> None:
+    """The threshold is well below the smallest difference of simulated images."""
     hashes = [int(measure(simulated(f"a cat {n}", (270, 480)))["phash"], 16) for n in range(30)]
     assert min((a ^ b).bit_count() for a, b in combinations(hashes, 2)) > 40

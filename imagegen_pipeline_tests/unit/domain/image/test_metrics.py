@@ -1,4 +1,4 @@
-"""Measures of pictures, and the rules of the checks that go by them: on generated pictures."""
+"""Image metrics and the rules that use them, on generated images."""
 
 from __future__ import annotations
 
@@ -89,26 +89,26 @@ def is_sharp(picture: Image.Image) -> bool:
     ],
     ids=["black", "white", "a colour", "small", "noise", "more noise", "grey noise", "JPEG"],
 )
-def test_a_picture_of_nothing_is_blank(picture: Image.Image) -> None:
-    """A single colour is blank, whatever noise lies on it; and there is no hash of it."""
+def test_an_image_of_one_colour_is_blank(picture: Image.Image) -> None:
+    """A single colour is blank, also with noise, and has no hash."""
     assert is_blank(picture)
     assert measure(picture)["phash"] is None
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_simulated_pictures_are_neither_blank_nor_blurred(size: tuple[int, int]) -> None:
-    """What the simulator answers passes, in every size."""
+    """Simulated images of every size pass."""
     assert not is_blank(simulated(size=size))
     assert is_sharp(simulated(size=size))
 
 
 def test_a_dark_picture_is_not_blank() -> None:
-    """A night scene at a twelfth of its light still shows something."""
+    """A night scene at a twelfth of its light is not blank."""
     assert not is_blank(simulated().point(lambda value: value // 12))
 
 
-def test_blank_says_in_which_colour() -> None:
-    """The sentence names black and white, which tell what has happened."""
+def test_a_blank_images_message_names_its_colour() -> None:
+    """The message names black and white."""
     assert "black all over" in quality_rules.not_blank(measure(plain((0, 0, 0)))).sentence
     assert "white all over" in quality_rules.not_blank(measure(plain((255, 255, 255)))).sentence
 
@@ -123,15 +123,15 @@ def test_blank_says_in_which_colour() -> None:
     ],
     ids=["slightly", "much", "a portrait", "a gradient"],
 )
-def test_what_is_out_of_focus_is_not_sharp(make: Callable[[], Image.Image]) -> None:
-    """A blur of half a hundredth of the picture's length is seen, and so is a mere gradient."""
+def test_a_blurred_image_is_not_sharp(make: Callable[[], Image.Image]) -> None:
+    """A blur of half a percent of the longer side, and a mere gradient, are not sharp."""
     picture = make()
     assert not is_sharp(picture)
     assert not is_blank(picture)
 
 
 def test_a_soft_background_is_no_fault() -> None:
-    """A sharp figure before a soft backdrop is sharp."""
+    """A sharp figure in front of a soft background is sharp."""
     assert is_sharp(studio((190, 190, 190), fall=0.4))
 
 
@@ -146,15 +146,15 @@ def test_a_soft_background_is_no_fault() -> None:
     ],
     ids=["grey", "grey, uneven light", "beige", "blue", "green"],
 )
-def test_the_border_tells_a_studio_by_its_colour(
+def test_a_studio_border_is_neutral(
     colour: tuple[int, int, int], fall: float, neutral: bool
 ) -> None:
-    """Grey and beige pass, with a studio's fall of light; a coloured backdrop does not."""
+    """Grey and beige with studio lighting pass; a coloured background does not."""
     assert quality_rules.neutral_border(measure(studio(colour, fall))).passed is neutral
 
 
 def test_a_busy_border_is_not_even() -> None:
-    """A street of grey houses is no backdrop, though it has no colour."""
+    """A street of grey buildings is not an even background."""
     greys = np.random.default_rng(1).integers(0, 255, (12, 8), dtype=np.uint8)
     street = Image.fromarray(greys).resize((640, 960), Image.Resampling.NEAREST)
     found = quality_rules.neutral_border(measure(street))
@@ -163,8 +163,8 @@ def test_a_busy_border_is_not_even() -> None:
     assert "colourful" not in found.sentence
 
 
-def test_every_kind_of_file_is_measured_as_it_looks() -> None:
-    """Grey, sixteen bits of grey, palettes and transparency have the measures of what is seen."""
+def test_every_colour_mode_is_measured_alike() -> None:
+    """Grey, 16-bit grey, palette and transparent images have the metrics of their RGB form."""
     seen = simulated("a pier", (300, 400))
     grey = seen.convert("L")
     deep = Image.fromarray(np.asarray(grey, dtype=np.uint16) << 8)
@@ -181,10 +181,10 @@ def test_every_kind_of_file_is_measured_as_it_looks() -> None:
     assert is_blank(unseen), "what cannot be seen is not there"
 
 
-def test_a_picture_that_cannot_be_measured_is_kept_all_the_same(
+def test_an_image_that_cannot_be_measured_is_stored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A fault in measuring costs no paid picture."""
+    """A failure of the metrics loses no paid image."""
 
     def broken(*_: object, **__: object) -> str:
         raise ImportError("no numpy here")
@@ -195,6 +195,6 @@ def test_a_picture_that_cannot_be_measured_is_kept_all_the_same(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 900), (1000, 3)])
-def test_a_sliver_is_measured_too(size: tuple[int, int]) -> None:
-    """The smallest pictures have measures like all others."""
+def test_a_very_narrow_image_is_measured(size: tuple[int, int]) -> None:
+    """The smallest images have metrics."""
     assert measure(plain((9, 9, 9), size))["sharpness"] == 0
