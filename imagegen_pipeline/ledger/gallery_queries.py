@@ -19,7 +19,7 @@ from imagegen_pipeline.ledger.schema import attempts, items
 
 
 class PictureState(StrEnum):
-    """The state of an item. A problem of its newest attempt comes before the review of its image."""
+    """The state of an item: a problem of its newest attempt comes before its image's review."""
 
     WAITING = "waiting"
     RUNNING = "running"

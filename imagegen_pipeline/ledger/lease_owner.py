@@ -1,4 +1,4 @@
-"""Names of lease owners (a batch of a process of a machine), and whether their process still runs."""
+"""Names of lease owners (a batch of a process), and whether their process still runs."""
 
 from __future__ import annotations
 
