@@ -1,50 +1,50 @@
-"""Everything that can go wrong, by name.
+"""All errors of the package.
 
 ```
-ImagegenError                 kind                 stops     what happened
+ImagegenError                 kind                 stops     cause
 ├── SetupError                setup                the batch wrong usage or settings (exit 2)
-│   ├── DecisionError         decision             the batch a decision on what is not held
-│   ├── MissingKeyError       missing_key          the batch a live run without its key
+│   ├── DecisionError         decision             the batch a decision on an item that is not held
+│   ├── MissingKeyError       missing_key          the batch a live run without its API key
 │   └── WorkflowError         workflow             the batch a ComfyUI graph that cannot be bound
 ├── SourceError               source               the item  a prompt or actor that cannot be read
-├── ServiceError              service              the item  a service did not do what was asked
-│   ├── RequestRefusedError   bad_request          the item  our request is wrong; never retried
-│   ├── AccountRefusedError   account              the batch key, balance or model disabled
+├── ProviderError             provider             the item  a provider did not fulfil a request
+│   ├── RequestRefusedError   bad_request          the item  an invalid request, never retried
+│   ├── AccountRefusedError   account              the batch key, balance or model refused
 │   ├── RateLimitedError      rate_limited         the item  429: not accepted, may be sent again
-│   ├── ServiceBusyError      busy                 the item  503: not accepted, may be sent again
-│   ├── UnreachableError      unreachable          the item  never connected: not accepted
-│   ├── OutcomeUnknownError   unknown              the item  sent, no answer: maybe billed
-│   ├── ServiceDownError      service_down         the batch it failed again and again
-│   ├── BadAnswerError        bad_answer           the item  an answer that cannot be understood
-│   │   └── RedirectedError   bad_answer           the item  a wrong address: not carried out
-│   ├── StoppedError          stopped              the item  the batch was stopped meanwhile
+│   ├── ProviderBusyError     busy                 the item  503: not accepted, may be sent again
+│   ├── UnreachableError      unreachable          the item  no connection: not accepted
+│   ├── OutcomeUnknownError   unknown              the item  sent, no response: may be billed
+│   ├── ProviderDownError     provider_down        the batch repeated failures of the provider
+│   ├── BadAnswerError        bad_answer           the item  a response that cannot be parsed
+│   │   └── RedirectedError   bad_answer           the item  a redirect: not carried out
+│   ├── StoppedError          stopped              the item  the batch was stopped
 │   ├── StillRunningError     job_timeout          the item  past its deadline, not cancelled
-│   ├── JobElsewhereError     job_elsewhere        the item  a job at an endpoint not ours now
-│   ├── JobFailedError        job_failed           the item  the job ran and failed
-│   ├── JobTimeoutError       job_timeout          the item  queue or run deadline passed
-│   └── JobExpiredError       job_expired          the item  the service no longer has the result
-│       └── JobLostError      job_lost             the item  the provider forgot the job: certain
-├── PictureError              picture              the item  what arrived is not a usable picture
+│   ├── JobElsewhereError     job_elsewhere        the item  a job at an endpoint not configured
+│   └── JobFailedError        job_failed           the item  the job ran and failed
+│       ├── JobTimeoutError   job_timeout          the item  queue or run deadline passed
+│       └── JobExpiredError   job_expired          the item  the provider deleted the result
+│           └── JobLostError  job_lost             the item  the provider does not know the job
+├── PictureError              picture              the item  a received image that is not usable
 │   ├── NotAPictureError      not_a_picture        the item  bytes that do not decode
-│   ├── UnreadableError       unreadable_picture   the item  a file of ours that cannot be read
-│   ├── NameTakenError        name_taken           the item  another file has the settled name
-│   └── DownloadError         download             the item  the picture's URL did not deliver
-│       └── UrlRefusedError   url_refused          the batch an address that we do not fetch from
-├── BrokenPicturesError       broken_pictures      the batch paid answers, none of them usable
-├── SpendingError             spending             the batch a limit on money or pictures was met
-│   ├── BudgetReachedError    budget               the batch the next picture would cross a budget
-│   ├── UnknownPriceError     unknown_price        the batch a budget, and no price to hold it
-│   └── DayLimitError         day_limit            the batch the day's pictures are made
-├── StoreError                store                the batch a disk or folder that cannot be written
-├── InternalFaultError        internal             the item  a fault of this program
-└── LedgerError               ledger               the batch the database of attempts
-    ├── AttemptMovedError     attempt_moved        the item  another process went on with it
-    └── LeaseLostError        lease_lost           the item  this process slept; begun anew
+│   ├── UnreadableError       unreadable_picture   the item  a stored image that cannot be read
+│   ├── NameTakenError        name_taken           the item  another file has the image's name
+│   └── DownloadError         download             the item  the image's URL did not deliver
+│       └── UrlRefusedError   url_refused          the batch a URL that must not be fetched
+├── BrokenPicturesError       broken_pictures      the batch several unusable images in a row
+├── SpendingError             spending             the batch a limit on money or images
+│   ├── BudgetReachedError    budget               the batch the next image could exceed a budget
+│   ├── UnknownPriceError     unknown_price        the batch a budget, but no price
+│   └── DayLimitError         day_limit            the batch the daily number of images
+├── StoreError                store                the batch a disk or folder that is not writable
+├── LedgerError               ledger               the batch the database of attempts
+│   ├── AttemptMovedError     attempt_moved        the item  another process changed the attempt
+│   └── LeaseLostError        lease_lost           the item  the lease ended while in use
+└── InternalFaultError        internal             the item  a bug in this package
 ```
 
-"The service refused" and "the job failed" are two types: the second carries the job.
-Every error has a sentence (``str(error)``) and a remedy: what to do next. Both reach the
-results table, so neither ever holds a key.
+"The provider refused" and "the job failed" are two types: the second carries the job's id.
+Every error has a message (``str(error)``) and a remedy, which says what to do next. Both are
+written to the results table, so they never contain a key.
 """
 
 from __future__ import annotations
@@ -53,7 +53,11 @@ from typing import ClassVar
 
 
 class ImagegenError(Exception):
-    """Base of all errors of this package: a sentence and a remedy."""
+    """Base of all errors of this package: a message and a remedy.
+
+    ``kind`` identifies the error in the ledger and the results. ``stops_batch``: every other item
+    would fail too.
+    """
 
     kind: ClassVar[str] = "error"
     stops_batch: ClassVar[bool] = False
@@ -64,30 +68,30 @@ class ImagegenError(Exception):
         if remedy is not None:
             self.remedy = remedy
         if self.remedy:
-            self.add_note(self.remedy)  # so that a traceback shows it too
+            self.add_note(self.remedy)  # shown in tracebacks
 
     @property
     def sentence(self) -> str:
-        """What happened and what to do, as one line."""
+        """The message and the remedy, as one line."""
         return f"{self} {self.remedy}".strip()
 
 
 class SetupError(ImagegenError):
-    """Wrong usage or settings: nothing was sent to a service."""
+    """Wrong usage or settings. Nothing was sent to a provider."""
 
     kind = "setup"
     stops_batch = True
 
 
 class DecisionError(SetupError):
-    """A person decided of an item that does not wait for that decision."""
+    """A decision on an item that is not held."""
 
     kind = "decision"
     remedy = "`imagegen resolve` without a key lists what is held."
 
 
 class MissingKeyError(SetupError):
-    """A live run was asked for and its key is not set."""
+    """A live run without the provider's API key, which is the setting ``variable``."""
 
     kind = "missing_key"
 
@@ -95,25 +99,25 @@ class MissingKeyError(SetupError):
         super().__init__(
             f"{variable} is not set.",
             remedy=f"Set {variable} (in the environment or in .env), or set "
-            "IMAGEGEN_SIMULATOR=1 to work on the local simulator, which costs nothing.",
+            "IMAGEGEN_SIMULATOR=1 to use the local simulator, which costs nothing.",
         )
         self.variable = variable
 
 
 class WorkflowError(SetupError):
-    """A ComfyUI graph that cannot be bound; names the file and the node."""
+    """A ComfyUI graph that cannot be bound. The message names the file and the node."""
 
     kind = "workflow"
 
 
 class SourceError(ImagegenError):
-    """One prompt, actor, file or database that cannot be read; names where."""
+    """A prompt, actor, file or database that cannot be read. The message names its location."""
 
     kind = "source"
 
 
 class ProviderError(ImagegenError):
-    """A provider did not do what was asked of it. ``retry_after`` in seconds, if it said so."""
+    """A provider did not fulfil a request. ``retry_after``: seconds, if the provider gave them."""
 
     kind = "provider"
 
@@ -125,14 +129,14 @@ class ProviderError(ImagegenError):
 
 
 class RequestRefusedError(ProviderError):
-    """The service says that the request is wrong. The same request would be refused again."""
+    """The provider refused the request as invalid. It would refuse the same request again."""
 
     kind = "bad_request"
     remedy = "Change the request: the same one would be refused again."
 
 
 class AccountRefusedError(ProviderError):
-    """Key, balance or model: every other item would be refused too."""
+    """The key, the balance or the model was refused, so that every item would be."""
 
     kind = "account"
     stops_batch = True
@@ -140,46 +144,46 @@ class AccountRefusedError(ProviderError):
 
 
 class RateLimitedError(ProviderError):
-    """429: the request was not accepted."""
+    """The provider answered 429: the request was not accepted."""
 
     kind = "rate_limited"
-    remedy = "Lower IMAGEGEN_CONCURRENCY, or use --delay, and run again: what is made is reused."
+    remedy = "Lower IMAGEGEN_CONCURRENCY, or use --delay, then run again. Images are reused."
 
 
 class ProviderBusyError(ProviderError):
-    """The service is overloaded and said so: the request was not accepted."""
+    """The provider is overloaded: the request was not accepted."""
 
     kind = "busy"
-    remedy = "Try again later: what is made is reused."
+    remedy = "Try again later. Images are reused."
 
 
 class UnreachableError(ProviderError):
-    """No connection was made, so nothing was sent and nothing billed."""
+    """The connection failed, so nothing was sent or billed."""
 
     kind = "unreachable"
-    remedy = "Check the internet connection and the service's base URL, then run again."
+    remedy = "Check the internet connection and the provider's base URL, then run again."
 
 
 class OutcomeUnknownError(ProviderError):
-    """The request left, and no answer came that says whether a picture was billed."""
+    """The request was sent, but no response shows whether an image was billed."""
 
     kind = "unknown"
-    remedy = "Look at the service's own list of jobs, then say what is to be done with it."
+    remedy = "Check the provider's list of jobs, then decide with `imagegen resolve`."
 
 
 class ProviderDownError(ProviderError):
-    """The service failed again and again, also after pauses: nothing more is sent to it."""
+    """The provider failed repeatedly, also after pauses. Nothing more is sent to it."""
 
     kind = "provider_down"
     stops_batch = True
-    remedy = "Look at the service's status page, then run again: what is made is reused."
+    remedy = "Check the provider's status page, then run again. Images are reused."
 
 
 class BadAnswerError(ProviderError):
-    """An answer that cannot be understood. ``raw`` holds it where it may be a paid image."""
+    """A response that cannot be parsed. ``raw``: its bytes, if they may be a paid image."""
 
     kind = "bad_answer"
-    remedy = "Run again; if it stays, the service's API has changed: please report it."
+    remedy = "Run again. If it persists, the provider's API has changed: please report it."
 
     def __init__(self, message: str, *, remedy: str | None = None, raw: bytes = b"") -> None:
         super().__init__(message, remedy=remedy)
@@ -187,16 +191,13 @@ class BadAnswerError(ProviderError):
 
 
 class RedirectedError(BadAnswerError):
-    """The address redirects: the request was not carried out, and a key is not sent on."""
+    """A redirect. It is not followed, since that would send the key to another address."""
 
-    remedy = "Verify the service's base URL, then run again."
+    remedy = "Verify the provider's base URL, then run again."
 
 
 class StoppedError(ProviderError):
-    """The batch was stopped, or the process ended, while this item was under way.
-
-    ``sent`` says that a job is at the service, so that a picture may be billed.
-    """
+    """The batch was stopped while this item was in progress. ``sent``: it may be billed."""
 
     kind = "stopped"
     remedy = "Run again: what was sent is collected, not bought again."
@@ -207,7 +208,7 @@ class StoppedError(ProviderError):
 
 
 class StillRunningError(ProviderError):
-    """A job is past its deadline and could not be cancelled: it may yet be billed."""
+    """A job is past its deadline and could not be cancelled. It may still be billed."""
 
     kind = "job_timeout"
     remedy = (
@@ -217,19 +218,17 @@ class StillRunningError(ProviderError):
 
 
 class JobElsewhereError(ProviderError):
-    """A job was sent to an endpoint that the settings no longer name, and does not answer."""
+    """A job was sent to an endpoint that is no longer configured, and cannot be read."""
 
     kind = "job_elsewhere"
-    remedy = "Set the endpoint and key as they were to collect it; it is given up after a day."
+    remedy = "To collect it, restore the endpoint and key. It is given up after a day."
 
 
 class JobFailedError(ProviderError):
-    """The service accepted the job, ran it and failed. Carries the job's id, and the seconds
-    that the service says it worked on it.
-    """
+    """The provider ran the job and failed. ``run_seconds`` of execution, if it reports them."""
 
     kind = "job_failed"
-    remedy = "Simplify the prompt or look at the service's own log of the job, then run again."
+    remedy = "Simplify the prompt or read the provider's log of the job, then run again."
 
     def __init__(
         self,
@@ -245,45 +244,43 @@ class JobFailedError(ProviderError):
 
 
 class JobTimeoutError(JobFailedError):
-    """The job waited in the queue, or ran, past its deadline; it was cancelled."""
+    """The job exceeded its queue or run deadline and was cancelled."""
 
     kind = "job_timeout"
-    remedy = "Raise IMAGEGEN_TIMEOUT_QUEUE or IMAGEGEN_TIMEOUT_RUN, or try again later."
+    remedy = "Raise IMAGEGEN_TIMEOUT_QUEUE or IMAGEGEN_TIMEOUT_RUN, or run again later."
 
 
 class JobExpiredError(JobFailedError):
-    """The service has deleted the job's result: it may have been billed and is lost."""
+    """The provider deleted the job's result. It may have been billed and is lost."""
 
     kind = "job_expired"
-    remedy = "Run again to make it anew; collect jobs within the service's retention time."
+    remedy = "Run again to generate it. Collect jobs within the provider's retention time."
 
 
 class JobLostError(JobExpiredError):
-    """The provider says with certainty that it does not know the job any more, however lately
-    it was sent: a server that keeps its queue in memory has restarted.
-    """
+    """The provider does not know the job: its queue was lost in a restart."""
 
     kind = "job_lost"
 
 
 class PictureError(ImagegenError):
-    """What arrived cannot be used as the picture."""
+    """The received image is not usable."""
 
     kind = "picture"
 
 
 class NotAPictureError(PictureError):
-    """The bytes do not decode to a whole picture of a known format."""
+    """The bytes do not decode to a complete image of a known format."""
 
     kind = "not_a_picture"
-    remedy = "The bytes are kept in the quarantine folder; run again to make the picture anew."
+    remedy = "The bytes are in the quarantine folder. Run again to generate the image."
 
 
 class DownloadError(PictureError):
-    """The picture exists at the service, but its URL did not deliver it.
+    """The image exists at the provider, but its URL did not deliver it.
 
-    ``is_gone``: the host says that it has it no more (403, 404, 410). ``retry_after`` in
-    seconds, when the host said.
+    ``is_gone``: the host no longer has it (403, 404, 410). ``retry_after``: seconds, if the host
+    gave them.
     """
 
     kind = "download"
@@ -303,7 +300,7 @@ class DownloadError(PictureError):
 
 
 class UrlRefusedError(DownloadError):
-    """A service delivers from an address that this program does not fetch from."""
+    """A provider's result URL is at an address that must not be fetched."""
 
     kind = "url_refused"
     stops_batch = True
@@ -311,61 +308,61 @@ class UrlRefusedError(DownloadError):
 
 
 class UnreadableError(PictureError):
-    """A picture file that is there and cannot be read: it is neither reused nor made anew."""
+    """A stored image cannot be read. It is neither reused nor generated again."""
 
     kind = "unreadable_picture"
-    remedy = "Repair the file or its permissions, or move it away to have it made anew."
+    remedy = "Repair the file or its permissions, or move it away to generate it again."
+
+
+class NameTakenError(PictureError):
+    """A file with other content has the image's name. It is not overwritten."""
+
+    kind = "name_taken"
+    remedy = "Move that file away, then run again. Nothing is overwritten."
 
 
 class BrokenPicturesError(ImagegenError):
-    """One after another, what was paid for could not be used: more of it would be waste."""
+    """Several paid images in a row were not usable, so that no more are bought."""
 
     kind = "broken_pictures"
     stops_batch = True
-    remedy = "Look at the quarantine folder and at the service's own pages before going on."
+    remedy = "Check the quarantine folder and the provider's own pages, then run again."
 
 
 class SpendingError(ImagegenError):
-    """A limit that the user has set on money or pictures: nothing was sent."""
+    """A limit on money or images that the user has set. Nothing was sent."""
 
     kind = "spending"
     stops_batch = True
 
 
 class BudgetReachedError(SpendingError):
-    """The next picture could cross a budget."""
+    """The next image could exceed a budget."""
 
     kind = "budget"
-    remedy = "Raise the budget, or run again when it is a new one: what is made is reused."
+    remedy = "Raise the budget, or run again in its next period. Images are reused."
 
 
 class UnknownPriceError(SpendingError):
-    """A budget is set, and nobody said what the next picture costs."""
+    """A budget is set, but the price of the next image is unknown."""
 
     kind = "unknown_price"
     remedy = 'Set its price in IMAGEGEN_PRICES, or assume one: {"assumed": {"PROVIDER": 0.05}}.'
 
 
 class DayLimitError(SpendingError):
-    """The day's pictures of a service are made (``IMAGEGEN_RATE_PER_DAY``; days are UTC)."""
+    """``IMAGEGEN_RATE_PER_DAY`` is reached. Days are UTC."""
 
     kind = "day_limit"
-    remedy = "Run again tomorrow (UTC), or raise IMAGEGEN_RATE_PER_DAY: what is made is reused."
-
-
-class NameTakenError(PictureError):
-    """A file with other content lies where a picture was to be written: it is left alone."""
-
-    kind = "name_taken"
-    remedy = "Move that file away, then run again: nothing is overwritten."
+    remedy = "Run again tomorrow (UTC), or raise IMAGEGEN_RATE_PER_DAY. Images are reused."
 
 
 class StoreError(ImagegenError):
-    """The disk or a folder cannot be written."""
+    """A disk or folder is not writable."""
 
     kind = "store"
     stops_batch = True
-    remedy = "Free space or repair the folder's permissions, then run again: images are reused."
+    remedy = "Free space or repair the folder's permissions, then run again. Images are reused."
 
 
 class LedgerError(ImagegenError):
@@ -377,15 +374,15 @@ class LedgerError(ImagegenError):
 
 
 class AttemptMovedError(LedgerError):
-    """Another process has brought the attempt to another state meanwhile."""
+    """Another process has changed the attempt's state."""
 
     kind = "attempt_moved"
     stops_batch = False
-    remedy = "Run again to see what came of it."
+    remedy = "Run again to get its result."
 
 
 class LeaseLostError(LedgerError):
-    """This process slept past the end of its lease, and another may be at the item now."""
+    """This process did not renew its lease in time. Another process may have the item."""
 
     kind = "lease_lost"
     stops_batch = False
@@ -393,6 +390,6 @@ class LeaseLostError(LedgerError):
 
 
 class InternalFaultError(ImagegenError):
-    """A fault of this program: it costs one item, never the batch."""
+    """A bug in this package. It fails one item, never the batch."""
 
     kind = "internal"

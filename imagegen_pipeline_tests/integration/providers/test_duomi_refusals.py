@@ -75,7 +75,7 @@ TABLE: list[tuple[int, object, type[ProviderError], str, bool, tuple[str, ...]]]
     (503, HTML, ProviderBusyError, "busy", False, ("Try again later",)),
     (500, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
     (502, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
-    (504, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs", "what is to be done")),
+    (504, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs", "imagegen resolve")),
     (524, HTML, OutcomeUnknownError, "unknown", False, ("list of jobs",)),
     (302, "", RedirectedError, "bad_answer", False, ("base URL", "run again")),
 ]  # fmt: skip
