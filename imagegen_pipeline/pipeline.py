@@ -1,7 +1,7 @@
-"""Settings in, a workshop out: sources, ledger, store and services put together once.
+"""Composition root: settings in; sources, ledger, picture store and providers wired once.
 
-Dagster assets, the command line and the Python API all work through ``Pipeline``, so that
-none of them has a logic of its own.
+Dagster assets, the command line, the HTTP API and the Python class work through ``Pipeline``; none
+of them has generation logic of its own.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline:
-    """Everything the doors need. Opening it reads no source and needs no key."""
+    """Everything that the entry points need. Opening it reads no source and needs no key."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
@@ -70,7 +70,9 @@ class Pipeline:
         self._opening = threading.Lock()
 
     def with_timeouts(self, seconds: float) -> Pipeline:
-        """The same pipeline, on the same ledger, that waits no longer for any answer."""
+        """A pipeline on the same ledger whose connect, read and download time-outs are at most
+        ``seconds``.
+        """
         given = self.settings
         waits = {
             name: min(getattr(given, name), seconds)
@@ -87,22 +89,22 @@ class Pipeline:
 
     @cached_property
     def workflow(self) -> Workflow:
-        """The ComfyUI graph for base images; raises WorkflowError."""
+        """The ComfyUI graph; raises WorkflowError."""
         return load_workflow(self.settings.workflow_file)
 
     @cached_property
     def simulator_address(self) -> str:
-        """The local simulator's address, started if need be."""
+        """The local simulator's address; starts it if necessary."""
         return self.settings.simulator_url or ensure_simulator(self.settings.data_dir)
 
     @property
     def timeouts(self) -> Timeouts:
-        """The settings' time-outs for every call."""
+        """The time-outs of every call, from the settings."""
         given = self.settings
         return Timeouts(given.timeout_connect, given.timeout_read, given.timeout_download)
 
     def use(self, client: ProviderClient) -> None:
-        """Work with this client for its provider."""
+        """Use this client for its provider."""
         self._clients[client.name] = client
 
     def provider(self, name: ProviderName) -> ProviderClient:
@@ -133,9 +135,9 @@ class Pipeline:
         self._overrides[name] = parse_provider_settings(name, values)
 
     def use_key(self, name: ProviderName, key: str) -> None:
-        """Work with this key for a provider; raises SetupError for one that takes none.
+        """Use this key for a provider; raises SetupError for a provider that takes none.
 
-        The simulator knows its own keys only, so with it on the key is not used.
+        The simulator accepts its own keys only, so with it on the key is not used.
         """
         field = registry().get(name).key_field
         if field is None:
@@ -144,7 +146,7 @@ class Pipeline:
             self.use(self.open_client(name, **{field: SecretStr(key)}))
 
     def check_provider(self, kind: ItemKind) -> None:
-        """Raises MissingKeyError when images of this kind cannot be made, and SetupError."""
+        """Raises MissingKeyError when images of this kind cannot be generated, and SetupError."""
         name = self.settings.provider_of(kind)
         if not self.settings.simulator:
             registry().get(name).check_settings(self._provider_settings(name))
@@ -159,7 +161,7 @@ class Pipeline:
         return settings.model_copy(update=self._overrides.get(name, {}))
 
     def check_request(self, request: GenerationRequest) -> None:
-        """Raises RequestRefusedError for what the request's provider is known to refuse."""
+        """Raises RequestRefusedError for a request that its provider is known to refuse."""
         registry().get(request.provider).check_request(request, lambda: self.workflow)
 
     def prompt_parameters(self, **changes: Any) -> PromptParameters:  # noqa: ANN401
@@ -169,7 +171,7 @@ class Pipeline:
 
     @cached_property
     def engine_context(self) -> EngineContext:
-        """What the engine works with."""
+        """The engine's dependencies."""
         given = self.settings
         allowed = given.allow_private_hosts
         if given.simulator:
@@ -237,16 +239,16 @@ class Pipeline:
             if not item.gone and item.source_item.location not in unreadable
         }
 
-    def order(self, **wishes: object) -> BatchOptions:
-        """An order with the settings' concurrency, changed by ``wishes``."""
+    def order(self, **options: object) -> BatchOptions:
+        """Batch options with the settings' concurrency, changed by ``options``."""
         base = BatchOptions(concurrency=self.settings.concurrency)
-        return replace(base, **{k: v for k, v in wishes.items() if v is not None})  # type: ignore[arg-type]
+        return replace(base, **{k: v for k, v in options.items() if v is not None})  # type: ignore[arg-type]
 
     def generate_images(
         self, prompts: Iterable[Prompt], parameters: PromptParameters, order: BatchOptions
     ) -> Batch:
-        """A batch of pictures of prompts; raises as ``make``, and RequestRefusedError, at once,
-        for a size that is none.
+        """A batch of images of prompts; raises as ``make``, and RequestRefusedError, at once, for
+        an invalid size.
         """
         parse_size(parameters.image_size)
         tasks = (self.request_builder.image(one, parameters) for one in prompts)
@@ -273,8 +275,8 @@ class Pipeline:
     ) -> Batch:
         """A batch of images for items of one kind, all by one provider.
 
-        Raises, at once, MissingKeyError in a live run without a key, and StoreError for a
-        folder that takes no images.
+        Raises, at once, MissingKeyError in a live run without a key, and StoreError for a folder
+        that cannot be written.
         """
         self.provider(provider)
         given = self.settings
@@ -294,26 +296,28 @@ class Pipeline:
         return self.dry_run(wanted, regenerate=regenerate)
 
     def _check_folder(self, folder: str) -> None:
-        """A folder that takes no pictures, or has gone with all that it had, ends it here."""
+        """Raises StoreError for a folder that cannot be written, or that has disappeared with its
+        images.
+        """
         kept = (
             0 if self.store.absolute(folder).exists() else self.ledger.attempts.pictures_in(folder)
         )
         if kept:
             raise StoreError(
                 f"{self.store.absolute(folder)} is not there, and {kept} pictures were kept in it.",
-                remedy="Mount it, or put it back; to have them all made anew, make the folder.",
+                remedy="Mount it, or put it back. Create the folder to generate all images again.",
             )
         self.store.check_writable(folder)
 
     def base_image_request(self, actor: Actor) -> GenerationRequest:
-        """The request for an actor's base image, with the workflow as it is now."""
+        """The request for an actor's base image, with the current workflow."""
         return self.request_builder.base_image_request(actor)
 
     def collect(self, *, after: int = 0, limit: int = 1000) -> Batch:
-        """A batch that brings home what was sent for any item and is ready now.
+        """A batch that collects jobs that were sent for any item and are finished.
 
-        It sends nothing new and waits for no job. ``after`` is the attempt to begin behind.
-        Raises MissingKeyError, at the item, in a live run without the key of its service.
+        It sends nothing and waits for no job. ``after`` is the id of the attempt to start behind.
+        Raises MissingKeyError, at the item, in a live run without the key of its provider.
         """
         newest: dict[str, Attempt] = {}
         for attempt in self.ledger.attempts.unfinished(after=after, limit=limit):
@@ -322,15 +326,16 @@ class Pipeline:
         return generate(self.engine_context, list(wanted), self.order(collect_only=True))
 
     def _as_sent(self, attempt: Attempt) -> ImageTask | None:
-        """An item as it was when ``attempt`` was sent for it; None for an unknown item."""
+        """The task of an item as ``attempt`` sent it; None for an unknown item."""
         item = self.ledger.items.get([attempt.item_key]).get(attempt.item_key)
         return None if item is None else self.request_builder.as_sent(attempt, item.source_item)
 
     def resolve(self, key: str, decision: Decision) -> int:
-        """Apply a person's decision to what is held of an item; see ``DecisionBook.decide``. A
-        retry that is allowed also resets the count of failures in a row.
+        """Apply a user's decision to the held attempts of an item; see
+        ``DecisionRepository.decide``.
 
-        Raises DecisionError, also when another process is at the item.
+        Allowing a retry also resets the count of failures in a row. Raises DecisionError, also
+        when another process works on the item.
         """
         owner = new_owner()
         if self.ledger.leases.acquire([f"item:{key}"], owner) is None:
@@ -345,21 +350,21 @@ class Pipeline:
             self.ledger.leases.release(owner)
 
     def picture_path(self, attempt: Attempt) -> Path:
-        """Where a person finds the picture of an attempt: a base image at its fixed path."""
+        """Where a user finds the image of an attempt: a base image at its fixed path."""
         if attempt.kind == "actor":
             folder = self.settings.base_images_dir / attempt.item_key / "base_image"
             return folder / f"{attempt.item_key}_base.png"
         return self.store.absolute(attempt.path or "")
 
     def current_outcome(self, key: str) -> Outcome | None:
-        """The item's current picture as a reused one; None when its file is not there."""
+        """The item's current image as a reused outcome; None when its file is missing."""
         attempt = self.ledger.attempts.current(key)
         if attempt is None or not self.picture_path(attempt).is_file():
             return None
         return Outcome(key, Status.REUSED, attempt=attempt, path=str(self.picture_path(attempt)))
 
     def out_of_date(self) -> list[str]:
-        """The items that have changed since their current picture was made, in their order."""
+        """The items that have changed since their current image was generated, in their order."""
         current = self.ledger.attempts.maybe_out_of_date()
         items = self.ledger.items.get([one.item_key for one in current])
         return [
@@ -370,12 +375,12 @@ class Pipeline:
 
     @property
     def results_file(self) -> Path:
-        """The table of results."""
+        """The results table."""
         return self.settings.data_dir / "generation_results.parquet"
 
     @property
     def approved_file(self) -> Path:
-        """The table of the approved pictures."""
+        """The table of the approved images."""
         return self.settings.data_dir / "approved_pictures.parquet"
 
     def close(self) -> None:

@@ -71,9 +71,9 @@ def _metadata(pipeline: Pipeline, attempt: Attempt, finding: QualityFinding) -> 
     metadata: Metadata = {name: _value(value) for name, value in finding.numbers.items()}
     # As text: the UI plots every number.
     metadata["attempt"] = dg.MetadataValue.text(str(attempt.id))
-    if finding.lookalikes:
-        others = [match.attempt for match in finding.lookalikes]
-        metadata["looks like"] = _lookalikes(pipeline, others)
+    if finding.duplicates:
+        others = [match.attempt for match in finding.duplicates]
+        metadata["looks like"] = _duplicates(pipeline, others)
     return metadata
 
 
@@ -83,7 +83,7 @@ def _value(value: float | str) -> dg.MetadataValue:
     return dg.MetadataValue.float(float(value))
 
 
-def _lookalikes(pipeline: Pipeline, attempts: Sequence[int]) -> dg.MetadataValue:
+def _duplicates(pipeline: Pipeline, attempts: Sequence[int]) -> dg.MetadataValue:
     parts = []
     for other in pipeline.ledger.attempts.get(attempts):
         preview = preview_of(pipeline, other)

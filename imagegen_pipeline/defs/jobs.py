@@ -79,7 +79,7 @@ def retry_failed_op(
 @dg.op(
     tags=PAID,
     pool=SETTINGS.prompt_provider,
-    description="Regenerates images whose prompt or actor has changed.",
+    description="Generates the images again whose prompt or actor has changed.",
 )
 def refresh_stale_op(
     context: dg.OpExecutionContext,

@@ -1,4 +1,4 @@
-"""What is found of a picture: the rules of ``domain.findings``, over ledger and files."""
+"""Applies ``domain.image.quality_rules`` to stored images, with the ledger and the files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from imagegen_pipeline.engine.context import EngineContext
 
 _log = logging.getLogger(__name__)
 _FRESH_SECONDS = 600.0
-"""How long the pictures that other processes make meanwhile may be unknown here."""
+"""Seconds until images that other processes generate are read from the ledger."""
 
 
 class PictureSighting(StrEnum):
-    """What the caller has seen of the picture's file itself."""
+    """What the caller knows of the image's file."""
 
     DECODED = "decoded"
     COMPARED = "compared"
@@ -30,7 +30,7 @@ class PictureSighting(StrEnum):
 
     @classmethod
     def by_engine(cls, outcome: Outcome) -> PictureSighting:
-        """What a batch has seen of an outcome's file before it gave it out."""
+        """What a batch knows of the file of an outcome."""
         return cls.COMPARED if outcome.status is Status.REUSED else cls.DECODED
 
 
@@ -41,10 +41,10 @@ _PROOFS = {
 
 
 class QualityChecker:
-    """Checks pictures one after the other; knows all current ones, to tell who looks alike.
+    """Checks images one by one; knows all current images, to find duplicates. Not thread-safe.
 
-    One thread's. The ledger is asked for the others when the first picture is checked, and every
-    ten minutes from then on; what is inspected here is known at once.
+    The ledger is read at the first image and every ten minutes; images checked here are known at
+    once.
     """
 
     def __init__(self, context: EngineContext) -> None:
@@ -53,7 +53,7 @@ class QualityChecker:
         self._known_at = 0.0
 
     def expect(self, attempts: Sequence[Attempt]) -> None:
-        """Know these pictures, which are to be inspected, as their items' current ones."""
+        """Register these images, which are checked next, as their items' current ones."""
         now = self._ctx.clock.monotonic()
         if self._known is None or now - self._known_at > _FRESH_SECONDS:
             self._known_at = now
@@ -67,7 +67,9 @@ class QualityChecker:
             self._known.put(one)
 
     def findings(self, attempt: Attempt, seen: PictureSighting) -> list[QualityFinding]:
-        """What every check finds of a stored picture; those for base images only of those."""
+        """The findings of all checks of a stored image; those for base images only for base
+        images.
+        """
         self.expect([attempt])
         found = [self._decodes(attempt, seen), quality_rules.asked_size(attempt)]
         measures, fault = self._measures(attempt)
@@ -96,8 +98,8 @@ class QualityChecker:
         return quality_rules.picture_decodes(fault=f"{file} {what}.")
 
     def _measures(self, attempt: Attempt) -> tuple[Mapping[str, Any] | None, str]:
-        """The measures in the ledger, or those of the file, which are then written down; else
-        None and why.
+        """The metrics in the ledger, or those of the file, which are then recorded; else None and
+        the reason.
         """
         known = attempt.measures
         if known is not None and known.get("measured_by") == MEASURED_BY:

@@ -90,7 +90,7 @@ class Recovery:
                 return self._writer.download(attempt, (image,), session, [])
             except DownloadError as error:
                 is_old = self._writer.age(attempt) > RESULT_URL_SECONDS
-                # A job may name another URL, and is kept for less long than its URL lives.
+                # A job may name another URL, and expires before its URL does.
                 if not (error.is_gone and (is_old or attempt.job_id)):
                     raise
         if attempt.job_id is None:

@@ -61,7 +61,7 @@ class ResultWriter:
         return True
 
     def _is_final(self, attempt: Attempt, error: ImagegenError) -> bool:
-        """Whether an accepted attempt can bring no image any more: only the job itself can say
+        """Whether an accepted attempt can bring no image any more: only the job itself can tell
         that it failed, and bad bytes are final only when their URL has ended.
         """
         if isinstance(error, NotAPictureError):

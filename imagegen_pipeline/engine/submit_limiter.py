@@ -39,7 +39,7 @@ class SubmitLimiter:
         self._logged = ""
         self._delay = options.delay
         self._turns = threading.Lock()
-        self._next_turn = 0.0
+        self._next_time = 0.0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -111,10 +111,10 @@ class SubmitLimiter:
             return
         with self._turns:
             now = self._ctx.clock.monotonic()
-            turn = max(now, self._next_turn)
-            self._next_turn = turn + self._delay
-        if turn > now:
-            self._ctx.clock.wait(self._stops.submits, turn - now)
+            slot_time = max(now, self._next_time)
+            self._next_time = slot_time + self._delay
+        if slot_time > now:
+            self._ctx.clock.wait(self._stops.submits, slot_time - now)
 
     def _try(
         self, attempt: NewAttempt | Attempt, rules: AdmissionRules
@@ -136,7 +136,7 @@ class SubmitLimiter:
             self._logged = reason
             _log.warning("Waiting: %s.", reason)
         if self._ctx.clock.wait(self._stops.submits, seconds):
-            raise StoppedError("The batch was stopped while this item waited for its turn.")
+            raise StoppedError("The batch was stopped while this item waited to be sent.")
 
     def _record_unsent(self, attempt: NewAttempt | Attempt, error: ImagegenError) -> None:
         ledger = self._ctx.ledger.attempts

@@ -1,9 +1,8 @@
-"""The ledger: what was wanted, what was asked of the services, and what came of it.
+"""The ledger: items, requests to providers, and their results.
 
-One database (any that SQLAlchemy speaks; SQLite by default): ``items`` (what pictures are
-wanted for), ``attempts`` (one row for each try to get a picture, with what a person said of
-it), ``problems`` (what in the sources cannot be read), ``leases`` (who is at work on what) and
-``reuses`` (how many pictures a day were there already).
+One database (any that SQLAlchemy supports; SQLite by default): ``items`` (prompts and actors),
+``attempts`` (one row per try to get an image, with its review), ``problems`` (unreadable parts of
+the sources), ``leases`` (exclusive work) and ``reuses`` (images reused per day).
 """
 
 from imagegen_pipeline.ledger.attempts import AttemptRepository
@@ -56,7 +55,7 @@ __all__ = [
 
 
 class Ledger:
-    """The books on one database. Safe to use from many threads and processes."""
+    """The repositories on one database. Safe to use from many threads and processes."""
 
     def __init__(self, url: str) -> None:
         """Open the ledger at ``url``, creating its tables; raises LedgerError if that fails."""

@@ -1,7 +1,6 @@
-"""Whether a request may leave now: asked in the transaction that writes that it does.
+"""Admission of a request: checked in the transaction that records its submit.
 
-So limits and budgets hold across all processes on the ledger: what one has written, the next
-one counts.
+So limits and budgets hold across all processes on the ledger.
 """
 
 from __future__ import annotations
@@ -26,11 +25,10 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """What must hold when a request leaves.
+    """Conditions of a submit. ``reserve`` is the money to set aside, None when no price is known.
 
-    ``reserve`` is the money to set aside for it, None when no price is known.
-    ``answer_seconds`` is how long a request without an answer counts as in flight, and
-    ``job_seconds`` how long a job does that nobody has collected.
+    ``answer_seconds``: how long a request without an answer counts as in flight; ``job_seconds``:
+    how long an uncollected job does.
     """
 
     lease: Lease
@@ -42,19 +40,19 @@ class AdmissionRules:
 
 
 class SubmitCandidate(Protocol):
-    """Who is to leave: an attempt, or the plan of one."""
+    """The attempt to submit, or its plan."""
 
     @property
     def provider(self) -> str:
-        """The service that the request goes to."""
+        """The provider of the request."""
 
     @property
     def model(self) -> str:
-        """The model that it asks for."""
+        """The model of the request."""
 
     @property
     def intent(self) -> str:
-        """Who asks: what a run's budget is counted by."""
+        """The intent: a run's budget is counted by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,9 @@ class Deferred:
 def admit(
     connection: Connection, now: float, asking: SubmitCandidate, terms: AdmissionRules
 ) -> Deferred | None:
-    """None if ``asking`` may be sent; raises SpendingError when time would not help.
+    """None if ``asking`` may be sent; raises SpendingError when waiting does not help.
 
-    ``now`` is the database's own clock, in seconds since the epoch.
+    ``now`` is the database's clock, in seconds since the epoch.
     """
     return (
         _within_budget(connection, now, asking, terms)
@@ -80,7 +78,7 @@ def admit(
 
 
 def _in_flight(now: float, terms: AdmissionRules) -> ColumnElement[bool]:
-    """Sent and not made yet; after a while, what a dead process left counts no longer."""
+    """Sent and not finished; after a while, requests of dead processes no longer count."""
     asked = and_(
         attempts.c.state == State.SUBMITTING,
         attempts.c.submitted_at > now - terms.answer_seconds,
@@ -101,7 +99,7 @@ def _of_today(now: float) -> ColumnElement[bool]:
 
 
 def _provider_names() -> Select[tuple[str]]:
-    """The providers in the ledger, one look-up in the index for each of them."""
+    """The providers in the ledger, one index lookup for each."""
     names = select(func.min(attempts.c.provider).label("name")).cte("names", recursive=True)
     others = attempts.alias("others")
     following = select(func.min(others.c.provider)).where(others.c.provider > names.c.name)
@@ -148,10 +146,10 @@ def _money(
     in_flight: ColumnElement[bool],
     otherwise: float,
 ) -> tuple[float, float]:
-    """What is spent for good, and what is set aside for requests in flight.
+    """The money spent, and the money set aside for requests in flight.
 
-    An ended attempt of unknown cost counts with what was set aside for it, and one that was
-    sent before there was a price with ``otherwise``.
+    An ended attempt of unknown cost counts with its reserve, and one that was sent before there
+    was a price with ``otherwise``.
     """
     money = func.coalesce(attempts.c.cost, attempts.c.reserved, otherwise)
     query = select(
@@ -163,7 +161,7 @@ def _money(
 
 
 def money_today(connection: Connection, now: float) -> tuple[float, float]:
-    """What today's (UTC) requests have cost, and what is set aside for those in flight."""
+    """The cost of today's (UTC) requests, and the money set aside for those in flight."""
     in_flight = attempts.c.state.in_((State.SUBMITTING, State.SUBMITTED))
     return _money(connection, _of_today(now), in_flight, 0.0)
 

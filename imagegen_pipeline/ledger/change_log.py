@@ -1,4 +1,4 @@
-"""The order in which things happened to items: what a page that is open asks for."""
+"""The order of changes of items: an open page asks for the changes after a number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEXT = select(func.coalesce(func.max(_others.c.change_seq), 0) + 1).scalar_subq
 
 @cache
 def _recording(names: tuple[str, ...]) -> Update:
-    """The statement for one item, put together once."""
+    """The statement for one item, compiled once."""
     values: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in names}
     return (
         update(items).where(items.c.key == bindparam("the_key")).values(change_seq=_NEXT, **values)
@@ -30,7 +30,7 @@ def last_change_seq(connection: Connection) -> int:
 
 
 def record_change(connection: Connection, keys: Iterable[str], **values: Any) -> None:  # noqa: ANN401
-    """Give items the next number, and ``values``, in the transaction that changed something."""
+    """Give items the next change number, and ``values``, in the current transaction."""
     wanted = list(keys)
     if len(wanted) == 1:  # nearly always
         connection.execute(_recording(tuple(values)), {"the_key": wanted[0], **values})

@@ -119,7 +119,7 @@ class Database:
             raise self._as_ledger_error(error) from error
 
     def _begin_sqlite(self, connection: Connection, asked: float) -> None:
-        """Become SQLite's writer. ``asked`` is when this thread began to wait for its turn."""
+        """Become SQLite's writer. ``asked`` is when this thread began to wait."""
         if asked < self._refused_at:  # another thread waited meanwhile, and in vain
             raise LedgerError(f"The ledger at {self.display_url} failed: database is locked.")
         try:

@@ -1,4 +1,4 @@
-"""What a person decides of an item that nothing more is sent for."""
+"""A user's decisions about items that are not sent again automatically."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from imagegen_pipeline.ledger.database import Database
 from imagegen_pipeline.ledger.schema import attempts
 
 GIVEN_UP = "given_up"
-"""The kind of an attempt that a person has given up: it stays held until a retry is allowed."""
+"""The kind of an attempt that a user has given up: it stays held until a retry is allowed."""
 
 
 class Decision(StrEnum):
-    """``resubmit``: buy it again, although it may have been billed. ``give-up``: never again
-    by itself. ``allow-retry``: an item that was given up may be sent again.
+    """``resubmit``: buy it again, although it may have been billed. ``give-up``: never retry
+    automatically. ``allow-retry``: an item that was given up may be sent again.
     """
 
     RESUBMIT = "resubmit"
@@ -28,7 +28,7 @@ class Decision(StrEnum):
 
 
 _DECIDABLE = (State.HELD, State.UNKNOWN, State.SUBMITTED, State.COMPLETED)
-"""What a person may decide on: what is held, and what was sent and does not come home."""
+"""Decidable attempts: held ones, and sent ones whose image was not collected."""
 _WORDS = {
     Decision.RESUBMIT: "A person had it sent again.",
     Decision.GIVE_UP: "A person gave it up.",
@@ -38,7 +38,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class HeldItem:
-    """An item that nothing more is sent for, and why."""
+    """An item that is not sent again automatically, with the reason."""
 
     key: str
     kind: str
@@ -53,7 +53,7 @@ class DecisionRepository:
         self._database = database
 
     def held(self) -> list[HeldItem]:
-        """Everything that waits for a decision, oldest first."""
+        """Everything that needs a decision, oldest first."""
         query = (
             select(attempts.c.item_key, attempts.c.error_kind, attempts.c.error, attempts.c.remedy)
             .where(attempts.c.state == State.HELD)
@@ -66,11 +66,10 @@ class DecisionRepository:
             ]
 
     def decide(self, key: str, decision: Decision) -> int:
-        """Apply ``decision`` to what is held of an item, or was sent and does not come home;
-        returns how many attempts it was.
+        """Apply ``decision`` to the held or uncollected attempts of an item; returns their number.
 
-        Raises DecisionError when the item has nothing that it could apply to. Nothing is
-        sent: what may be made again is made by the next run that asks for it.
+        Raises DecisionError when the item has nothing that it applies to. Nothing is sent: the
+        next run that requests the item generates it.
         """
         is_final = decision is Decision.ALLOW_RETRY
         with self._database.write() as connection:
@@ -95,7 +94,7 @@ def _outcome(key: str, decision: Decision) -> dict[str, str]:
         remedy = f"To have it made after all: imagegen resolve {key} --allow-retry."
         return {"state": State.HELD, "error_kind": GIVEN_UP, "remedy": remedy}
     # The kind stays ``unknown``: the next attempt is marked as a possible double charge.
-    remedy = "The next run that asks for it makes it anew."
+    remedy = "The next run that requests it generates it again."
     return {"state": State.FAILED, "error_kind": "unknown", "remedy": remedy}
 
 

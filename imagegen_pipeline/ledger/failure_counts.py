@@ -1,4 +1,4 @@
-"""Items whose newest attempt failed, and how often in a row."""
+"""Items whose newest attempt failed, and the number of failures in a row."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _CHUNK = 500
 
 
 class FailureCountRepository:
-    """The failures in the ``attempts`` table, and the word of a person that forgives them."""
+    """The failures in the ``attempts`` table, and their reset by a user."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def failing(self) -> dict[str, Failures]:
-        """Every item that its source still has and whose newest attempt failed, in the items'
-        order. What is held, or given up, waits for a person and is not among them.
+        """Every present item whose newest attempt failed, in the items' order. Held and given up
+        items need a decision and are not included.
         """
         query = (
             select(items.c.key)
@@ -37,7 +37,7 @@ class FailureCountRepository:
             return self._of(connection, list(connection.scalars(query)))
 
     def of(self, keys: Iterable[str]) -> dict[str, Failures]:
-        """The failures in a row of these items; what has none of its own is left out."""
+        """The failures in a row of these items; items without a failure are left out."""
         with self._database.read() as connection:
             found = self._of(connection, list(keys))
         return {key: failures for key, failures in found.items() if failures.count}
@@ -52,7 +52,7 @@ class FailureCountRepository:
                 .join(items, items.c.key == attempts.c.item_key)
                 .where(
                     attempts.c.item_key.in_(keys[start : start + _CHUNK]),
-                    attempts.c.id > items.c.lifted,
+                    attempts.c.id > items.c.failures_reset,
                 )
                 .order_by(attempts.c.id.desc())
             )
@@ -61,18 +61,16 @@ class FailureCountRepository:
         return {key: _in_a_row(history) for key, history in histories.items()}
 
     def forgive(self, key: str) -> int:
-        """A person's word that an item may be tried anew: what failed so far counts no more;
-        returns how many failures that was.
-        """
+        """Reset the failures of an item, so that it is retried; returns how many there were."""
         with self._database.write() as connection:
             failures = self._of(connection, [key])[key]
             here = select(items.c.last_attempt).where(items.c.key == key)
-            record_change(connection, [key], lifted=connection.scalar(here))
+            record_change(connection, [key], failures_reset=connection.scalar(here))
         return failures.count
 
 
 def _in_a_row(history: list[Any]) -> Failures:
-    """The failures at the newest attempt's request since it last brought a picture."""
+    """The failures of the newest attempt's request since its last success."""
     count, last_at = 0, 0.0
     for row in history:
         if row.fingerprint != history[0].fingerprint or row.state not in _FAILED:

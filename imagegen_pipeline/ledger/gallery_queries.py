@@ -1,4 +1,4 @@
-"""What the gallery shows: one card for each item, with its state and its current picture."""
+"""Queries of the gallery: one card per item, with its state and its current image."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from imagegen_pipeline.ledger.schema import attempts, items
 
 
 class PictureState(StrEnum):
-    """How it stands with an item. What its newest attempt ran into comes before what was said
-    of the picture that it has.
-    """
+    """The state of an item: a problem of its newest attempt comes before its image's review."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -38,9 +36,9 @@ _RUNNING = (State.SUBMITTING, State.SUBMITTED, State.COMPLETED)
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which cards: by state, source (database, json, single_prompt, actor), an actor's name,
-    model, and a text in the prompt or the key. ``approved`` and ``rejected`` match what was said
-    of the current picture, whatever the state.
+    """Selects cards by state, source (database, json, single_prompt, actor), an actor's name,
+    model, and a text in the prompt or the key. ``approved`` and ``rejected`` match the review of
+    the current image, whatever the state.
     """
 
     state: str | None = None
@@ -52,9 +50,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """An item: what it is, its current picture (``attempt`` is its id), its newest attempt
-    (``last``). ``change_seq`` grows with whatever happens to an item. Times are seconds since the
-    epoch, sizes pixels.
+    """An item, its current image (``attempt`` is its id) and its newest attempt (``last``).
+
+    ``change_seq`` grows with every change of the item. Times are seconds since the epoch, sizes
+    pixels.
     """
 
     key: str
@@ -124,13 +123,13 @@ _CARD = (
 
 
 class GalleryQueries:
-    """Questions of the gallery; it writes nothing."""
+    """The gallery's queries; they write nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def cards(self, wanted: Filter, *, offset: int = 0, limit: int = 60) -> list[Card]:
-        """The cards that match, those tried last first, then those never tried, newest first."""
+        """The cards that match: those tried last first, then those never tried, newest first."""
         # The page is found by the narrow rows, and only its own rows are read whole.
         page = (
             select(items.c.key)
@@ -153,12 +152,12 @@ class GalleryQueries:
         return found[0] if found else None
 
     def changed(self, *, after: int, limit: int = 200) -> list[Card]:
-        """What something has happened to since the change ``after``, oldest change first."""
+        """Cards changed after the change ``after``, oldest change first."""
         query = _cards().where(items.c.change_seq > after).order_by(items.c.change_seq).limit(limit)
         return self._read(query)
 
     def matching(self, keys: Sequence[str], wanted: Filter) -> set[str]:
-        """Which of these keys match the filter."""
+        """The keys among these that match the filter."""
         query = (
             select(items.c.key)
             .select_from(_joined_for(wanted))
@@ -173,7 +172,9 @@ class GalleryQueries:
             return last_change_seq(connection)
 
     def counts(self, wanted: Filter) -> dict[str, int]:
-        """How many cards match in each state, and in ``all``; the filter's state is ignored."""
+        """The number of matching cards in each state, and in ``all``; the filter's state is
+        ignored.
+        """
         others = Filter(None, wanted.source, wanted.actor, wanted.model, wanted.text)
         query = (
             select(_state, _current.c.verdict, func.count())
@@ -190,7 +191,7 @@ class GalleryQueries:
         return counts
 
     def marked(self, wanted: Filter) -> list[tuple[str, int | None]]:
-        """The key and the current picture's attempt of every card that matches, in order."""
+        """The key and the current image's attempt of every matching card, in order."""
         query = (
             select(items.c.key, items.c.current_attempt)
             .select_from(_joined_for(wanted))
@@ -201,7 +202,7 @@ class GalleryQueries:
             return [(row.key, row.current_attempt) for row in connection.execute(query)]
 
     def models(self) -> list[str]:
-        """The models that pictures were asked of."""
+        """The models of all requests."""
         return self._distinct(select(attempts.c.model).distinct())
 
     def sources(self) -> list[str]:
@@ -219,7 +220,7 @@ class GalleryQueries:
             return [to_attempt(row) for row in connection.execute(query)]
 
     def histories(self, keys: Sequence[str]) -> dict[str, list[tuple[Attempt, bool]]]:
-        """The attempts of these items, newest first, each with whether it is the current picture.
+        """The attempts of these items, newest first, each with whether it is the current image.
 
         An item that was never tried is left out. A few hundred keys at a time.
         """
@@ -236,7 +237,9 @@ class GalleryQueries:
         return found
 
     def totals(self) -> GalleryStats:
-        """What was made, shared, reused, failed and spent, in all and today (UTC)."""
+        """The numbers of generated, shared, reused and failed images and the money spent, in all
+        and today (UTC).
+        """
         with self._database.read() as connection:
             now = float(connection.scalar(select(self._database.now())) or 0.0)
             return gallery_stats(connection, now)
@@ -255,7 +258,7 @@ def _cards() -> Select[Any]:
 
 
 def _joined_for(wanted: Filter) -> Any:  # noqa: ANN401 - a table or a join
-    """What the filter has to look at: without one, the items' own index gives the order."""
+    """The tables that the filter needs: without one, the items' own index gives the order."""
     return _joined if wanted.state or wanted.model else items
 
 

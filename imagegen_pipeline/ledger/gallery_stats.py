@@ -1,4 +1,4 @@
-"""What was made and spent, over all attempts: counted in indexes, where a million take 30 ms."""
+"""Totals over all attempts, counted in indexes: a million take 30 ms."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class GalleryStats:
-    """Pictures made, shared, reused, and attempts that failed; money of today that is spent, and
-    that is set aside for what is under way; how many of today's pictures have no known price.
+    """Generated, shared and reused images and failed attempts; the money of today spent and set
+    aside; today's images without a known price.
     """
 
     made: Count
@@ -40,8 +40,10 @@ class GalleryStats:
 
 
 def gallery_stats(connection: Connection, now: float) -> GalleryStats:
-    """The totals at ``now`` (seconds since the epoch). Each count is answered by an index alone,
-    which "stored, and not shared" would not be; only today's pictures are read, for their prices.
+    """The totals at ``now`` (seconds since the epoch).
+
+    Each count needs one index only; "stored, and not shared" would not. Only today's images are
+    read, for their prices.
     """
     midnight = now - now % _DAY
     of_today = attempts.c.finished_at >= midnight
@@ -56,7 +58,7 @@ def gallery_stats(connection: Connection, now: float) -> GalleryStats:
     is_unpriced = attempts.c.cost.is_(None)
     spent, aside = money_today(connection, now)
     return GalleryStats(
-        # Where a database answers each question anew, one may be shared in between.
+        # Where each query has a snapshot of its own, an image may be shared in between.
         made=Count(max(0, stored.all - shared.all), max(0, stored.today - shared.today)),
         shared=shared,
         reused=_reused(connection, midnight),

@@ -1,4 +1,4 @@
-"""Who holds a lease: a batch of a process of a machine; and whether that process still runs."""
+"""Names of lease owners (a batch of a process), and whether their process still runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 
 def new_owner() -> str:
-    """A name for a batch of this process: no two are alike."""
+    """A unique name for a batch of this process."""
     return f"{_machine()}/{os.getpid()}/{uuid.uuid4().hex[:16]}"
 
 
 def is_dead(owner: str) -> bool:
-    """Whether ``owner`` is of a process of this machine that has ended.
+    """Whether ``owner`` is a process of this machine that has ended.
 
-    An owner of another machine, or a process number that is in use again, counts as alive:
-    its lease ends by itself.
+    An owner of another machine, or a process number in use again, counts as alive: its lease
+    expires.
     """
     machine, _, rest = owner.partition("/")
     number, _, _ = rest.partition("/")
@@ -41,7 +41,7 @@ def is_dead(owner: str) -> bool:
 
 @cache
 def _machine() -> str:
-    """This boot of this machine, and the container if there is one: process numbers count here."""
+    """This boot of this machine and its container, if any: the scope of process numbers."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")
         container = str(Path("/proc/self/ns/pid").stat().st_ino)

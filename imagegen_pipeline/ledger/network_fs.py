@@ -1,4 +1,4 @@
-"""Which folders lie on another machine: SQLite's locks and its WAL do not work there."""
+"""Detects folders on network file systems, where SQLite's locks and its WAL do not work."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _NETWORK_FUSE = (
 
 
 def network_file_system(folder: Path) -> str | None:
-    """The kind of network file system that ``folder`` lies on; None for a disk of this machine.
+    """The kind of network file system of ``folder``; None for a disk of this machine.
 
-    A folder whose disk cannot be told counts as one of this machine.
+    An unknown file system counts as a disk of this machine.
     """
     import psutil
 
@@ -42,7 +42,7 @@ def network_file_system(folder: Path) -> str | None:
     above = [(mount, kind) for mount, kind in mounts if place.is_relative_to(mount)]
     if not above:
         return None
-    # Of two on one place the later one is seen; max() keeps the first, so look from the end.
+    # Of two mounts at one path the later one is visible; max() keeps the first, so reverse.
     _, kind = max(reversed(above), key=lambda pair: len(pair[0].parts))
     return kind if _is_network(kind) else None
 

@@ -1,4 +1,4 @@
-"""What a person says of pictures: good, or not; and which of an item's pictures counts."""
+"""Reviews of images (approved, rejected), and the choice of an item's current image."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _CHUNK = 500
 
 
 class Verdict(StrEnum):
-    """Of one picture, never of its item: the next picture is a new question. ``none`` takes a
-    verdict back.
+    """The review of one image, not of its item: the next image is not reviewed. ``none`` takes a
+    review back.
     """
 
     APPROVED = "approved"
@@ -30,35 +30,35 @@ class Verdict(StrEnum):
 
 
 class ReviewRepository:
-    """The verdicts in the ``attempts`` table, and the count of what was reused."""
+    """The reviews in the ``attempts`` table, and the count of reused images."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def decide(self, attempt_ids: Sequence[int], verdict: Verdict) -> int:
-        """Say ``verdict`` of these pictures, with the moment; returns how many it changed.
+        """Review these images at this moment; returns how many reviews changed.
 
-        Raises DecisionError, and changes nothing, when one of them has no stored picture.
+        Raises DecisionError, and changes nothing, when one of them has no stored image.
         """
-        said = None if verdict is Verdict.NONE else str(verdict)
+        review = None if verdict is Verdict.NONE else str(verdict)
         with self._database.write() as connection:
             pictures = self._pictures(connection, attempt_ids)
-            news = [one for one in pictures if one.verdict != said]
-            moment = None if said is None else time.time()
-            for start in range(0, len(news), _CHUNK):
-                ids = [one.id for one in news[start : start + _CHUNK]]
+            changed = [one for one in pictures if one.verdict != review]
+            moment = None if review is None else time.time()
+            for start in range(0, len(changed), _CHUNK):
+                ids = [one.id for one in changed[start : start + _CHUNK]]
                 connection.execute(
                     update(attempts)
                     .where(attempts.c.id.in_(ids))
-                    .values(verdict=said, verdict_at=moment)
+                    .values(verdict=review, verdict_at=moment)
                 )
-            record_change(connection, dict.fromkeys(one.item_key for one in news))
-        return len(news)
+            record_change(connection, dict.fromkeys(one.item_key for one in changed))
+        return len(changed)
 
     def make_current(self, attempt_id: int) -> Attempt:
-        """Make this picture its item's current one again; Dagster has to hear of it anew.
+        """Make this image its item's current one again, not yet reported to Dagster.
 
-        Raises DecisionError when it has no stored picture.
+        Raises DecisionError when it has no stored image.
         """
         with self._database.write() as connection:
             (picture,) = self._pictures(connection, [attempt_id])
@@ -68,7 +68,9 @@ class ReviewRepository:
             return to_attempt(connection.execute(select(*COLUMNS).where(here)).one())
 
     def _pictures(self, connection: Connection, attempt_ids: Sequence[int]) -> list[Any]:
-        """``id``, ``item_key`` and ``verdict`` of each: thousands hold up who else writes."""
+        """``id``, ``item_key`` and ``verdict`` of each, in one query: thousands would block other
+        writers.
+        """
         wanted = list(dict.fromkeys(attempt_ids))
         found: list[Any] = []
         columns = (attempts.c.id, attempts.c.item_key, attempts.c.verdict)
@@ -80,12 +82,12 @@ class ReviewRepository:
         if missing:
             raise DecisionError(
                 f"Attempt {min(missing)} has no picture to decide on.",
-                remedy="Load the page anew and decide on what it shows now.",
+                remedy="Reload the page and decide on what it shows now.",
             )
         return found
 
     def count_reuse(self, pictures: int) -> None:
-        """Add to the day's (UTC) count of pictures that were there already and cost nothing."""
+        """Add to the day's (UTC) count of images that were reused at no cost."""
         day = time.strftime("%Y-%m-%d", time.gmtime())
         with self._database.write() as connection:
             here = reuses.c.day == day

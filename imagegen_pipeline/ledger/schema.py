@@ -56,7 +56,7 @@ items = Table(
     Column("change_seq", _Id, nullable=False, server_default="0"),  # grows with every change of it
     Column("change_token", Text),  # of its file or row: with the same token it is not read again
     Column(
-        "lifted", _Id, nullable=False, server_default="0"
+        "failures_reset", _Id, nullable=False, server_default="0"
     ),  # failures up to this attempt no longer count
     Index("items_by_container", "kind", "container"),
     Index("items_by_sequence", "kind", "sequence"),

@@ -44,7 +44,7 @@ class QualityFinding:
     sentence: str
     grave: bool = False
     numbers: Mapping[str, float | str] = field(default_factory=dict)
-    lookalikes: Sequence[Match] = ()
+    duplicates: Sequence[Match] = ()
 
 
 PICTURE_DECODES = "picture_decodes"
@@ -132,7 +132,7 @@ def not_a_duplicate(
     numbers |= {"of": names, "distance": nearest.distance, "colour distance": nearest.tones}
     sentence = f"It is identical to the image of {names}: {nearest.words}."
     return QualityFinding(
-        NOT_A_DUPLICATE, False, sentence, numbers=numbers, lookalikes=matches[:LISTED]
+        NOT_A_DUPLICATE, False, sentence, numbers=numbers, duplicates=matches[:LISTED]
     )
 
 
