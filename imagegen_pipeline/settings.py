@@ -2,7 +2,7 @@
 
 Relative paths resolve from the project root, the nearest parent that holds
 ``dagster.yaml``, so that a command run elsewhere does not open a second ledger. A variable
-that is set to nothing counts as unset; one that is not known is refused rather than ignored.
+set to a blank counts as unset. An unknown one is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal
 
 from dotenv import load_dotenv
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -29,24 +28,25 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imagegen_pipeline.domain.errors import SetupError
-from imagegen_pipeline.domain.limits import Budget, Limits, parse_budget, parse_limit
-from imagegen_pipeline.domain.prices import Prices, parse_prices
+from imagegen_pipeline.domain.limits import Budget, Limits, parse_limit
+from imagegen_pipeline.domain.prices import EXAMPLE, Prices, parse_prices
 from imagegen_pipeline.domain.requests import DEFAULT_PROVIDERS, ItemKind, ProviderName
 from imagegen_pipeline.domain.validators import (
     AccessToken,
     Address,
+    CommaList,
+    Money,
+    Origins,
+    Seconds,
     SecretAddress,
-    check_origins,
     is_address,
-    price_file_text,
-    split_commas,
 )
 from imagegen_pipeline.providers.base import Provider, ProviderSettings
 from imagegen_pipeline.providers.registry import price_models, registry
 
 OURS = "IMAGEGEN_"
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
-_LONGEST_TIMEOUT = 7 * 24 * 3600
+_LARGEST_PRICE_FILE = 1_000_000
 
 
 def project_root() -> Path:
@@ -57,9 +57,7 @@ def project_root() -> Path:
     try:
         here = Path.cwd()
     except FileNotFoundError:
-        raise SetupError(
-            "The current folder does not exist any more.", remedy="Change into another one."
-        ) from None
+        raise SetupError("The current folder no longer exists.", remedy="Change folders.") from None
     for start in (here, Path(__file__).resolve().parent):
         for folder in (start, *start.parents):
             if (folder / "dagster.yaml").is_file():
@@ -68,7 +66,7 @@ def project_root() -> Path:
 
 
 def _read_prices(value: object) -> object:
-    """The price table, from JSON or a file of it; a ValueError says what of it is wrong."""
+    """The price table, from JSON or a JSON file; raises ValueError for an invalid one."""
     if isinstance(value, Mapping):
         Prices(value, price_models())
         return value
@@ -77,9 +75,18 @@ def _read_prices(value: object) -> object:
         return parse_prices(text, price_models())
     path = _below(project_root(), Path(text))
     try:
-        return parse_prices(price_file_text(path), price_models())
+        if not path.is_file():
+            raise ValueError(f"there is no such file: write its path, or JSON such as {EXAMPLE}")
+        if path.stat().st_size > _LARGEST_PRICE_FILE:
+            raise ValueError(f"it has more than {_LARGEST_PRICE_FILE:,} bytes")
+        return parse_prices(path.read_text(encoding="utf-8-sig"), price_models())
+    except UnicodeDecodeError:
+        fault = "it is not text in UTF-8"
+    except OSError as error:
+        fault = f"it cannot be read ({error.strerror})"
     except ValueError as error:
-        raise ValueError(f"{str(path)[:300]}: {error}") from None
+        fault = str(error)
+    raise ValueError(f"{str(path)[:300]}: {fault}")
 
 
 def _below(root: Path, path: Path) -> Path:
@@ -87,21 +94,17 @@ def _below(root: Path, path: Path) -> Path:
         return Path(os.path.normpath(root / path.expanduser()))
     except RuntimeError:
         raise SetupError(
-            f"{path} begins with the home of a user who is not known here.",
+            f"{path} begins with the home folder of an unknown user.",
             remedy="Write the whole path.",
         ) from None
 
 
-Seconds = Annotated[float, Field(gt=0, le=_LONGEST_TIMEOUT, allow_inf_nan=False)]
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 PriceTable = Annotated[dict[str, Any], NoDecode, BeforeValidator(_read_prices)]
 CountByProvider = Annotated[
     dict[ProviderName, int],
     NoDecode,
     BeforeValidator(lambda value: parse_limit(value, registry().names)),
 ]
-Origins = Annotated[CommaList, AfterValidator(check_origins)]
-Money = Annotated[float, BeforeValidator(parse_budget)]
 
 
 class Settings(BaseSettings):
@@ -172,10 +175,9 @@ class Settings(BaseSettings):
     @classmethod
     def _is_registered(cls, value: str) -> str:
         name = value.strip()
-        if name not in registry().names:
-            raise ValueError(
-                f"{name[:60]!r} is no provider; there are {', '.join(registry().names)}"
-            )
+        known = registry().names
+        if name not in known:
+            raise ValueError(f"{name[:60]!r} is no provider; there are {', '.join(known)}")
         return name
 
     @field_validator("ledger_address")
@@ -183,9 +185,9 @@ class Settings(BaseSettings):
     def _outlives_the_process(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        scheme, _, place = value.strip().partition("://")
-        if scheme.startswith("sqlite") and place.strip("/").partition("?")[0] in ("", ":memory:"):
-            raise ValueError("a ledger in memory would forget what was paid; name a file")
+        scheme, _, path = value.strip().partition("://")
+        if scheme.startswith("sqlite") and path.strip("/").partition("?")[0] in ("", ":memory:"):
+            raise ValueError("a ledger in memory would be lost with the process; name a file")
         return value.strip()
 
     @field_validator("simulator_setting")
@@ -193,7 +195,7 @@ class Settings(BaseSettings):
     def _is_a_switch(cls, value: str) -> str:
         word = value.strip().lower()
         if word not in _ON + _OFF and not is_address(value.strip(), ("http",)):
-            raise ValueError("it is 1, 0, or the http:// address of a simulator that runs")
+            raise ValueError("it is 1, 0, or the http:// address of a running simulator")
         return value.strip()
 
     @cached_property
@@ -203,7 +205,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def simulator_url(self) -> str | None:
-        """The address of a running simulator, if the setting is that instead of ``1``."""
+        """The address of a running simulator, if the setting is an address."""
         address = self.simulator_setting.rstrip("/")
         return address if address.startswith("http://") else None
 
@@ -216,26 +218,23 @@ class Settings(BaseSettings):
         return _below(self.root, path)
 
     def limits(self, provider: ProviderName) -> Limits:
-        """What may be sent to a provider, by all processes on the ledger."""
-        return Limits(
-            in_flight=self.in_flight.get(provider),
-            per_minute=self.rate_per_minute.get(provider),
-            per_day=self.rate_per_day.get(provider),
-        )
+        """The limits on requests to a provider, for all processes on the ledger."""
+        by_limit = (self.in_flight, self.rate_per_minute, self.rate_per_day)
+        return Limits(*(limits.get(provider) for limits in by_limit))
 
     @property
     def budget(self) -> Budget:
-        """What may be spent, by all processes on the ledger."""
+        """The limits on spending, for all processes on the ledger."""
         return Budget(run=self.budget_run, day=self.budget_day)
 
     @cached_property
     def base_dir(self) -> Path:
-        """``IMAGEGEN_DATA_DIR``, where the sources lie in live and simulated work alike."""
+        """``IMAGEGEN_DATA_DIR``: the folder of the sources, also with the simulator on."""
         return self._resolve(self.base_data_dir)
 
     @cached_property
     def data_dir(self) -> Path:
-        """Where results go: the data folder, or ``simulated/`` in it with the simulator on."""
+        """The folder of results: the data folder, or its ``simulated/`` with the simulator on."""
         return self.base_dir / "simulated" if self.simulator else self.base_dir
 
     @cached_property
@@ -255,26 +254,26 @@ class Settings(BaseSettings):
 
     @cached_property
     def base_images_dir(self) -> Path:
-        """Where base images go: beside the actors, or apart with the simulator on."""
+        """The folder of base images: the actors' folder, or under ``simulated/``."""
         return self.data_dir / "actors" if self.simulator else self.actors_dir
 
     @cached_property
     def output_dir(self) -> Path:
-        """Where pictures of prompts go. With the simulator on, always under ``simulated/``."""
+        """The folder of prompts' images. With the simulator on, always under ``simulated/``."""
         if self.simulator or self.output_path is None:
             return self.data_dir / "generated_images"
         return self._resolve(self.output_path)
 
     @cached_property
     def log_dir(self) -> Path:
-        """Where the users' two logs go."""
+        """The folder of the guides' two logs."""
         if self.simulator or self.log_path is None:
             return self.data_dir / "logs"
         return self._resolve(self.log_path)
 
     @cached_property
     def backup_dir(self) -> Path | None:
-        """Where backups go; with the simulator on, in the folder of what is simulated."""
+        """The folder of backups. With the simulator on, always under ``simulated/``."""
         if self.simulator:
             return self.data_dir / "backup"
         return None if self.backup_path is None else self._resolve(self.backup_path)
@@ -284,9 +283,9 @@ class Settings(BaseSettings):
         """The SQLAlchemy URL of the ledger; a relative SQLite file lies below the root."""
         if self.simulator or self.ledger_address is None:
             return f"sqlite:///{self.data_dir / 'imagegen.db'}"
-        scheme, mark, place = self.ledger_address.partition(":///")
+        scheme, mark, path = self.ledger_address.partition(":///")
         if mark and scheme.startswith("sqlite"):
-            return f"{scheme}:///{self._resolve(Path(place))}"
+            return f"{scheme}:///{self._resolve(Path(path))}"
         return self.ledger_address
 
     @cached_property
@@ -299,14 +298,14 @@ class Settings(BaseSettings):
         return self.prompt_provider if kind == "prompt" else self.actor_provider
 
     def provider_settings(self, name: ProviderName) -> ProviderSettings:
-        """The settings of a provider, as they were read; raises SetupError for a broken one."""
+        """The settings of a provider; raises SetupError for an invalid value."""
         if name not in self._provider_settings:
             self._provider_settings[name] = _read_provider(registry().get(name), {})
         return self._provider_settings[name]
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret of the settings and of the providers', to be removed from texts."""
+        """All secrets of these and the providers' settings, to be removed from texts."""
         own = (secret for secret in (self.token, self.failure_webhook) if secret is not None)
         return (*own, *(one for read in self._provider_settings.values() for one in read.secrets))
 
@@ -318,8 +317,8 @@ def load_settings(
 ) -> Settings:
     """Read the environment (and the root's ``.env``) now; raises SetupError for a bad value.
 
-    ``overrides`` are settings by field name, ``providers`` those of providers.
-    ``.env`` is put into the process's environment, never over what is there.
+    ``overrides`` are settings by field name, ``providers`` those of providers. ``.env`` is loaded
+    into the process's environment and overrides no variable.
     """
     _load_env_file(project_root() / ".env")
     _refuse_unknown_variables()
@@ -337,7 +336,9 @@ def _read_provider(provider: Provider[Any], overrides: Mapping[str, Any]) -> Pro
     """A provider's settings from the environment; raises SetupError for a bad value."""
     model = provider.settings_model
     try:
-        return model(**_environment_of(model), **overrides)  # in no local variable: keys are in it
+        return model(
+            **_environment_of(model), **overrides
+        )  # not in a local variable, since it has keys
     except ValidationError as error:
         raise _bad_value(error) from None
 
@@ -375,11 +376,9 @@ def _load_env_file(path: Path) -> None:
 
 
 def _refuse_unknown_variables() -> None:
-    """Raises SetupError for a variable that would be silently ignored: a typo costs money."""
-    models: list[type[BaseModel]] = [
-        Settings,
-        *(provider.settings_model for provider in registry().loadable()),
-    ]
+    """Raises SetupError for an unknown variable, since a misspelt limit could cost money."""
+    models: list[type[BaseModel]] = [Settings]
+    models += [provider.settings_model for provider in registry().loadable()]
     fields = {
         str(field.validation_alias) for model in models for field in model.model_fields.values()
     }

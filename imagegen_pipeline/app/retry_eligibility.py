@@ -61,7 +61,7 @@ def retry_eligibility(pipeline: Pipeline, keys: Iterable[str]) -> RetryEligibili
     for key in requested:
         status = RetryStatus.DUE
         if key in failures and made_from(newest[key], items[key].source_item) is not None:
-            status = failures[key].standing(now)
+            status = failures[key].status(now)
         by_status[status].append(key)
     return result
 

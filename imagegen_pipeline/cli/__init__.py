@@ -1,12 +1,14 @@
 """The ``imagegen`` command. Exit codes: 0 all good, 1 some items failed, 2 wrong use or set-up.
 
-Only click is imported here: each command imports what it needs when it runs, so that
-``--help`` answers at once.
+Only click is imported here. Each command imports what it needs when it runs, so that ``--help``
+is fast.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 from typing import IO, Any
 
 import click
@@ -36,7 +38,7 @@ Exit codes: 0 all good, 1 some items failed, 2 wrong use or set-up.
 
 
 class _SetupRefusal(click.ClickException):
-    """An error of this package as click shows errors: one line, exit code 2."""
+    """An error of this package, shown as one line; exit code 2."""
 
     exit_code = 2
 
@@ -45,7 +47,7 @@ class _SetupRefusal(click.ClickException):
 
 
 class _Imagegen(click.Group):
-    """Typed errors, and what the system refuses, become one line and exit code 2."""
+    """Shows errors of this package and of the operating system as one line; exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
@@ -53,7 +55,7 @@ class _Imagegen(click.Group):
         except ImagegenError as error:
             raise _SetupRefusal(error.sentence) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # who read the output has left: click ends quietly
+            if error.errno == errno.EPIPE:  # the output's reader is gone: click exits silently
                 raise
             raise _SetupRefusal(_system_sentence(error)) from error
 
@@ -70,14 +72,14 @@ def _system_sentence(error: OSError) -> str:
 )
 @click.version_option(package_name="imagegen-pipeline", prog_name="imagegen")
 def imagegen() -> None:
-    """Pictures by the hundred from paid services: never lost, never paid for twice.
+    """Generate images with paid providers: none is lost, and none is paid for twice.
 
-    Prompts come from a SQLite database, from JSON files or from the command line; base
-    images of actors from a description. What is made already is reused at no cost.
+    Prompts come from a SQLite database, from JSON files or from the command line; base images of
+    actors from a description. An image that exists already is reused at no cost.
     """
 
 
-simulate.short_help = "Run a local server that plays both services, at no cost."
+simulate.short_help = "Run a local server that simulates all providers, at no cost."
 for command in (
     generate,
     base_image,
@@ -97,5 +99,7 @@ for command in (
 
 
 def main() -> None:
-    """The command's entry; exits with its code."""
+    """The command's entry point; exits with its code."""
+    # Python's last garbage collections take half a second once Dagster is imported.
+    atexit.register(gc.freeze)
     imagegen()

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
     from imagegen_pipeline.domain.requests import Outcome
     from imagegen_pipeline.pipeline import Pipeline
 
 _FIRST_CHECK, _LONGEST_CHECK = 0.1, 2.0
-"""Seconds between two checks whether a request is under way."""
+"""Seconds between two checks whether a request is in flight."""
 
 
 class _CommandFailedError(Exception):
@@ -26,8 +27,8 @@ class _CommandFailedError(Exception):
 class BackgroundReporter:
     """Reports outcomes to Dagster in a thread of its own. Use it in a ``with``.
 
-    Dagster takes most of a second to import. The thread imports it while the first request waits
-    for its answer, and not at all when every image is reused. Leaving the ``with`` waits until all
+    Dagster takes over a second to import and open. The thread does so while the first request waits
+    for its response, and not at all if every image is reused. Leaving the ``with`` waits until all
     outcomes are reported and the results table is refreshed.
     """
 
@@ -52,14 +53,14 @@ class BackgroundReporter:
         self._thread.join()
 
     def report(self, outcome: Outcome) -> None:
-        """Report this outcome soon."""
+        """Queue an outcome to be reported."""
         self._outcomes.put(outcome)
 
     def _run(self) -> None:
-        outcome = self._first_outcome()
         from imagegen_pipeline.dagster_ext.reporter import DagsterReporter
 
         reporter = DagsterReporter(self._pipeline, partial(click.echo, err=True))
+        outcome = self._first_outcome(reporter)
         with contextlib.suppress(_CommandFailedError), reporter:
             while outcome is not None:
                 reporter.report(outcome)
@@ -67,8 +68,8 @@ class BackgroundReporter:
             if self._failed:
                 raise _CommandFailedError
 
-    def _first_outcome(self) -> Outcome | None:
-        """Wait for the first outcome; import Dagster meanwhile if a request is under way."""
+    def _first_outcome(self, reporter: DagsterReporter) -> Outcome | None:
+        """Wait for the first outcome; open Dagster meanwhile if a request is in flight."""
         pause = _FIRST_CHECK
         while True:
             try:
@@ -76,9 +77,10 @@ class BackgroundReporter:
             except queue.Empty:
                 pause = min(2 * pause, _LONGEST_CHECK)
             if self._has_sent():
-                # If an import fails, the report of the outcome says so.
-                with contextlib.suppress(Exception):
-                    _import_dagster()
+                # Decoding comes first: the image is printed before it is reported.
+                import PIL.Image  # noqa: F401
+
+                reporter.prepare()
                 return self._outcomes.get()
 
     def _has_sent(self) -> bool:
@@ -88,11 +90,3 @@ class BackgroundReporter:
             return bool(self._pipeline.ledger.attempts.unfinished_keys())
         except LedgerError:  # the batch reports it
             return False
-
-
-def _import_dagster() -> None:
-    # Decoding comes first: the image is printed before it is reported.
-    import PIL.Image  # noqa: F401
-
-    import imagegen_pipeline.dagster_ext.asset_events
-    import imagegen_pipeline.dagster_ext.instance  # noqa: F401

@@ -113,6 +113,14 @@ class RunlessReporter:
         self._checks = CheckReporter(instance, pipeline)
         self._registered: dict[str, set[str]] = {}
 
+    def prepare(self) -> None:
+        """Do the slow imports and open Dagster's databases ahead of the first report."""
+        import pyarrow.compute
+        import pyarrow.parquet  # noqa: F401 - the results table is written with both
+
+        for partitions in (PROMPT_PARTITIONS, ACTOR_PARTITIONS):
+            self._instance.get_dynamic_partitions(partitions)
+
     def report(self, outcome: Outcome) -> bool:
         """Report an outcome unless it has no image or was reported before; returns whether."""
         attempt = outcome.attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from types import TracebackType
@@ -57,6 +58,16 @@ class DagsterReporter:
         finally:
             if self._instance is not None:
                 self._instance.dispose()
+
+    def prepare(self) -> None:
+        """Open the instance and import what a report needs, ahead of the first outcome.
+
+        Raises nothing: the report of an outcome logs the failure.
+        """
+        with contextlib.suppress(Exception):
+            reporter = self._open()
+            if reporter is not None:
+                reporter.prepare()
 
     def report(self, outcome: Outcome) -> None:
         """Report one outcome unless Dagster has it; raises nothing."""

@@ -1,4 +1,4 @@
-"""Actors: who a base image is wanted of, and the prompt that asks for it."""
+"""Actors and the prompts for their base images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Clean composition, no distracting elements."""
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One actor: a folder name, a description and the size asked for (pixels)."""
+    """One actor: a folder name, a description and the requested size (pixels)."""
 
     name: str
     description: str
@@ -44,12 +44,12 @@ class Actor:
 
     @property
     def prompt(self) -> str:
-        """The guide's nine lines with the description put in."""
+        """The guide's prompt with the description filled in."""
         return base_image_prompt(self.description)
 
     @property
     def digest(self) -> str:
-        """The version of everything the actor's base image is made from."""
+        """The version (SHA-256) of everything that determines the base image."""
         made_from = [self.description, self.width, self.height, self.steps, self.seed]
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
@@ -60,7 +60,7 @@ def base_image_prompt(description: str) -> str:
 
 
 def description_in(prompt: str) -> str | None:
-    """The description that a base image's full prompt was made of; None for another prompt."""
+    """The description in a base image's full prompt; None for another prompt."""
     before, after = _TEMPLATE.split("{description}")
     if not (prompt.startswith(before) and prompt.endswith(after)):
         return None
@@ -68,7 +68,7 @@ def description_in(prompt: str) -> str | None:
 
 
 def size_warnings(width: int, height: int) -> list[str]:
-    """What is allowed, but seldom wanted, about a base image's size."""
+    """Warnings about a size that is allowed but unsuitable for a base image."""
     if width > height:
         return [f"{width}x{height} is wider than high and may cut off feet in a full-body shot."]
     return []
@@ -91,14 +91,14 @@ _AGE = re.compile(r"\d|\b(young|old|elderly|middle[- ]aged|teen|twenties|thirtie
 
 
 def description_warnings(description: str) -> list[str]:
-    """The guide's advice on descriptions, as warnings: none of them refuses anything."""
+    """The guide's advice on descriptions, as warnings."""
     words = re.findall(r"[A-Za-z']+", description.lower())
     warnings = []
     if len(words) < 3 and _GENERIC.intersection(words):
         warnings.append("The description is too generic: add ethnicity, age, gender and features.")
     if _STYLISED.intersection(words):
         warnings.append("The description is stylised, not photorealistic: describe a real person.")
-    looks_like_name = 2 <= len(words) <= 3 and not _AGE.search(description)
-    if looks_like_name and not _GENDER.search(description) and not _STYLISED.intersection(words):
-        warnings.append("The description looks like a name, which does not help: describe instead.")
+    resembles_name = 2 <= len(words) <= 3 and not _AGE.search(description)
+    if resembles_name and not _GENDER.search(description) and not _STYLISED.intersection(words):
+        warnings.append("The description seems to be a name: describe the person instead.")
     return warnings

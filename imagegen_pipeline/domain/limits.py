@@ -17,7 +17,7 @@ _COUNT_FORM = "write N for each provider, or NAME=N,OTHER=M"
 class Limits:
     """The limits of one provider; None is no limit.
 
-    ``in_flight``: requests that are under way at once. ``per_minute`` and ``per_day``:
+    ``in_flight``: simultaneous requests. ``per_minute`` and ``per_day``:
     requests that are sent in a minute and in a day (UTC).
     """
 
@@ -51,7 +51,7 @@ class Budget:
 def parse_limit(value: object, providers: Collection[ProviderName]) -> dict[ProviderName, int]:
     """A limit by provider, from ``N`` (for each) or ``duomi=N,runpod=M``; raises ValueError.
 
-    ``providers`` are the names that may stand in it. A mapping by name is accepted too; an
+    ``providers`` are the allowed names. A mapping by name is accepted too; an
     empty one limits nothing.
     """
     if isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def _by_provider(
             known = ", ".join(providers)
             raise ValueError(f"{provider[:60]!r} is no provider of {known}: {_COUNT_FORM}")
         if provider in limits:
-            raise ValueError(f"{provider} stands in it twice: {_COUNT_FORM}")
+            raise ValueError(f"{provider} appears twice: {_COUNT_FORM}")
         limits[provider] = _count(count)
     return limits
 

@@ -38,7 +38,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class PromptParameters:
-    """How images of prompts are made: the defaults are Duomi's, another provider has its own."""
+    """Parameters of images of prompts. The defaults are Duomi's."""
 
     provider: ProviderName = DEFAULT_PROVIDERS["prompt"]
     model: str = DEFAULT_MODEL
@@ -51,7 +51,7 @@ class PromptParameters:
     def request(self, prompt: Prompt, *, workflow_digest: str = "") -> GenerationRequest:
         """The request for one prompt; raises RequestRefusedError for a malformed size.
 
-        ``workflow_digest`` is that of the graph, for a provider that runs one.
+        ``workflow_digest`` is the digest of the graph, for a provider that runs one.
         """
         width, height = parse_size(self.image_size)
         return GenerationRequest(
@@ -101,5 +101,5 @@ def file_prefix(prompt: Prompt) -> str:
 
 
 def file_time(now: float) -> str:
-    """The time in a file's name: ``%Y%m%d_%H%M%S``, local as the users' script has it."""
+    """The time in a file's name: ``%Y%m%d_%H%M%S``, local time as in the users' script."""
     return time.strftime("%Y%m%d_%H%M%S", time.localtime(now))

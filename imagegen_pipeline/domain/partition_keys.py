@@ -1,4 +1,4 @@
-"""Partition keys ⇄ names: the only place that spells them.
+"""Partition keys of items, and file names that are safe.
 
 A key matches ``[A-Za-z0-9_-]+``: other characters break Dagster's UI, its ranges or paths.
 """
@@ -15,11 +15,11 @@ _UNSAFE = re.compile(
 )
 SLUG_LENGTH = 40
 LONGEST_KEY = 180
-"""Characters. A key stands in file names, which have 255, with a time and suffixes behind it."""
+"""Characters. File names of at most 255 contain a key, a time and suffixes."""
 
 
 def is_key(text: str) -> bool:
-    """Whether ``text`` can be a partition key as it stands."""
+    """Whether ``text`` is a valid partition key."""
     return len(text) <= LONGEST_KEY and KEY_PATTERN.fullmatch(text) is not None
 
 
@@ -34,16 +34,15 @@ def json_key(stem: str) -> str:
 
 
 def typed_key(text: str) -> str:
-    """The key of a prompt that somebody typed."""
+    """The key of a typed prompt."""
     return f"prompt-{_slug(text)}-{_hash8(text)}"
 
 
 def safe_file_stem(name: str, *, limit: int = 120) -> str:
-    """``name`` with every character that is unsafe in a file name turned into ``_``.
+    """``name`` with every unsafe character replaced by ``_``.
 
-    The users' own names survive (commas, brackets and dots are safe); path separators,
-    control characters, those that turn the writing around, what Windows forbids, and blanks
-    do not. Never empty, never hidden, never like an option.
+    Unsafe are path separators, control and bidirectional characters, blanks, and those that
+    Windows forbids. The result is not empty, not hidden, and does not begin with ``-``.
     """
     text = unicodedata.normalize("NFC", name).strip()
     text = _UNSAFE.sub("_", text)

@@ -1,9 +1,8 @@
-"""The cost of an image. A price that nobody gave is unknown (None), never 0.
+"""The cost of an image. A price that is not configured is unknown (None), never 0.
 
-The table is the user's own, and none is built in. Duomi publishes no prices. RunPod has removed
-the rates by GPU from its documentation (docs.runpod.io/serverless/pricing), and what was
-published of them during 2026 does not agree (an H100: 0.00116 to 0.00133 a second), so a
-built-in rate could be wrong without anybody noticing.
+The user configures the table; there are no built-in prices. Duomi publishes none. RunPod has
+removed the rates by GPU from its documentation (docs.runpod.io/serverless/pricing), and the rates
+published during 2026 differ (an H100: 0.00116 to 0.00133 a second).
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from imagegen_pipeline.domain.parameters import parse_size
 from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
 
 OTHER = "*"
-"""In place of a model or a size: each that is not named."""
+"""Stands for every model or size that is not named."""
 EXAMPLE = '{"PROVIDER": {"MODEL": 0.01}, "OTHER": {"per_second": 0.0003}}'
 _GPU_FORM = '{"gpu": "NAME", "per_second": {"NAME": 0.0003}}'
 
 
 class ProviderPrices(ABC):
-    """The prices of one provider: a price model, read from its part of the table.
+    """The prices of one provider, read from its entry in the table.
 
-    ``table`` None: the table has no such part. Raises ValueError for a bad one.
+    ``table`` is None if there is no entry. Raises ValueError for an invalid one.
     """
 
     @abstractmethod
@@ -40,7 +39,7 @@ class ProviderPrices(ABC):
 
     @abstractmethod
     def assumed_cost(self, price: float, longest_run_seconds: float) -> float:
-        """The most that a request costs at an assumed ``price``."""
+        """The highest cost of a request at an assumed ``price``."""
 
 
 PriceModel = type[ProviderPrices]
@@ -72,8 +71,8 @@ class SecondPrices(ProviderPrices):
     """A price for each second of execution: ``{"per_second": 0.0003}``.
 
     With more than one GPU it is ``{"gpu": NAME, "per_second": {NAME: price, …}}``, where ``gpu``
-    is the one that the endpoint runs on. The start of a worker and its idle time are in no
-    answer, and so not in the cost.
+    is the endpoint's. Responses do not report a worker's start and idle time, so the cost does not
+    include them.
     """
 
     def __init__(self, provider: ProviderName, table: object) -> None:
@@ -91,7 +90,7 @@ class SecondPrices(ProviderPrices):
 
 
 class OwnMachinePrices(SecondPrices):
-    """0 for each image, as one's own machine bills nothing, unless a rate by second is set."""
+    """0 for each image, since the user's own machine bills nothing, unless a rate is set."""
 
     def cost(self, request: GenerationRequest, run_seconds: float | None) -> float | None:
         """See ``ProviderPrices.cost``."""
@@ -99,7 +98,7 @@ class OwnMachinePrices(SecondPrices):
 
 
 class Prices:
-    """A price table, in one currency; a ValueError says what of it is wrong.
+    """A price table in one currency; raises ValueError for an invalid table.
 
     ```
     {PROVIDER: {"MODEL": 0.01, "OTHER": {"1024x1024": 0.01, "*": 0.02}, "*": 0.03},
@@ -124,18 +123,18 @@ class Prices:
         self._assumed = _read_assumed(self._table.get("assumed", {}), models)
 
     def cost(self, request: GenerationRequest, run_seconds: float | None) -> float | None:
-        """The cost of one image made by ``request``, or None when it is not known.
+        """The cost of one image of ``request``; None if it is unknown.
 
-        ``run_seconds`` of execution are as the provider measured them.
+        ``run_seconds``: seconds of execution, as reported by the provider.
         """
         prices = self._prices_of(request.provider)
         return None if prices is None else prices.cost(request, run_seconds)
 
     def reserve(self, request: GenerationRequest, longest_run_seconds: float) -> float | None:
-        """The most that ``request`` is to cost, to set aside before it is sent.
+        """The highest cost of ``request``, to be reserved before it is sent; None if unknown.
 
-        ``longest_run_seconds``: after these the provider ends the job. The assumed price where
-        none is known; None when there is none of these.
+        ``longest_run_seconds``: the deadline after which the job is ended. The assumed price is
+        used if the price is unknown.
         """
         prices = self._prices_of(request.provider)
         if prices is None:
@@ -147,7 +146,7 @@ class Prices:
         return prices.assumed_cost(assumed, longest_run_seconds)
 
     def _prices_of(self, provider: ProviderName) -> ProviderPrices | None:
-        """None for a provider that is not registered any more."""
+        """None for a provider that is no longer registered."""
         if provider not in self._read and provider in self._models:
             if provider in self._table:
                 part: object = _object(self._table[provider], f"the prices of {provider}")
@@ -160,7 +159,7 @@ class Prices:
 def parse_prices(text: str, models: Mapping[ProviderName, PriceModel]) -> dict[str, Any]:
     """The price table in a JSON text, checked; raises ValueError."""
     try:
-        table = json.loads(text, object_pairs_hook=_without_doubles)
+        table = json.loads(text, object_pairs_hook=_unique_names)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON ({error})") from None
     except RecursionError:
@@ -169,11 +168,11 @@ def parse_prices(text: str, models: Mapping[ProviderName, PriceModel]) -> dict[s
     return dict(table)
 
 
-def _without_doubles(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name, value in pairs:
         if name in table:
-            raise ValueError(f"{name!r} stands twice in one object")
+            raise ValueError(f"{name!r} appears twice in one object")
         table[name] = value
     return table
 
@@ -238,7 +237,7 @@ def _read_assumed(table: object, providers: Iterable[ProviderName]) -> dict[str,
         if provider not in known:
             raise ValueError(f"'assumed' {provider!r} is no provider; there are {', '.join(known)}")
         if _price(f"'assumed' {provider!r}", price) == 0:
-            raise ValueError(f"'assumed' {provider!r} is 0, and so would hold no budget")
+            raise ValueError(f"'assumed' {provider!r} is 0, which would reserve no money")
     return dict(prices)
 
 

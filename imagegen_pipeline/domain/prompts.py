@@ -1,4 +1,4 @@
-"""Prompts: what a picture is wanted for, and what could not be read as one."""
+"""Prompts, and source items that cannot be read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def text_digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt, from wherever it came.
+    """One prompt of any source.
 
-    ``location`` says where it was read: ``/path/to.db#902``, a JSON file's path, or empty
-    for a typed one. ``container`` is the database or folder that was scanned to find it: a
-    prompt is *gone* only when its own container was scanned without it.
+    ``location`` is where it was read: ``/path/to.db#902``, a JSON file's path, or empty for a typed
+    prompt. ``container`` is the scanned database or folder: a prompt is *gone* only if a scan of
+    its container does not find it.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class SourceProblem:
-    """Something in a source that could not become an item: one line and what to do."""
+    """A source item that cannot be read: the reason and the remedy."""
 
     container: str
     location: str
@@ -53,5 +53,5 @@ class SourceProblem:
 
     @property
     def line(self) -> str:
-        """The problem as one clear line naming the place and the remedy."""
+        """The location, the reason and the remedy, as one line."""
         return f"{self.location}: {self.message} {self.remedy}".strip()

@@ -1,7 +1,7 @@
-"""How often what nobody watches may try again: pauses that grow, then an end that a person lifts.
+"""Backoff of retries by unattended jobs: growing delays, then a final failure.
 
-This binds automation, schedules and the retry of what failed. What a person asks for by hand is
-made at once.
+It applies to automation, schedules and the retry job. A person's own request is not delayed, and a
+person can allow retries of a final failure.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ COUNTED = frozenset(
         RequestRefusedError,
     )
 )
-"""Failures that are the item's own: it may have been paid for, or will be refused again. A lost
-connection, a key that is not set or a budget that was met says nothing of the item.
+"""Kinds of failure that count: the attempt may have been paid for, or will be refused again. A lost
+connection, a missing key or an exhausted budget is not caused by the item.
 """
 
 
 class RetryStatus(StrEnum):
-    """Whether an item may be tried again without a person's word."""
+    """Whether unattended jobs may retry an item."""
 
     DUE = "due"
     PAUSED = "paused"
@@ -52,15 +52,15 @@ class RetryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failures of one request in a row: how many were the item's own, and when the last one
-    ended (seconds since the epoch).
+    """Consecutive failures of one request that count, and when the last one ended (seconds since
+    the epoch).
     """
 
     count: int
     last_at: float
 
-    def standing(self, now: float) -> RetryStatus:
-        """How it stands at ``now``, in seconds since the epoch."""
+    def status(self, now: float) -> RetryStatus:
+        """The status at ``now``, in seconds since the epoch."""
         if self.count > len(RETRY_DELAYS):
             return RetryStatus.FINAL
         if self.count and now < self.last_at + RETRY_DELAYS[self.count - 1]:

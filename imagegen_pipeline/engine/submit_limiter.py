@@ -124,7 +124,7 @@ class SubmitLimiter:
         try:
             self._check_stopped()
             store = self._ctx.store
-            store.check_room(attempt.folder)
+            store.check_free_space(attempt.folder)
             started = self._ctx.ledger.attempts.start(attempt, rules, on_disk=store.is_taken)
         finally:
             if not isinstance(started, Attempt):

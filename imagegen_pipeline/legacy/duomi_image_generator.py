@@ -1,4 +1,4 @@
-"""The users' Python class, with the pipeline's promises behind it."""
+"""The guides' Python class, implemented with the pipeline."""
 
 from __future__ import annotations
 
@@ -45,11 +45,10 @@ _WHOLE_NUMBERS = ("num_inference_steps", "seed")
 
 
 class DuomiImageGenerator:
-    """Generate pictures with Duomi from prompts typed, in SQLite or in JSON files.
+    """Generates images with Duomi from typed prompts, SQLite or JSON files.
 
-    ``default_params`` holds the parameters in Duomi's own names and may be assigned to.
-    Every picture is on disk, whole, before a method returns it; what was made before is
-    reused at no cost.
+    ``default_params`` holds the parameters under Duomi's names and may be assigned to. Every image
+    is stored before a method returns it. An image that exists already is reused at no cost.
     """
 
     def __init__(self, api_key: str | None = None, *, pipeline: Pipeline | None = None) -> None:
@@ -67,12 +66,12 @@ class DuomiImageGenerator:
         return f"DuomiImageGenerator(model={self.default_params['model']!r})"
 
     def generate_image(self, prompt: str, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Generate one picture and keep it; returns the users' dictionary.
+        """Generate and store one image; returns the guides' result dictionary.
 
         ``kwargs`` are Duomi's names: ``image_size`` ("1024x1024"), ``guidance_scale``,
         ``num_inference_steps``, ``seed`` (-1 draws one), ``negative_prompt``, ``model``.
-        A refusal of the service is not raised: ``success`` is False and ``error`` says what
-        happened and what to do. Raises MissingKeyError and SetupError for wrong use.
+        A refusal by the provider is not raised: ``success`` is False, and ``error`` holds the
+        message and the remedy. Raises MissingKeyError and SetupError for wrong use.
         """
         parameters = self._parameters(kwargs)
         if not isinstance(prompt, str):
@@ -92,33 +91,32 @@ class DuomiImageGenerator:
     def save_generated_image(
         self, result: dict[str, Any], filename_prefix: str = "generated"
     ) -> str | None:
-        """Give a result's picture the name ``{filename_prefix}_{time}``; returns its path.
+        """Give a result's image a second name, ``{filename_prefix}_{time}``; returns its path.
 
-        Nothing is downloaded: the picture is on disk already, and keeps its first name too.
-        None for a result that has no picture. Raises StoreError.
+        Nothing is downloaded. Returns None for a result without an image. Raises StoreError.
         """
         path = result.get("saved_path")
         if not result.get("success") or not path:
-            _log.error("There is no picture to save: %s", result.get("error"))
+            _log.error("There is no image to save: %s", result.get("error"))
             return None
-        store, work = self._pipeline.store, self._pipeline
-        folder = store.relative(work.settings.output_dir)
-        params = f"{safe_file_stem(filename_prefix)}_{file_time(time.time())}"
+        store, pipeline = self._pipeline.store, self._pipeline
+        folder = store.relative(pipeline.settings.output_dir)
+        base = f"{safe_file_stem(filename_prefix)}_{file_time(time.time())}"
         about = {"key": result.get("key"), "same_picture_as": Path(path).name}
-        for stem in (params, *(f"{params}_{number}" for number in range(2, 10_000))):
-            if store.is_taken(folder, stem) or work.ledger.attempts.is_reserved(folder, stem):
+        for stem in (base, *(f"{base}_{number}" for number in range(2, 10_000))):
+            if store.is_taken(folder, stem) or pipeline.ledger.attempts.is_reserved(folder, stem):
                 continue
             try:
                 stored = store.share(store.relative(Path(path)), folder, stem, about)
-            except NameTakenError:  # another was quicker: the next name
+            except NameTakenError:  # by another process
                 continue
             return str(store.absolute(stored.path))
         raise StoreError(
-            f"{params}_2 to {params}_9999 are all taken in {work.settings.output_dir}."
+            f"{base}_2 to {base}_9999 are all taken in {pipeline.settings.output_dir}."
         )
 
     def get_prompts_from_database(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """The database's prompts, as the users' query has them. Raises SourceError."""
+        """The database's prompts with the columns of the users' query. Raises SourceError."""
         return [
             {
                 "id": prompt.row_id,
@@ -147,9 +145,9 @@ class DuomiImageGenerator:
     def batch_generate_from_database(
         self, limit: int | None = None, delay: float = 1.0
     ) -> list[dict[str, Any]]:
-        """A picture for each prompt of the database, at least ``delay`` s between submits.
+        """Generate an image for each prompt of the database, ``delay`` seconds or more apart.
 
-        Returns the users' dictionaries in the source's order, unreadable rows last.
+        Returns the guides' result dictionaries in source order, unreadable rows last.
         """
         return self._batch_of(self._scan_database(), limit, delay, "database")
 
@@ -159,13 +157,13 @@ class DuomiImageGenerator:
         delay: float = 1.0,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
-        """A picture for each JSON file's prompt; see ``batch_generate_from_database``."""
+        """Generate an image for each JSON file; see ``batch_generate_from_database``."""
         return self._batch_of(self._scan_json(json_dir), limit, delay, "json")
 
     def save_results_log(
         self, results: Sequence[dict[str, Any]], output_file: str | Path | None = None
     ) -> str:
-        """Write results as JSON to ``output_file`` or the log folder; returns where."""
+        """Write results as JSON to ``output_file`` or to the log folder; returns its path."""
         folder = self._pipeline.settings.log_dir
         path = Path(output_file) if output_file else None
         return str(write_results_log(results, folder, time.time(), path))
@@ -178,8 +176,8 @@ class DuomiImageGenerator:
         params = {**self.default_params, **changes}
         if params.pop("batch_size", 1) != 1:
             raise SetupError(
-                "batch_size is 1: every picture has its own name, seed and bill.",
-                remedy="Call once for each picture, with seeds of their own.",
+                "batch_size is 1: each image has its own name, seed and cost.",
+                remedy="Call once for each image, with different seeds.",
             )
         unknown = sorted(set(params) - set(_WIRE_NAMES))
         if unknown:
@@ -193,44 +191,44 @@ class DuomiImageGenerator:
         return PromptParameters(provider=_PROVIDER, **values)
 
     def _scan_database(self) -> ScanResult:
-        return _readable(self._pipeline.scan_prompts(json_files=False))
+        return _check_readable(self._pipeline.scan_prompts(json_files=False))
 
     def _scan_json(self, json_dir: str | Path | None) -> ScanResult:
         folder = Path(json_dir).absolute() if json_dir else None
-        return _readable(self._pipeline.scan_prompts(database=False, json_dir=folder))
+        return _check_readable(self._pipeline.scan_prompts(database=False, json_dir=folder))
 
     def _batch_of(
-        self, found: ScanResult, limit: int | None, delay: float, source: str
+        self, scan: ScanResult, limit: int | None, delay: float, source: str
     ) -> list[dict[str, Any]]:
-        prompts = found.prompts[: _checked_limit(limit)]
+        prompts = scan.prompts[: _checked_limit(limit)]
         results = self._batch(prompts, self._parameters({}), delay)
-        return results + [problem_result(problem, source) for problem in found.problems]
+        return results + [problem_result(problem, source) for problem in scan.problems]
 
     def _batch(
         self, prompts: Sequence[Prompt], parameters: PromptParameters, delay: float
     ) -> list[dict[str, Any]]:
-        work = self._pipeline
-        open_log(work.settings.log_dir)
-        batch = work.generate_images(prompts, parameters, work.order(delay=delay))
+        pipeline = self._pipeline
+        open_log(pipeline.settings.log_dir)
+        batch = pipeline.generate_images(prompts, parameters, pipeline.order(delay=delay))
         outcomes: dict[str, Outcome] = {}
         try:
             for outcome in batch:
                 outcomes[outcome.item_key] = outcome
-        except BaseException:  # Ctrl-C: what is queued must not be bought behind one's back
+        except BaseException:  # Ctrl-C: the queued items must not be requested
             batch.stop(leave_jobs=True)
             raise
         return [user_result(prompt, outcomes[prompt.key]) for prompt in prompts]
 
 
-def _readable(found: ScanResult) -> ScanResult:
-    if found.unreadable:
-        problem = found.unreadable[0]
+def _check_readable(scan: ScanResult) -> ScanResult:
+    if scan.unreadable:
+        problem = scan.unreadable[0]
         raise SourceError(problem.message, remedy=problem.remedy)
-    return found
+    return scan
 
 
 def _check_kind(name: str, value: object) -> None:
-    """Raises SetupError for a parameter that is no number where one is wanted, and the like."""
+    """Raises SetupError for a parameter of the wrong type."""
     if name == "guidance_scale":
         kind, is_right = "a number", isinstance(value, int | float)
     elif name in _WHOLE_NUMBERS:
@@ -244,7 +242,7 @@ def _check_kind(name: str, value: object) -> None:
 def _checked_limit(limit: int | None) -> int | None:
     if limit is not None and (not isinstance(limit, int) or limit < 0):
         raise SetupError(
-            f"limit is {limit!r}, not a whole number from 0 on.",
+            f"limit is {limit!r}, not a whole number from 0 up.",
             remedy="Leave it out, or None, for all.",
         )
     return limit

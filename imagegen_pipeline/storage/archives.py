@@ -50,8 +50,8 @@ class ArchiveEntry:
 def write_archive(target: Path, entries: Sequence[ArchiveEntry]) -> list[ArchiveEntry]:
     """Write a new archive, flush it and read every image back; returns the archived entries.
 
-    Leaves out an image whose file is missing or has other bytes than its digest says; without any
-    image no archive is written. Equal bytes are stored once. Nothing is overwritten, and
+    Leaves out an image whose file is missing or does not match its digest; without any image no
+    archive is written. Equal bytes are stored once. Nothing is overwritten, and
     ``target`` exists only when it is complete. Raises StoreError and NameTakenError.
     """
     with as_store_error(target):
@@ -68,7 +68,7 @@ def write_archive(target: Path, entries: Sequence[ArchiveEntry]) -> list[Archive
                 temporary.chmod(0o644)
                 rename_durably(temporary, target)
         except FileExistsError:
-            raise NameTakenError(f"{target} is there already.") from None
+            raise NameTakenError(f"{target} already exists.") from None
         finally:
             temporary.unlink(missing_ok=True)
     return written
@@ -116,7 +116,7 @@ def read_picture(archive: Path, digest: str) -> bytes:
                 data = opened.read(info)
                 if hashlib.sha256(data).hexdigest() == digest:
                     return data
-    raise _damaged(archive, f"it has no whole picture {digest[:16]}…")
+    raise _damaged(archive, f"it has no complete image {digest[:16]}…")
 
 
 def digests_in(archive: Path) -> list[str]:
@@ -140,7 +140,7 @@ def extract_picture(archive: Path, target: Path, digest: str) -> None:
             rename_durably(temporary, target)
         except FileExistsError:
             if target.read_bytes() != data:  # not the same image, extracted by another process
-                raise NameTakenError(f"{target} is there already.") from None
+                raise NameTakenError(f"{target} already exists.") from None
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -152,7 +152,7 @@ def _open(archive: Path) -> Iterator[zipfile.ZipFile]:
             yield opened
     except FileNotFoundError:
         raise UnreadableError(
-            f"The archive {archive} is not there.",
+            f"The archive {archive} is missing.",
             remedy="Put it back: it holds images that were paid for.",
         ) from None
     except OSError as error:

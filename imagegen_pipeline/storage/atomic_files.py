@@ -1,4 +1,4 @@
-"""Atomic writes: a file is whole and durable, or absent."""
+"""Atomic writes: a file is complete and durable, or absent."""
 
 from __future__ import annotations
 

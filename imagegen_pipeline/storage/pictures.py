@@ -1,8 +1,7 @@
-"""Picture files: whole or not there, never overwritten, each with a preview and a sidecar.
+"""Image files: complete or absent, never overwritten, each with a preview and a sidecar.
 
-``PictureStore`` is the small interface that the engine needs; ``LocalStore`` keeps the
-pictures in folders on this machine. Paths in the ledger are relative to the data folder
-where they lie inside it, so that the folder can move.
+``PictureStore`` is the interface that the engine uses. ``LocalStore`` stores the images in local
+folders. Ledger paths inside the data folder are relative to it, so that the folder can be moved.
 """
 
 from __future__ import annotations
@@ -32,15 +31,16 @@ from imagegen_pipeline.domain.requests import Attempt
 from imagegen_pipeline.storage.atomic_files import flush_folder, rename_durably, temporary_file
 
 HIDDEN = ".imagegen"
-"""The folder beside the pictures that holds their sidecars."""
+"""The folder beside the images that holds their sidecars."""
 LEAST_FREE_BYTES = 256 * 2**20
-"""What must be free on the disk before a picture is bought: room for all that is in flight."""
+"""Free disk space required before an image is requested: enough for all requests in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """A whole picture on disk. ``path`` is as the ledger writes it; ``measures`` are what its
-    checks go by, None where they are not known.
+    """A complete image on disk.
+
+    ``path`` is the ledger's path; ``measures`` are the metrics for its checks, None if unknown.
     """
 
     path: str
@@ -52,7 +52,7 @@ class StoredPicture:
 
     @classmethod
     def of(cls, attempt: Attempt) -> StoredPicture:
-        """The picture that a stored attempt has brought, as it was written down."""
+        """The image of a stored attempt, as the ledger has it."""
         return cls(
             path=attempt.path or "",
             digest=attempt.digest or "",
@@ -64,82 +64,81 @@ class StoredPicture:
 
 
 class PictureStore(Protocol):
-    """What the engine asks of a place that keeps pictures."""
+    """The storage interface that the engine uses."""
 
     def keep(self, data: bytes, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
-        """Decode, write whole and durable; raises NotAPictureError or StoreError."""
+        """Decode and write an image durably; raises NotAPictureError or StoreError."""
 
     def adopt(self, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture | None:
-        """The whole picture of that name, if one was written before a crash."""
+        """The complete image of that name, if one was written before a crash."""
 
     def share(self, path: str, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
         """The same bytes under a second name."""
 
     def discard(self, copy: StoredPicture) -> None:
-        """Take a second name that ``share`` gave away again; the picture stays."""
+        """Remove a name that ``share`` has added; the image stays."""
 
     def publish(self, stored: StoredPicture, target: str) -> list[str]:
-        """Make ``target`` the current picture, keeping what it replaces; returns warnings."""
+        """Make ``target`` the current image and keep the one it replaces; returns warnings."""
 
     def matches(self, path: str, digest: str) -> bool:
-        """Whether the file is there with these bytes; raises UnreadableError."""
+        """Whether the file exists with these bytes; raises UnreadableError."""
 
     def is_taken(self, folder: str, stem: str) -> bool:
-        """Whether a picture of that name is there, whatever its suffix."""
+        """Whether an image of that name exists, with any suffix."""
 
-    def check_room(self, folder: str) -> None:
-        """Raise StoreError unless one more picture can be written to ``folder`` now."""
+    def check_free_space(self, folder: str) -> None:
+        """Raise StoreError unless one more image can be written to ``folder`` now."""
 
     def note_job(self, attempt: Attempt, job_id: str, endpoint: str) -> None:
-        """Keep a job's name that the ledger could not take; raises StoreError."""
+        """Write a job's id that the ledger could not store; raises StoreError."""
 
     def noted_job(self, attempt: Attempt) -> tuple[str, str] | None:
-        """The job id and endpoint that were noted for this attempt."""
+        """The job id and endpoint that ``note_job`` wrote for this attempt."""
 
     def rescue(self, attempt: Attempt, data: bytes) -> None:
-        """Keep the only copy of a picture that its folder could not take; raises StoreError."""
+        """Write an image that its folder could not store elsewhere; raises StoreError."""
 
     def rescued(self, attempt: Attempt) -> bytes | None:
-        """What was rescued for this attempt; raises StoreError."""
+        """The bytes that ``rescue`` wrote for this attempt; raises StoreError."""
 
     def quarantine(self, data: bytes, stem: str, reason: str) -> str:
-        """Keep bytes that were paid for and do not decode; returns where."""
+        """Store paid bytes that do not decode; returns their path."""
 
     def absolute(self, path: str) -> Path:
-        """The path of a ledger's path on this machine."""
+        """The absolute path of a ledger path."""
 
     def preview(self, digest: str) -> bytes | None:
-        """The small WebP of a stored picture."""
+        """The preview (WebP) of a stored image."""
 
 
 class LocalStore:
-    """Pictures in folders below (or beside) ``root``, the data folder."""
+    """Images in folders below (or beside) ``root``, the data folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._begun: set[str] = set()
-        self._noticing = threading.Lock()
+        self._begun_lock = threading.Lock()
 
     def absolute(self, path: str) -> Path:
-        """``root``/path; an absolute path stays as it is."""
+        """``root``/path; an absolute path is returned unchanged."""
         return self.root / path
 
     def relative(self, path: Path) -> str:
-        """A path as the ledger writes it."""
+        """A path in the ledger's form."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
     def keep(self, data: bytes, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture:
-        """See ``PictureStore.keep``. The file keeps the suffix of its real format."""
+        """See ``PictureStore.keep``. The file has the suffix of its actual format."""
         picture = decode_picture(data)
         self._check_begun()
-        place = self._folder(folder)
-        target = place / f"{stem}{picture.suffix}"
-        self._write_new(target, data, same_is_fine=True)
-        self._remember(picture)
+        target = self._folder(folder) / f"{stem}{picture.suffix}"
+        self._write_new(target, data, allow_same=True)
+        self._write_preview(picture)
         return self._sidecar(picture, target, about)
 
     def adopt(self, folder: str, stem: str, about: Mapping[str, Any]) -> StoredPicture | None:
-        """See ``PictureStore.adopt``. The crash may have come before its sidecar."""
+        """See ``PictureStore.adopt``. A missing sidecar is written."""
         for suffix in SUFFIXES.values():
             target = self.absolute(folder) / f"{stem}{suffix}"
             if not target.is_file():
@@ -148,9 +147,9 @@ class LocalStore:
                 picture = decode_picture(target.read_bytes())
             except NotAPictureError:
                 return None
-            except OSError as error:  # it may be the paid picture: nothing is bought in its place
+            except OSError as error:  # it may be the paid image: do not buy another
                 raise UnreadableError(f"{target} cannot be read: {error.strerror}.") from error
-            self._remember(picture)
+            self._write_preview(picture)
             return self._sidecar(picture, target, about)
         return None
 
@@ -182,24 +181,24 @@ class LocalStore:
         warnings: list[str] = []
         with _as_store_error(goal, "written"):
             goal.parent.mkdir(parents=True, exist_ok=True)
-            if goal.exists() and not self._is_kept(goal):
+            if goal.exists() and not self._is_in_history(goal):
                 kept = self._archive(goal)
-                warnings.append(f"A picture that this program did not make was kept as {kept}.")
+                warnings.append(f"An image that this program did not make was kept as {kept}.")
             png = source.with_suffix(".png")
             if not png.exists():
                 self._write_new(png, to_png(source.read_bytes()))
-            # A copy: people write over a file of a fixed name, and a link would take the
-            # paid original in the history with it.
-            spare = temporary_file(goal, png.read_bytes())
+            # A copy, since users overwrite a file of a fixed name. Through a link that would
+            # overwrite the paid original in the history, too.
+            temporary = temporary_file(goal, png.read_bytes())
             try:
-                spare.replace(goal)
+                temporary.replace(goal)
             finally:
-                spare.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
             flush_folder(goal.parent)
         return warnings
 
-    def _is_kept(self, goal: Path) -> bool:
-        """Whether the file at ``goal`` stands in the history too."""
+    def _is_in_history(self, goal: Path) -> bool:
+        """Whether the history has the bytes of ``goal``."""
         digest, size = _file_digest(goal), goal.stat().st_size
         return any(
             other.stat().st_size == size and _file_digest(other) == digest
@@ -226,50 +225,50 @@ class LocalStore:
 
     def is_taken(self, folder: str, stem: str) -> bool:
         """See ``PictureStore.is_taken``."""
-        place = self.absolute(folder)
-        # A link that leads nowhere takes its name, too.
-        return any(os.path.lexists(place / f"{stem}{suffix}") for suffix in SUFFIXES.values())
+        path = self.absolute(folder)
+        # A broken link takes its name, too.
+        return any(os.path.lexists(path / f"{stem}{suffix}") for suffix in SUFFIXES.values())
 
-    def check_room(self, folder: str) -> None:
-        """See ``PictureStore.check_room``: the folder is there, and its disk has room."""
+    def check_free_space(self, folder: str) -> None:
+        """See ``PictureStore.check_free_space``: the folder is writable and its disk has space."""
         self._check_begun()
-        for place in (self._folder(folder), self.root):
-            with _as_store_error(place, "written"):
-                free = shutil.disk_usage(place).free
-                if not os.access(place, os.W_OK):
+        for path in (self._folder(folder), self.root):
+            with _as_store_error(path, "written"):
+                free = shutil.disk_usage(path).free
+                if not os.access(path, os.W_OK):
                     raise OSError(errno.EACCES, "it cannot be written to")
             if free < LEAST_FREE_BYTES:
                 raise StoreError(
-                    f"The disk of {place} has {free / 2**20:,.0f} MB left; under "
+                    f"The disk of {path} has {free / 2**20:,.0f} MB left; under "
                     f"{LEAST_FREE_BYTES / 2**20:,.0f} MB nothing is bought."
                 )
 
     def check_writable(self, folder: str) -> None:
-        """Raise StoreError if ``folder`` takes no files: before the first one is bought.
+        """Raise StoreError if no file can be written to ``folder``.
 
-        From here on ``check_room`` sees when it vanishes.
+        From then on ``check_free_space`` also raises it if the folder disappears.
         """
-        place = self._folder(folder)
-        with self._noticing:
+        path = self._folder(folder)
+        with self._begun_lock:
             self._begun.add(folder)
-        with _as_store_error(place, "written"), tempfile.TemporaryFile(dir=place) as file:
-            file.write(b"room?")
+        with _as_store_error(path, "written"), tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"test")
 
     def _check_begun(self) -> None:
-        with self._noticing:
+        with self._begun_lock:
             begun = [self.absolute(folder) for folder in self._begun]
-        for place in begun:
-            if not place.is_dir():
-                raise StoreError(f"{place} has vanished since the work began.")
+        for path in begun:
+            if not path.is_dir():
+                raise StoreError(f"{path} has vanished since the work began.")
 
     def note_job(self, attempt: Attempt, job_id: str, endpoint: str) -> None:
         """See ``PictureStore.note_job``."""
         text = json.dumps({"job_id": job_id, "endpoint": endpoint}) + "\n"
-        self._write_aside(self._aside(attempt, ".json"), text.encode())
+        self._write_rescue(self._rescue_path(attempt, ".json"), text.encode())
 
     def noted_job(self, attempt: Attempt) -> tuple[str, str] | None:
         """See ``PictureStore.noted_job``."""
-        file = self._aside(attempt, ".json")
+        file = self._rescue_path(attempt, ".json")
         with _as_store_error(file, "read"):
             if not file.is_file():
                 return None
@@ -278,27 +277,27 @@ class LocalStore:
 
     def rescue(self, attempt: Attempt, data: bytes) -> None:
         """See ``PictureStore.rescue``."""
-        self._write_aside(self._aside(attempt, ".picture"), data)
+        self._write_rescue(self._rescue_path(attempt, ".picture"), data)
 
     def rescued(self, attempt: Attempt) -> bytes | None:
         """See ``PictureStore.rescued``."""
-        file = self._aside(attempt, ".picture")
+        file = self._rescue_path(attempt, ".picture")
         with _as_store_error(file, "read"):
             return file.read_bytes() if file.is_file() else None
 
-    def _aside(self, attempt: Attempt, suffix: str) -> Path:
-        """Where what belongs to an attempt is kept when its own place fails."""
+    def _rescue_path(self, attempt: Attempt, suffix: str) -> Path:
+        """Where an attempt's data is written if the ledger or the image's folder fails."""
         name = f"{attempt.id}-{attempt.sent_fingerprint[:16]}{suffix}"
         return self.root / HIDDEN / "aside" / name
 
-    def _write_aside(self, file: Path, data: bytes) -> None:
+    def _write_rescue(self, file: Path, data: bytes) -> None:
         with _as_store_error(file, "written"):
             file.parent.mkdir(parents=True, exist_ok=True)
             temporary_file(file, data).replace(file)
             flush_folder(file.parent)
 
     def quarantine(self, data: bytes, stem: str, reason: str) -> str:
-        """See ``PictureStore.quarantine``: ``{root}/quarantine``, the reason beside it."""
+        """See ``PictureStore.quarantine``: ``{root}/quarantine``, with the reason in a text."""
         name = f"{stem}_{hashlib.sha256(data).hexdigest()[:8]}.bin"
         target = self._folder("quarantine") / name
         for file, content in ((target.with_suffix(".txt"), f"{reason}\n".encode()), (target, data)):
@@ -315,7 +314,7 @@ class LocalStore:
     def _preview_path(self, digest: str) -> Path:
         return self.root / HIDDEN / "previews" / digest[:2] / f"{digest}.webp"
 
-    def _remember(self, picture: DecodedImage) -> None:
+    def _write_preview(self, picture: DecodedImage) -> None:
         file = self._preview_path(picture.digest)
         if not file.exists():
             with _as_store_error(file, "written"):
@@ -344,26 +343,26 @@ class LocalStore:
         )
 
     def _folder(self, folder: str) -> Path:
-        place = self.absolute(folder)
-        with _as_store_error(place, "made"):
-            place.mkdir(parents=True, exist_ok=True)
-        return place
+        path = self.absolute(folder)
+        with _as_store_error(path, "made"):
+            path.mkdir(parents=True, exist_ok=True)
+        return path
 
-    def _write_new(self, target: Path, data: bytes, *, same_is_fine: bool = False) -> None:
-        """Write whole and durable, or leave nothing; an existing file is never overwritten.
+    def _write_new(self, target: Path, data: bytes, *, allow_same: bool = False) -> None:
+        """Write a file atomically and durably, without overwriting.
 
-        One that another process has written with the same bytes may be what is wanted.
+        Raises NameTakenError if the file exists; with ``allow_same``, only if its bytes differ.
         """
         with _as_store_error(target, "written"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            spare = temporary_file(target, data)
+            temporary = temporary_file(target, data)
             try:
-                rename_durably(spare, target, flush=False)
+                rename_durably(temporary, target, flush=False)
             except FileExistsError:
-                if not (same_is_fine and target.is_file() and target.read_bytes() == data):
-                    raise NameTakenError(f"{target} is there already.") from None
+                if not (allow_same and target.is_file() and target.read_bytes() == data):
+                    raise NameTakenError(f"{target} already exists.") from None
             finally:
-                spare.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
             flush_folder(target.parent)
 
 

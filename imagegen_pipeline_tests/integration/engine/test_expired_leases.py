@@ -23,12 +23,12 @@ class SleepyStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def check_room(self, folder: str) -> None:
+    def check_free_space(self, folder: str) -> None:
         """Sleep once, at the last moment."""
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile is not None:
             meanwhile()
-        self._store.check_room(folder)
+        self._store.check_free_space(folder)
 
 
 def test_a_sleeper_finds_what_another_has_made(harness: EngineHarness) -> None:

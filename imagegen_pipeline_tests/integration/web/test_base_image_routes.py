@@ -144,7 +144,7 @@ def test_the_guidelines_are_warnings_that_refuse_nothing(server: Served) -> None
     """The guide's bad examples and the wide size are generated, with warnings."""
     for description, said in (
         ("person", "too generic"),
-        ("john smith", "looks like a name"),
+        ("john smith", "seems to be a name"),
         ("superhero", "stylised"),
     ):
         warnings = " ".join(server.make(description=description)["warnings"])

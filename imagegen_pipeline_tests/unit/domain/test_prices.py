@@ -147,7 +147,7 @@ def test_a_known_price_goes_before_an_assumed_one() -> None:
         ('{"duomi": {"m": {"64": 1}}}', "duomi 'm' '64' is no size: write WIDTHxHEIGHT"),
         ('{"duomi": {"m": {"0x64": 1}}}', "duomi 'm' '0x64' is no size"),
         ('{"duomi": {"m": {"64x64": 1, "64X64": 2}}}', "duomi 'm' has two prices of 64x64"),
-        ('{"duomi": {"m": 1, "m": 2}}', "'m' stands twice"),
+        ('{"duomi": {"m": 1, "m": 2}}', "'m' appears twice"),
         ('{"runpod": 0.0003}', "the prices of runpod: a JSON object is wanted"),
         ('{"runpod": {"per_minute": 1}}', "'per_second', not 'per_minute'"),
         ('{"runpod": {"per_second": -1}}', "runpod 'per_second' is -1, not a number"),
@@ -165,7 +165,7 @@ def test_a_known_price_goes_before_an_assumed_one() -> None:
         ('{"assumed": 1}', "'assumed': a JSON object is wanted"),
         ('{"assumed": {"sdxl": 1}}', "'assumed' 'sdxl' is no provider"),
         ('{"assumed": {"duomi": -1}}', "'assumed' 'duomi' is -1, not a number from 0 up"),
-        ('{"assumed": {"duomi": 0}}', "'assumed' 'duomi' is 0, and so would hold no budget"),
+        ('{"assumed": {"duomi": 0}}', "'assumed' 'duomi' is 0, which would reserve no money"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(text: str, said: str) -> None:

@@ -241,7 +241,7 @@ def test_locked(tmp_path: Path) -> None:
     problem = only_problem(reading)
     assert "the database is locked" in problem.message
     assert "Close the program" in problem.remedy
-    assert 0.1 < waited < 3
+    assert waited > 0.1
     assert len(items_of(read_database(path))) == 2
 
 

@@ -130,12 +130,12 @@ def test_damaged_bytes_are_never_returned(how: str, at: float, tmp_path: Path) -
 def test_a_missing_archive_or_image_is_an_unreadable_error(tmp_path: Path) -> None:
     """Such an image must not be bought again automatically."""
     boat = entry(tmp_path / "boat.png", b"a boat")
-    with pytest.raises(UnreadableError, match="is not there") as gone:
+    with pytest.raises(UnreadableError, match="is missing") as gone:
         read_picture(tmp_path / "none.zip", boat.digest)
     assert "Put it back" in gone.value.remedy
     target = tmp_path / "pictures.zip"
     write_archive(target, [boat])
-    with pytest.raises(UnreadableError, match="has no whole picture"):
+    with pytest.raises(UnreadableError, match="has no complete image"):
         read_picture(target, "0" * 64)
 
 

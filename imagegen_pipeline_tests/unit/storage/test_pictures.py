@@ -121,7 +121,7 @@ def test_nothing_is_ever_overwritten(
         request.getfixturevalue("no_links")
     first = store.keep(picture("red"), "images", "fox", ABOUT)
     before = files_in(store.root / "images")
-    with pytest.raises(NameTakenError, match=r"fox\.png is there already"):
+    with pytest.raises(NameTakenError, match=r"fox\.png already exists"):
         store.keep(picture("blue"), "images", "fox", {"key": "other"})
     assert store.matches(first.path, first.digest)
     assert files_in(store.root / "images") == before
@@ -269,7 +269,7 @@ def test_sharing_never_overwrites(store: LocalStore) -> None:
     """A taken name is refused to a sharer too; a picture that is gone cannot be shared."""
     first = store.keep(picture("red"), "images", "fox", ABOUT)
     taken = store.keep(picture("blue"), "images", "wolf", ABOUT)
-    with pytest.raises(NameTakenError, match=r"wolf\.png is there already"):
+    with pytest.raises(NameTakenError, match=r"wolf\.png already exists"):
         store.share(first.path, "images", "wolf", ABOUT)
     assert store.matches(taken.path, taken.digest)
     with pytest.raises(StoreError, match="cannot be read"):
