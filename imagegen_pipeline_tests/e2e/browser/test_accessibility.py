@@ -1,4 +1,4 @@
-"""For everybody: keyboard only, screen readers, phones, dark rooms, and hostile prompts."""
+"""Accessibility, phones, dark mode, login and hostile prompts."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def _nothing(visit: Visit) -> Page:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_has_a_serious_barrier(visiting: Visiting, scheme: str) -> None:
-    """axe finds nothing serious or critical in the grid, a picture, the dialogs, either way."""
+def test_pages_have_no_serious_barrier(visiting: Visiting, scheme: str) -> None:
+    """axe finds nothing serious or critical in the grid, an image's page and the dialogs."""
     visit = visiting(10, color_scheme=scheme)
     parts: tuple[Callable[[Visit], Page], ...] = (
         *(_grid, _viewer, _compared, _dialog, _help, _nothing),
@@ -99,10 +99,10 @@ def test_no_page_has_a_serious_barrier(visiting: Visiting, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_neither_have_login_empty_gallery_and_errors(
+def test_login_empty_gallery_and_errors_have_no_barrier(
     visiting: Visiting, serve: Serve, scheme: str
 ) -> None:
-    """The pages that a person meets first, or when something is wrong."""
+    """The same for the login, the empty gallery and the login's errors."""
     closed = visiting(0, server=serve(token=_secret()), color_scheme=scheme)
     page = closed.context.new_page()
     page.goto(closed.served.url + "/?state=done")
@@ -122,7 +122,7 @@ def test_neither_have_login_empty_gallery_and_errors(
 
 
 def test_logging_in_over_plain_http_from_another_machine(browser: Browser, serve: Serve) -> None:
-    """To a browser only this machine's own addresses are secure: elsewhere it tells less."""
+    """Browsers send fewer headers to an address that is neither loopback nor https."""
     served = serve(token=_secret(), allowed_hosts=("gallery.test",))
     elsewhere = browser.browser_type.launch(
         executable_path=CHROMIUM,
@@ -144,8 +144,8 @@ def _secret() -> object:
     return SecretStr(TOKEN)
 
 
-def test_a_walk_by_keyboard_from_the_page_to_a_verdict(visit: Visit) -> None:
-    """Tab to the pictures, arrows to one, Enter, ``a``, Escape: no pointer is needed."""
+def test_a_verdict_by_keyboard_only(visit: Visit) -> None:
+    """Tab, arrows, Enter, ``a`` and Escape need no pointer."""
     page = visit.open()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the images")).to_be_focused()
@@ -170,7 +170,7 @@ def test_a_walk_by_keyboard_from_the_page_to_a_verdict(visit: Visit) -> None:
     expect(page.locator("#bulk")).to_be_hidden()
 
 
-def test_keys_do_nothing_while_somebody_types(visit: Visit) -> None:
+def test_shortcuts_do_nothing_while_the_user_types(visit: Visit) -> None:
     """An ``a`` in the search field or the dialog's prompt is a letter."""
     page = visit.open()
     card(page, first_of(page, "done")).locator(".open").focus()
@@ -181,8 +181,8 @@ def test_keys_do_nothing_while_somebody_types(visit: Visit) -> None:
     assert not [url for url in visit.watched.requests if "/api/reviews" in url]
 
 
-def test_a_phone_scrolls_one_way_and_has_room_for_fingers(visiting: Visiting) -> None:
-    """At 390 px nothing is wider than the screen, and what is pressed is at least 40 px high."""
+def test_the_layout_on_a_phone(visiting: Visiting) -> None:
+    """At 390 px nothing is wider than the screen, and controls are at least 40 px high."""
     visit = visiting(viewport=PHONE, has_touch=True, is_mobile=True)
     page = visit.open()
     small = """(selector) => [...document.querySelectorAll(selector)]
@@ -208,7 +208,7 @@ def test_a_phone_scrolls_one_way_and_has_room_for_fingers(visiting: Visiting) ->
     assert page.evaluate("document.querySelector('#regenerate').scrollWidth - innerWidth") <= 0
 
 
-def test_dark_rooms_get_a_dark_page(visiting: Visiting) -> None:
+def test_dark_mode(visiting: Visiting) -> None:
     """The colours follow the system's setting."""
     page = visiting(4, color_scheme="dark").open()
     expect(page.locator("body")).to_have_css("background-color", "rgb(16, 16, 19)")
@@ -217,7 +217,7 @@ def test_dark_rooms_get_a_dark_page(visiting: Visiting) -> None:
 
 
 def test_markup_in_prompts_and_names_is_text(visiting: Visiting) -> None:
-    """XSS: a prompt is shown letter by letter; none of it runs, and the policy stops nothing."""
+    """XSS: a prompt is shown as text; none of it runs, and the policy has nothing to block."""
     attack = '<img src=x onerror="window.pwned=1"><script>window.pwned=2</script>\'"}</textarea>'
     visit = visiting(0)
     project = visit.served.project

@@ -1,4 +1,4 @@
-"""Acting in the gallery: verdicts, another picture, many at once, what failed or is held."""
+"""Actions in the gallery: verdicts, regenerate, selections, failed and held items."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def state_of(visit: Visit, key: str) -> str:
 
 
 def key_of(page: Page, number: int) -> str:
-    """The key of a card by its place."""
+    """The key of a card by its position."""
     key = page.locator(".card").nth(number).get_attribute("data-key")
     assert key is not None
     return key
 
 
-def open_large(page: Page, key: str) -> None:
-    """Open a picture and wait until it is there."""
+def open_item(page: Page, key: str) -> None:
+    """Open an item's dialog."""
     card(page, key).locator(".open").click()
     expect(page.locator("#panel h2")).to_have_text(key)
 
 
-def test_a_verdict_by_key_is_shown_kept_and_taken_back(visit: Visit) -> None:
-    """``a`` approves the picture that is seen and stays on it; ``x`` rejects, ``u`` undoes."""
+def test_verdicts_by_keyboard(visit: Visit) -> None:
+    """``a`` approves the shown image, ``x`` rejects it, ``u`` removes the verdict."""
     page = visit.open()
     key = first_of(page, "done")
-    open_large(page, key)
+    open_item(page, key)
     for press, state in (("a", "approved"), ("x", "rejected"), ("u", "done")):
         page.keyboard.press(press)
         expect(page.locator("#panel .chip").first).to_have_text(state.capitalize())
@@ -49,11 +49,11 @@ def test_a_verdict_by_key_is_shown_kept_and_taken_back(visit: Visit) -> None:
     expect(card(page, key)).to_have_attribute("data-state", "done")
 
 
-def test_a_verdict_offers_to_be_undone(visit: Visit) -> None:
-    """The toast's button brings back what was said before."""
+def test_a_verdict_can_be_undone(visit: Visit) -> None:
+    """The toast's button restores the earlier verdict."""
     page = visit.open()
     key = first_of(page, "approved")
-    open_large(page, key)
+    open_item(page, key)
     page.get_by_role("button", name="Reject").click()
     expect(page.locator(".picture")).to_have_attribute("data-verdict", "rejected")
     page.get_by_role("button", name="Undo").click()
@@ -61,16 +61,16 @@ def test_a_verdict_offers_to_be_undone(visit: Visit) -> None:
     assert state_of(visit, key) == "approved"
 
 
-def test_another_picture_is_bought_after_its_price_was_said_and_appears_by_itself(
+def test_regenerate(
     visit: Visit,
 ) -> None:
-    """The price stands beside the button before it can be pressed; the new picture comes live."""
+    """The cost is shown before the button is enabled; the new image appears without a reload."""
     page = visit.open()
     page.evaluate("window.same = true")
     key = first_of(page, "approved")
     before = card(page, key).get_attribute("data-attempt")
     billed = visit.served.simulator.billed() + visit.served.simulator.billed("runpod")
-    open_large(page, key)
+    open_item(page, key)
     page.keyboard.press("r")
     dialog = page.get_by_role("dialog", name="Regenerate")
     dialog.get_by_label("Prompt", exact=True).fill("A quiet harbour at dawn")
@@ -91,8 +91,8 @@ def test_another_picture_is_bought_after_its_price_was_said_and_appears_by_itsel
     assert visit.served.simulator.billed() + visit.served.simulator.billed("runpod") == billed + 1
 
 
-def test_the_same_seed_and_a_seed_of_ones_own_are_asked_for(visit: Visit) -> None:
-    """What the dialog sends: nothing but what differs, and the seed that was chosen."""
+def test_the_dialog_sends_the_chosen_seed(visit: Visit) -> None:
+    """The request contains only the changed fields and the chosen seed."""
     page = visit.open()
     sent: list[dict[str, object]] = []
     page.on(
@@ -102,7 +102,7 @@ def test_the_same_seed_and_a_seed_of_ones_own_are_asked_for(visit: Visit) -> Non
         ),
     )
     key = first_of(page, "done")
-    open_large(page, key)
+    open_item(page, key)
     page.keyboard.press("r")
     dialog = page.get_by_role("dialog", name="Regenerate")
     expect(dialog.locator("#regenerate-cost")).to_contain_text("will be generated")
@@ -116,8 +116,8 @@ def test_the_same_seed_and_a_seed_of_ones_own_are_asked_for(visit: Visit) -> Non
     assert sent[-1] == {"seed": 4711, "width": 1024, "height": 1024}
 
 
-def test_many_are_selected_and_come_as_a_zip(visit: Visit) -> None:
-    """A range by shift, then one file with all their pictures and the list of prompts."""
+def test_a_selection_is_downloaded_as_a_zip(visit: Visit) -> None:
+    """A range by Shift, then one file with all images and the list of prompts."""
     page = visit.open()
     boxes = page.locator(".card .pick")
     boxes.nth(0).check()
@@ -136,8 +136,8 @@ def test_many_are_selected_and_come_as_a_zip(visit: Visit) -> None:
     assert len(rows) == len(attempts)
 
 
-def test_all_that_match_are_approved_at_once(visit: Visit) -> None:
-    """ "Select all" takes what is not on the page too, and the bar acts on all of it."""
+def test_all_matching_items_are_approved(visit: Visit) -> None:
+    """ "Select all" includes cards that are not loaded, and the bar acts on all of them."""
     page = visit.open("/?state=done")
     book = visit.served.pipeline.ledger.gallery
     done = book.cards(Filter(state="done"))
@@ -151,13 +151,13 @@ def test_all_that_match_are_approved_at_once(visit: Visit) -> None:
     expect(page.locator("#bulk")).to_be_hidden()
 
 
-def test_what_failed_says_why_and_is_tried_again(visit: Visit) -> None:
-    """The reason and the remedy with the button that does it; the price comes first."""
+def test_a_failed_item_is_retried(visit: Visit) -> None:
+    """The reason and the remedy are shown with a button; the cost comes first."""
     page = visit.open()
     key = first_of(page, "failed")
     shown = visit.served.pipeline.ledger.gallery.card(key)
     assert shown is not None
-    open_large(page, key)
+    open_item(page, key)
     expect(page.locator(".problem")).to_contain_text(shown.error or "?")
     page.get_by_role("button", name="Retry", exact=True).click()
     dialog = page.get_by_role("dialog", name="Retry")
@@ -167,8 +167,8 @@ def test_what_failed_says_why_and_is_tried_again(visit: Visit) -> None:
     assert state_of(visit, key) == "done"
 
 
-def test_what_is_held_is_sent_again_by_a_person(visit: Visit) -> None:
-    """It says that it may have been billed; only the dialog's button decides, Cancel nothing."""
+def test_a_held_item_is_sent_again(visit: Visit) -> None:
+    """It says that it may have been billed; only the dialog's button sends the decision."""
     page = visit.open()
     key = first_of(page, "held")
     card(page, key).get_by_role("button", name=re.compile("Decide")).click()
@@ -187,10 +187,10 @@ def test_what_is_held_is_sent_again_by_a_person(visit: Visit) -> None:
     expect(page.locator(".picture")).to_have_attribute("data-state", "done")
 
 
-def test_what_is_held_can_be_given_up_and_lifted(visit: Visit) -> None:
-    """Given up, it says so and offers to be lifted."""
+def test_a_held_item_is_given_up_and_allowed_again(visit: Visit) -> None:
+    """An item that was given up offers to allow a retry."""
     page = visit.open()
-    open_large(page, first_of(page, "held"))
+    open_item(page, first_of(page, "held"))
     page.get_by_role("button", name="Give up").click()
     expect(page.locator("#panel .chip").first).to_have_text("Given up")
     page.get_by_role("button", name="Allow retry…").click()
@@ -203,8 +203,8 @@ def test_what_is_held_can_be_given_up_and_lifted(visit: Visit) -> None:
     expect(page.locator(".picture")).to_have_attribute("data-state", "done")
 
 
-def test_a_batch_of_another_process_is_seen_as_it_goes_on(visiting: Visiting) -> None:
-    """Cards turn from waiting to done, and the figures count, without loading the page."""
+def test_a_batch_of_another_process_is_followed(visiting: Visiting) -> None:
+    """Cards change from waiting to done, and the totals count, without a reload."""
     visit = visiting(0)
     project = visit.served.project
     for number in range(6):
@@ -224,8 +224,8 @@ def test_a_batch_of_another_process_is_seen_as_it_goes_on(visiting: Visiting) ->
     assert page.evaluate("window.same")
 
 
-def test_new_pictures_wait_behind_a_pill_while_somebody_points_at_the_grid(visit: Visit) -> None:
-    """Nothing moves under the pointer: what is new is counted, and comes on top when asked."""
+def test_new_images_wait_while_the_pointer_is_on_the_grid(visit: Visit) -> None:
+    """New cards are counted, and shown on top after a click."""
     page = visit.open()
     book = visit.served.pipeline.ledger.gallery
     page.locator("#filters").get_by_label("Source").select_option("json")
@@ -240,8 +240,8 @@ def test_new_pictures_wait_behind_a_pill_while_somebody_points_at_the_grid(visit
     expect(pill).to_be_hidden()
 
 
-def test_what_was_registered_and_never_tried_is_announced(visit: Visit) -> None:
-    """An open page counts it while somebody points at it, and shows it when asked."""
+def test_newly_registered_items_are_counted(visit: Visit) -> None:
+    """They are counted while the pointer is on the grid, and shown after a click."""
     page = visit.open()
     page.locator(".card").nth(1).hover()
     visit.served.project.write_json("only_registered", "A boat that nobody has made")
@@ -253,12 +253,12 @@ def test_what_was_registered_and_never_tried_is_announced(visit: Visit) -> None:
     expect(pill).to_be_hidden()
 
 
-def test_numbers_and_an_empty_prompt_are_refused_beside_their_fields(visit: Visit) -> None:
-    """Nothing is asked of the server before the fields are such that it could say yes."""
+def test_invalid_fields_are_marked(visit: Visit) -> None:
+    """No estimate is requested while a field is invalid."""
     page = visit.open()
     key = visit.keys[1]
     assert visit.served.pipeline.ledger.gallery.history(key)[0].provider == "duomi"
-    open_large(page, key)
+    open_item(page, key)
     page.keyboard.press("r")
     dialog = page.get_by_role("dialog", name="Regenerate")
     said = dialog.locator("#regenerate-cost")
@@ -291,8 +291,8 @@ def test_numbers_and_an_empty_prompt_are_refused_beside_their_fields(visit: Visi
     expect(submit).to_be_enabled()
 
 
-def test_an_actors_numbers_are_those_of_the_graph(visit: Visit) -> None:
-    """Its sides are multiples of sixteen, and it may have more steps than a prompt."""
+def test_the_limits_of_an_actors_fields(visit: Visit) -> None:
+    """Sides are multiples of sixteen, and more steps are allowed than for a prompt."""
     book = visit.served.pipeline.ledger.gallery
     found = book.cards(Filter(source="actor"))
     actor = next(one for one in found if one.state in ("done", "approved", "rejected"))
@@ -307,8 +307,8 @@ def test_an_actors_numbers_are_those_of_the_graph(visit: Visit) -> None:
     expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
 
 
-def test_the_first_generate_one_prompt_is_made(visit: Visit) -> None:
-    """What has none says "Generate…", with its source's text to change; ``r`` does the same."""
+def test_the_first_image_is_generated(visit: Visit) -> None:
+    """An item without an image offers "Generate…" with its source's text; ``r`` does the same."""
     page = visit.open("/?state=waiting")
     key = first_of(page, "waiting")
     shown = visit.served.pipeline.ledger.gallery.card(key)
@@ -321,7 +321,7 @@ def test_the_first_generate_one_prompt_is_made(visit: Visit) -> None:
     card(page, key).locator(".pick").check()
     expect(page.locator('[data-bulk="regenerate"]')).to_have_text("Generate…")
     page.locator('[data-bulk="clear"]').click()
-    open_large(page, key)
+    open_item(page, key)
     expect(page.get_by_role("button", name="Generate…")).to_have_count(1)
     page.keyboard.press("r")
     dialog.locator("[name=prompt]").fill("Quite another boat")
@@ -331,8 +331,8 @@ def test_the_first_generate_one_prompt_is_made(visit: Visit) -> None:
     expect(page.locator("[data-sent]")).to_have_text("Quite another boat")
 
 
-def test_verdicts_are_told_one_at_a_time_by_name(visit: Visit) -> None:
-    """The message of the next replaces that of the one before."""
+def test_verdict_messages_replace_each_other(visit: Visit) -> None:
+    """There is one message at a time, with the item's key."""
     page = visit.open("/?state=done")
     for key in (key_of(page, 0), key_of(page, 1)):
         card(page, key).locator(".open").focus()
@@ -341,8 +341,8 @@ def test_verdicts_are_told_one_at_a_time_by_name(visit: Visit) -> None:
         expect(page.locator("#toasts .toast")).to_have_count(1)
 
 
-def test_what_was_asked_in_vain_is_not_said_to_be_made(visit: Visit) -> None:
-    """ "Parameters" stands over a picture's facts; of what failed it says what was asked."""
+def test_parameters_without_an_image_are_called_requested(visit: Visit) -> None:
+    """An image has "Parameters"; an item without one has "Requested parameters"."""
     book = visit.served.pipeline.ledger.gallery
     without = next(one for one in book.cards(Filter()) if one.attempt is None and one.last)
     page = visit.open(f"/picture/{without.key}")
@@ -351,8 +351,8 @@ def test_what_was_asked_in_vain_is_not_said_to_be_made(visit: Visit) -> None:
     expect(page.get_by_role("heading", name="Parameters")).to_be_visible()
 
 
-def test_the_attempts_fit_beside_the_picture(visit: Visit) -> None:
-    """On a desk of 1280 nothing of the table runs off the panel."""
+def test_the_attempts_table_fits_its_panel(visit: Visit) -> None:
+    """At 1280 px the table does not overflow."""
     for key in visit.keys:
         page = visit.open(f"/picture/{key}")
         over = "all => all.map(one => one.scrollWidth - one.clientWidth)"
@@ -360,10 +360,10 @@ def test_the_attempts_fit_beside_the_picture(visit: Visit) -> None:
         page.close()
 
 
-def test_an_error_of_the_server_is_shown_in_its_own_words(visit: Visit) -> None:
-    """Nothing is swallowed: the sentence stands on the page until it is dismissed."""
+def test_an_error_of_the_server_is_shown(visit: Visit) -> None:
+    """The server's sentence stays on the page until it is dismissed."""
     page = visit.open()
-    open_large(page, first_of(page, "done"))
+    open_item(page, first_of(page, "done"))
     sentence = "The ledger at sqlite failed: the disk is full. Free some room."
     body = {"status": "FAILED", "error": sentence, "warnings": []}
     page.route("**/api/reviews", lambda route: route.fulfill(status=503, json=body))
@@ -374,8 +374,8 @@ def test_an_error_of_the_server_is_shown_in_its_own_words(visit: Visit) -> None:
     expect(page.get_by_text(sentence)).to_be_hidden()
 
 
-def test_a_lost_connection_is_said_and_found_again(visit: Visit) -> None:
-    """While the server does not answer a note says so; it goes when it answers again."""
+def test_a_lost_connection_is_shown(visit: Visit) -> None:
+    """A note is shown while the server does not answer."""
     page = visit.open()
     visit.expect_trouble("net::ERR")
     visit.expect_trouble("Failed to load resource")
@@ -387,8 +387,8 @@ def test_a_lost_connection_is_said_and_found_again(visit: Visit) -> None:
     expect(page.locator("#connection")).to_be_hidden(timeout=20_000)
 
 
-def test_what_was_made_of_a_selection_can_be_approved_at_once(visit: Visit) -> None:
-    """The bar offers verdicts as soon as a selected item has its first picture."""
+def test_a_selected_item_can_be_approved_after_its_first_image(visit: Visit) -> None:
+    """The bar enables verdicts as soon as a selected item has an image."""
     page = visit.open("/?state=waiting")
     key = first_of(page, "waiting")
     card(page, key).locator(".pick").check()

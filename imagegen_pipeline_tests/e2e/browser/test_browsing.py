@@ -1,4 +1,4 @@
-"""Looking at the gallery: open, filter, search, open large, go on, compare."""
+"""Browsing the gallery: filters, search, an item's page, neighbours, comparison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imagegen_pipeline.ledger import Filter
 from imagegen_pipeline_tests.e2e.browser.conftest import Visit, Visiting, card, first_of, keys_of
 
 
-def test_every_picture_is_shown_with_its_state_newest_first(visit: Visit) -> None:
+def test_cards_are_shown_with_their_states_newest_first(visit: Visit) -> None:
     """The page has a card for each item, in the ledger's order, and all seven states."""
     page = visit.open()
     assert keys_of(page) == visit.keys
@@ -26,8 +26,8 @@ def test_every_picture_is_shown_with_its_state_newest_first(visit: Visit) -> Non
     assert image.evaluate("image => image.naturalWidth") > 0
 
 
-def test_a_state_is_chosen_without_loading_the_page_anew(visit: Visit) -> None:
-    """A click on a state shows its pictures; the address follows, and Back leads back."""
+def test_a_state_is_filtered_without_a_reload(visit: Visit) -> None:
+    """A click on a state filters by it; the address follows, and Back undoes it."""
     page = visit.open()
     page.evaluate("window.same = true")
     page.get_by_role("link", name=re.compile("^Failed")).click()
@@ -42,7 +42,7 @@ def test_a_state_is_chosen_without_loading_the_page_anew(visit: Visit) -> None:
 
 
 def test_filters_by_source_actor_and_model(visit: Visit) -> None:
-    """Each of the three lists narrows what is shown, together with the others."""
+    """The three filters can be combined."""
     page, book = visit.open(), visit.served.pipeline.ledger.gallery
     page.get_by_label("Source", exact=True).select_option("actor")
     actors = book.cards(Filter(source="actor"))
@@ -56,7 +56,7 @@ def test_filters_by_source_actor_and_model(visit: Visit) -> None:
 
 
 def test_search_in_prompts_says_when_nothing_matches(visit: Visit) -> None:
-    """Typing searches the prompts; what finds nothing offers to clear the filters."""
+    """Typing searches the prompts; without matches the page offers to clear the filters."""
     page, book = visit.open(), visit.served.pipeline.ledger.gallery
     word = book.cards(Filter(source="json"))[0].text.split()[0]
     page.keyboard.press("/")
@@ -70,8 +70,8 @@ def test_search_in_prompts_says_when_nothing_matches(visit: Visit) -> None:
     expect(page.get_by_label("Search prompts and keys")).to_have_value("")
 
 
-def test_a_picture_opened_large_shows_what_made_it(visit: Visit) -> None:
-    """Prompt, seed, parameters, cost, file, attempts, and where Dagster has it."""
+def test_an_items_page_shows_its_details(visit: Visit) -> None:
+    """Prompt, seed, parameters, cost, file, attempts, and the link to Dagster."""
     page = visit.open()
     key = first_of(page, "approved")
     card(page, key).locator(".open").click()
@@ -97,8 +97,8 @@ def test_a_picture_opened_large_shows_what_made_it(visit: Visit) -> None:
     expect(page.locator("#viewer")).to_be_hidden()
 
 
-def test_next_and_previous_go_through_the_pictures_by_key_and_button(visit: Visit) -> None:
-    """The arrows, j and k, and the buttons; closing puts the focus on the picture seen last."""
+def test_next_and_previous_by_key_and_button(visit: Visit) -> None:
+    """Arrows, j and k, and the buttons; closing focuses the last item's card."""
     page = visit.open()
     card(page, visit.keys[0]).locator(".open").click()
     title = page.locator("#panel h2")
@@ -116,8 +116,8 @@ def test_next_and_previous_go_through_the_pictures_by_key_and_button(visit: Visi
     expect(card(page, visit.keys[7]).locator(".open")).to_be_focused()
 
 
-def test_the_address_of_a_picture_is_a_page_of_its_own(visit: Visit) -> None:
-    """Opened in a new tab it shows the picture, goes on to the next, and leads to the others."""
+def test_an_items_address_is_a_page(visit: Visit) -> None:
+    """In a new tab it shows the item, and leads to its neighbours and the gallery."""
     page = visit.open(f"/picture/{visit.keys[1]}")
     expect(page.locator("#panel h2")).to_have_text(visit.keys[1])
     page.keyboard.press("ArrowRight")
@@ -130,8 +130,8 @@ def test_the_address_of_a_picture_is_a_page_of_its_own(visit: Visit) -> None:
     visit.expect_trouble("404")
 
 
-def test_an_older_picture_is_compared_and_made_the_current_one(visit: Visit) -> None:
-    """Both stand side by side with seed, steps and cost; a button exchanges them."""
+def test_an_older_image_is_compared_and_made_current(visit: Visit) -> None:
+    """Both are shown with seed, steps and cost; a button makes the older one current."""
     book = visit.served.pipeline.ledger.gallery
     key = next(
         key
@@ -153,8 +153,8 @@ def test_an_older_picture_is_compared_and_made_the_current_one(visit: Visit) -> 
     assert current.id == older.id
 
 
-def test_pages_work_without_a_script(visiting: Visiting) -> None:
-    """With scripts switched off there are page links, filters that submit, and whole pages."""
+def test_pages_work_without_javascript(visiting: Visiting) -> None:
+    """Without scripts there are page links, a filter form, and whole pages."""
     visit = visiting(70, java_script_enabled=False)
     page = visit.context.new_page()
     page.goto(visit.served.url)
@@ -165,7 +165,7 @@ def test_pages_work_without_a_script(visiting: Visiting) -> None:
     page.get_by_role("button", name="Show").click()
     actors = visit.served.pipeline.ledger.gallery.counts(Filter(source="actor"))["all"]
     expect(page.locator(".card")).to_have_count(actors)
-    # This switch of the browser's does not reach its parser, which draws no <noscript> here.
+    # Playwright's switch does not affect the parser, which ignores <noscript> here.
     assert "<noscript>" in page.content()
     expect(page.locator(".pick:visible, .act:visible")).to_have_count(0)
     page.locator(".card .open").first.click()
@@ -178,8 +178,8 @@ def test_pages_work_without_a_script(visiting: Visiting) -> None:
     expect(page.locator(".verdicts button:visible, .problem button:visible")).to_have_count(0)
 
 
-def test_many_pictures_keep_few_of_them_on_the_page(visiting: Visiting) -> None:
-    """Chunks near the screen are loaded, far ones emptied; the scrollbar is true throughout."""
+def test_only_cards_near_the_viewport_are_loaded(visiting: Visiting) -> None:
+    """Chunks near the viewport are loaded, far ones emptied; the page's height does not change."""
     visit = visiting(620)
     page = visit.open()
     height = page.evaluate("document.documentElement.scrollHeight")
@@ -196,8 +196,8 @@ def test_many_pictures_keep_few_of_them_on_the_page(visiting: Visiting) -> None:
     expect(card(page, visit.keys[0])).to_be_visible()
 
 
-def test_a_picture_whose_file_is_gone_says_so(visit: Visit) -> None:
-    """In the grid and opened large: the reason, not the browser's broken picture."""
+def test_an_image_with_a_missing_file(visit: Visit) -> None:
+    """The page shows the reason, not a broken image."""
     pipeline = visit.served.pipeline
     key = first_of(visit.open(), "approved")
     attempt = pipeline.ledger.attempts.current(key)
@@ -208,8 +208,8 @@ def test_a_picture_whose_file_is_gone_says_so(visit: Visit) -> None:
     expect(page.locator(".stage")).to_contain_text("is missing")
 
 
-def test_the_first_arrow_comes_to_the_first_card(visit: Visit) -> None:
-    """Nobody has to press Tab before the keys of the grid work."""
+def test_the_first_arrow_focuses_the_first_card(visit: Visit) -> None:
+    """The grid's shortcuts work without pressing Tab first."""
     page = visit.open()
     for press, number in (("ArrowRight", 0), ("j", 1), ("k", 0)):
         page.keyboard.press(press)

@@ -1,4 +1,4 @@
-"""The API's page works under the strict policy, from this machine alone."""
+"""The API's documentation page works under the content policy without other hosts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagegen_pipeline_tests.integration.web.conftest import PARAMS
 
 
 def test_the_api_can_be_read_and_tried_out(visiting: Visiting) -> None:
-    """Every address is listed; a base image that is asked for there is made. No other host is
+    """Every address is listed, and a base image can be requested. No other host is
     asked, and the policy has nothing to stop.
     """
     visit = visiting(0)

@@ -1,4 +1,4 @@
-"""The bar of the jobs that were begun in a page: how far they are, how they end, what waits."""
+"""The job bar: progress and results of jobs started on a page, and queued items."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from imagegen_pipeline_tests.integration.web.conftest import Serve
 JOB = "**/api/jobs/*"
 
 
-class Told:
-    """What the server is made to answer of the page's jobs, and what the page asked."""
+class FakeJobs:
+    """Fakes the server's responses about jobs, and records the page's requests."""
 
     def __init__(self, page: Page, **answer: Any) -> None:
         self.answer = {"status": "IN_PROGRESS", "total": 3, "made": 0, "reused": 0, "failed": 0}
@@ -40,18 +40,18 @@ class Told:
         route.fulfill(status=202, json={**self.answer, "total": self.jobs[self.stopped[-1]]})
 
     def later(self, page: Page, **answer: Any) -> None:
-        """From now on this; the page asks at once."""
+        """Change the response and make the page request it."""
         self.answer |= answer
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def outcome(key: str, status: str, error: str | None = None, remedy: str | None = None) -> Any:
-    """What came of one item."""
+    """One item's outcome."""
     return {"key": key, "status": status, "error": error, "remedy": remedy, "cost": None}
 
 
-def ask_for(page: Page, count: int) -> list[str]:
-    """Select so many cards, and ask for another picture of each."""
+def regenerate(page: Page, count: int) -> list[str]:
+    """Select this number of cards and regenerate them."""
     keys = keys_of(page)[:count]
     for key in keys:
         card(page, key).locator(".pick").check()
@@ -63,19 +63,19 @@ def ask_for(page: Page, count: int) -> list[str]:
     return keys
 
 
-def test_a_job_is_followed_through_a_reload_until_it_has_ended(visit: Visit) -> None:
-    """It counts, survives a reload, says when it went well, and goes away by itself."""
+def test_a_job_is_followed_through_a_reload(visit: Visit) -> None:
+    """It counts, survives a reload, shows its success, and disappears."""
     page = visit.open()
-    told = Told(page)
-    ask_for(page, 3)
+    fake = FakeJobs(page)
+    regenerate(page, 3)
     bar = page.locator("#jobs [role=status]")
     expect(bar).to_have_text("Generating 0 of 3 …")
-    told.later(page, made=2)
+    fake.later(page, made=2)
     expect(bar).to_have_text("Generating 2 of 3 …")
     expect(page.locator("#jobs progress")).to_have_js_property("value", 2)
     page.reload()
     expect(bar).to_have_text("Generating 2 of 3 …")
-    told.later(page, status="COMPLETED", made=3, waiting=0)
+    fake.later(page, status="COMPLETED", made=3, waiting=0)
     expect(bar).to_have_text("3 generated.")
     expect(page.locator(".job")).to_have_count(0, timeout=12_000)
     page.reload()
@@ -83,16 +83,16 @@ def test_a_job_is_followed_through_a_reload_until_it_has_ended(visit: Visit) -> 
     expect(page.locator(".job")).to_have_count(0)
 
 
-def test_a_job_that_stopped_stays_and_says_why(visit: Visit) -> None:
-    """The first reason that is one, with its remedy, until it is dismissed; and what failed."""
+def test_a_stopped_job_stays_with_its_reason(visit: Visit) -> None:
+    """The first real reason with its remedy, until it is dismissed, and a link to failed items."""
     page = visit.open()
-    told = Told(page)
-    keys = ask_for(page, 3)
+    fake = FakeJobs(page)
+    keys = regenerate(page, 3)
     expect(page.locator(".job")).to_be_visible()
     skipped = outcome(keys[0], "skipped", "It was stopped before it was sent.")
     budget = outcome(keys[1], "failed", "The budget is spent.", "Raise `IMAGEGEN_BUDGET_DAY`.")
     made = outcome(keys[2], "made")
-    told.later(page, status="FAILED", made=1, failed=2, outcomes=[skipped, budget, made])
+    fake.later(page, status="FAILED", made=1, failed=2, outcomes=[skipped, budget, made])
     words = "Stopped after 1 of 3: The budget is spent. Raise IMAGEGEN_BUDGET_DAY."
     expect(page.locator("#jobs [role=status]")).to_have_text(words)
     expect(page.locator("#jobs code")).to_have_text("IMAGEGEN_BUDGET_DAY")
@@ -108,11 +108,11 @@ def test_a_job_that_stopped_stays_and_says_why(visit: Visit) -> None:
 
 
 def test_jobs_stack_with_the_newest_first(visit: Visit) -> None:
-    """Each has its own line and its own Stop."""
+    """Each has its own line and Stop button."""
     page = visit.open()
-    told = Told(page)
-    ask_for(page, 2)
-    (older,) = told.jobs
+    fake = FakeJobs(page)
+    regenerate(page, 2)
+    (older,) = fake.jobs
     page.locator(".card .pick").nth(4).check()
     page.locator('[data-bulk="regenerate"]').click()
     page.locator("#regenerate [type=submit]").click()
@@ -121,14 +121,14 @@ def test_jobs_stack_with_the_newest_first(visit: Visit) -> None:
     expect(words).to_have_text(["Generating 1 image …", "Generating 0 of 2 …"])
     page.locator(".job").nth(1).get_by_role("button", name="Stop").click()
     expect(words).to_have_text(["Generating 1 image …", re.compile("Stopping")])
-    assert told.stopped == [older]
+    assert fake.stopped == [older]
 
 
-def test_what_waits_in_a_job_says_so_and_is_not_asked_for_twice(visit: Visit) -> None:
-    """Its cards are "Queued" until they are begun; the bar's other actions leave them out."""
+def test_queued_items_are_labelled_and_left_out(visit: Visit) -> None:
+    """Cards are "Queued" until they start; a new selection leaves them out."""
     page = visit.open("/?state=done")
-    told = Told(page)
-    keys = ask_for(page, 2)
+    fake = FakeJobs(page)
+    keys = regenerate(page, 2)
     for key in keys:
         expect(card(page, key).locator(".facts .state")).to_have_text("Queued")
     for key in keys_of(page)[:3]:
@@ -139,7 +139,7 @@ def test_what_waits_in_a_job_says_so_and_is_not_asked_for_twice(visit: Visit) ->
     expect(dialog.locator("#regenerate-cost")).to_contain_text("1 image will be generated")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    told.later(page, outcomes=[outcome(keys[0], "made")], made=1)
+    fake.later(page, outcomes=[outcome(keys[0], "made")], made=1)
     expect(card(page, keys[0]).locator(".facts .state")).to_have_text("Done")
     expect(card(page, keys[1]).locator(".facts .state")).to_have_text("Queued")
     card(page, keys[1]).locator(".open").click()
@@ -152,10 +152,10 @@ def test_what_waits_in_a_job_says_so_and_is_not_asked_for_twice(visit: Visit) ->
 
 
 def test_a_real_job_is_stopped(serve_slow: Serve, visiting: Visiting) -> None:
-    """Nothing more is sent; what was sent is kept, and the bar says how far it came."""
+    """Nothing more is sent; sent images are kept, and the bar shows how many."""
     visit = visiting(24, server=serve_slow())
     page = visit.open("/?state=done")
-    ask_for(page, 12)
+    regenerate(page, 12)
     expect(page.locator(".facts .state", has_text="Queued").first).to_be_visible()
     page.locator("#jobs").get_by_role("button", name="Stop").click()
     expect(page.locator("#jobs [role=status]")).to_have_text(
@@ -170,11 +170,11 @@ def test_the_bar_has_no_barrier(visiting: Visiting, scheme: str) -> None:
     from imagegen_pipeline_tests.e2e.browser.test_accessibility import faults_of
 
     page = visiting(10, color_scheme=scheme).open()
-    told = Told(page)
-    keys = ask_for(page, 2)
+    fake = FakeJobs(page)
+    keys = regenerate(page, 2)
     expect(page.locator(".job")).to_be_visible()
     assert faults_of(page, scheme) == []
     failed = outcome(keys[0], "failed", "CUDA ran out of memory.", "Try again.")
-    told.later(page, status="FAILED", failed=2, outcomes=[failed])
+    fake.later(page, status="FAILED", failed=2, outcomes=[failed])
     expect(page.get_by_role("link", name="Show failed items")).to_be_visible()
     assert faults_of(page, scheme) == []

@@ -1,4 +1,4 @@
-"""Loaded by Schemathesis: the pictures that it asks for are small, or it would wait for pixels."""
+"""Schemathesis hooks: make the requested images small, to save time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIDES = ("width", "height")
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
-    """A size that could be drawn becomes a small one; what is wrong with it stays wrong."""
+    """A valid size becomes a small one; an invalid size stays as it is."""
     if not isinstance(case.body, dict):
         return
     for name in _SIDES:

@@ -31,10 +31,8 @@ def archived(server: Served) -> tuple[Attempt, bytes]:
     return old, data
 
 
-def test_an_archived_picture_is_shown_as_it_was(
-    server: Served, archived: tuple[Attempt, bytes]
-) -> None:
-    """Its page and its small picture leave it where it is; the original brings it back."""
+def test_an_archived_image_is_shown(server: Served, archived: tuple[Attempt, bytes]) -> None:
+    """Its page and thumbnail do not extract it; its original does."""
     old, data = archived
     assert server.get(f"/picture/{ACTOR}").status_code == 200
     assert server.get(f"/thumbnails/{old.id}.webp").status_code == 200
@@ -44,10 +42,10 @@ def test_an_archived_picture_is_shown_as_it_was(
     assert file_of(server.pipeline, old).read_bytes() == data
 
 
-def test_a_download_has_archived_pictures_too(
+def test_a_download_contains_archived_images(
     server: Served, archived: tuple[Attempt, bytes]
 ) -> None:
-    """The ZIP of a selection holds the very bytes."""
+    """The ZIP file holds the same bytes."""
     old, data = archived
     made = server.post("/api/downloads", {"attempts": [old.id]}).json()
     assert (made["pictures"], made["missing"]) == (1, 0)
@@ -56,10 +54,10 @@ def test_a_download_has_archived_pictures_too(
         assert packed.read(name) == data
 
 
-def test_an_archived_picture_is_made_the_current_one(
+def test_an_archived_image_can_be_made_current(
     server: Served, archived: tuple[Attempt, bytes]
 ) -> None:
-    """One click, as for any older picture; the actor's fixed path shows it."""
+    """As for any older image; it is published at the actor's fixed path."""
     old, data = archived
     answer = server.post("/api/choices", {"attempt": old.id})
     assert answer.status_code == 200, answer.text
@@ -69,8 +67,8 @@ def test_an_archived_picture_is_made_the_current_one(
     assert current.id == old.id
 
 
-def test_a_lost_archive_is_named(server: Served, archived: tuple[Attempt, bytes]) -> None:
-    """The answer says which archive it is, and what to do; it is no crash."""
+def test_a_missing_archive_is_named(server: Served, archived: tuple[Attempt, bytes]) -> None:
+    """404 with the archive's name and the remedy."""
     old, _ = archived
     for zipped in (server.project.results / "archive").iterdir():
         zipped.unlink()

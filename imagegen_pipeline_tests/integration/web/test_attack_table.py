@@ -1,4 +1,4 @@
-"""What the docs say of the server is so."""
+"""The docs about the server are true."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imagegen_pipeline_tests.integration.web.conftest import Served
 
 
 def between(page: str, name: str) -> str:
-    """What stands in a page between a pair of marks."""
+    """The text between a pair of marks."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     match = re.search(rf"<!-- {name} -->\n(.*?)\n<!-- end of {name} -->", text, re.DOTALL)
     assert match is not None
@@ -20,26 +20,26 @@ def between(page: str, name: str) -> str:
 
 
 def test_the_list_of_attacks_is_that_of_the_tests() -> None:
-    """docs/http-api.md names each attack with the test that holds it off."""
+    """docs/http-api.md lists each attack with its test."""
     assert between("http-api.md", "attacks") == attacks.table()
 
 
-def test_the_gallery_has_its_figures() -> None:
-    """docs/gallery.md says how the gallery holds up with ten thousand pictures."""
+def test_the_gallery_page_has_measurements() -> None:
+    """docs/gallery.md has the gallery's measurements for ten thousand images."""
     figures = between("gallery.md", "figures")
     assert "| pictures in the ledger | 10,000 |" in figures
     assert "| errors among them | 0 |" in figures
 
 
-def test_every_picture_of_the_docs_is_there() -> None:
-    """No page of the docs, nor the README, shows a picture that is missing."""
+def test_every_image_of_the_docs_exists() -> None:
+    """No page of the docs, nor the README, links a missing image."""
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for image in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / image).is_file(), f"{page.name}: {image}"
 
 
 def test_the_example_request_is_answered(server: Served) -> None:
-    """The request of docs/http-api.md, sent as it stands there, makes a base image."""
+    """The request of docs/http-api.md generates a base image."""
     page = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```bash\n(curl.*?)```", page, re.DOTALL)
     done = subprocess.run(
@@ -52,8 +52,8 @@ def test_the_example_request_is_answered(server: Served) -> None:
     assert json.loads(done.stdout)["status"] == "COMPLETED"
 
 
-def test_what_was_approved_is_selected_as_the_page_says(server: Served) -> None:
-    """The command of docs/gallery.md writes the table of approved pictures."""
+def test_the_command_for_approved_images(server: Served) -> None:
+    """The command of docs/gallery.md writes the table of approved images."""
     page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^ *(dagster asset materialize .*)$", page, re.MULTILINE)
     server.project.run(*command.split())

@@ -1,4 +1,4 @@
-"""What a hostile page, client or name tries, and what it gets. Each test names the attack."""
+"""Attacks by hostile pages, clients and names. Each test's first sentence names the attack."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_until_closed(client: socket.socket) -> bytes:
 
 
 def read_for(client: socket.socket, seconds: float) -> bytes:
-    """Everything until the server closes the connection or is silent for ``seconds``."""
+    """Everything until the server closes the connection or sends nothing for ``seconds``."""
     client.settimeout(seconds)
     received = b""
     with contextlib.suppress(TimeoutError, ConnectionResetError):
@@ -62,7 +62,7 @@ def read_for(client: socket.socket, seconds: float) -> bytes:
     return received
 
 
-# Who may ask -----------------------------------------------------------------------------
+# Hosts and origins -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example"])
@@ -80,8 +80,8 @@ def test_dns_rebinding(server: Served, host: str) -> None:
 @pytest.mark.parametrize(
     "header", ["", "a b", "[::1", "127.0.0.1:", "127.0.0.1:x", "user@127.0.0.1", "127.0.0.1/x"]
 )
-def test_a_host_header_that_is_none(header: str) -> None:
-    """Host confusion: what is no host, or hides one behind another, names no server."""
+def test_a_malformed_host_header(header: str) -> None:
+    """Host confusion: a malformed Host header, or one that hides a host, is refused."""
     assert not AllowedHosts(ServeOptions()).allows(header)
 
 
@@ -89,13 +89,15 @@ def test_a_host_header_that_is_none(header: str) -> None:
     "header",
     ["127.0.0.1", "127.0.0.1:8000", "LOCALHOST:8000", "[::1]:8000", "[0:0::1]", "127.9.9.9"],
 )
-def test_the_loopback_names_are_our_own(header: str) -> None:
-    """A person may call the server by any name that only this machine answers to."""
+def test_loopback_names_are_allowed(header: str) -> None:
+    """All names and addresses of this machine's loopback interface are accepted."""
     assert AllowedHosts(ServeOptions()).allows(header)
 
 
-def test_a_server_for_all_goes_by_its_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bound to all addresses, it knows this machine's and the names it was told, no others."""
+def test_an_unspecified_address_allows_the_machines_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bound to all addresses, it accepts this machine's and the configured names only."""
     import psutil
 
     addresses = {
@@ -142,9 +144,11 @@ def test_cross_site_request_forgery(server: Served, headers: dict[str, str]) -> 
         {"sec-fetch-site": "none"},
     ],
 )
-def test_our_own_pages_may(server: Served, headers: dict[str, str]) -> None:
-    """What a browser says of the gallery's own pages lets them through."""
-    assert server.post("/api/cost-estimates", {}, headers=headers).status_code == 400  # it was read
+def test_requests_of_the_gallerys_own_pages(server: Served, headers: dict[str, str]) -> None:
+    """The headers that browsers send for the gallery's own pages are accepted."""
+    assert (
+        server.post("/api/cost-estimates", {}, headers=headers).status_code == 400
+    )  # not 403: the body was read
     own = {"origin": server.url, **headers}
     assert server.post("/api/cost-estimates", {}, headers=own).status_code == 400
 
@@ -152,7 +156,7 @@ def test_our_own_pages_may(server: Served, headers: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
 )
-def test_a_form_posted_as_if_it_were_json(server: Served, kind: str) -> None:
+def test_json_posted_as_a_form(server: Served, kind: str) -> None:
     """CSRF by a plain form, which needs no preflight: a body that is not declared JSON is 415."""
     answer = server.session.post(
         server.url + PATH, data=json.dumps(PARAMS), headers={"content-type": kind}, timeout=30
@@ -162,7 +166,7 @@ def test_a_form_posted_as_if_it_were_json(server: Served, kind: str) -> None:
 
 
 def test_cors_is_closed_unless_it_is_opened(serve: Serve) -> None:
-    """Cross-origin reading: no origin is told that it may, but the one that is named."""
+    """Cross-origin reading: only the configured origin gets CORS headers."""
     preflight = {
         "origin": ORIGIN,
         "access-control-request-method": "POST",
@@ -189,14 +193,14 @@ def test_cors_is_closed_unless_it_is_opened(serve: Serve) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104
 def test_a_gallery_open_to_all(host: str) -> None:
-    """An open gallery: no address that others reach is listened at without a token."""
+    """An open gallery: without a token only loopback addresses are listened at."""
     with pytest.raises(SetupError, match="IMAGEGEN_TOKEN is not set"):
         ServeOptions(host=host).check()
     ServeOptions(host=host, token=SecretStr(TOKEN)).check()
 
 
-def test_nothing_is_to_be_had_without_the_token(serve: Serve) -> None:
-    """Unauthorised access: every address but the login's is 401, or leads a person there."""
+def test_every_address_needs_the_token(serve: Serve) -> None:
+    """Unauthorised access: every address is 401, or redirects a browser to the login."""
     server = serve(token=SecretStr(TOKEN))
     document = requests.get(
         f"{server.url}/openapi.json", headers={"authorization": f"Bearer {TOKEN}"}, timeout=30
@@ -218,8 +222,8 @@ def test_nothing_is_to_be_had_without_the_token(serve: Serve) -> None:
     assert server.get("/healthz").json() == {"status": "ok"}
 
 
-def test_the_token_or_a_session_lets_in(serve: Serve) -> None:
-    """A program sends the token; a person's browser gets a cookie that is not the token."""
+def test_the_token_and_a_session_give_access(serve: Serve) -> None:
+    """A program sends the token; a browser gets a session cookie without the token."""
     server = serve(token=SecretStr(TOKEN))
     headers = {"authorization": f"Bearer {TOKEN}"}
     assert server.get("/api/totals", headers=headers).status_code == 200
@@ -304,7 +308,7 @@ def test_cookies_of_other_servers(serve: Serve, other: str) -> None:
 
 
 class StillClock:
-    """A clock that goes when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.moment = 1000.0
@@ -318,13 +322,13 @@ class StillClock:
         return self.moment
 
     def wait(self, _stop: Any, _seconds: float) -> bool:
-        """Nobody waits here."""
+        """Not used."""
         raise AssertionError
 
 
 def test_guessing_the_token() -> None:
-    """Token guessing: after so many wrong ones a client waits, even with the right one; others
-    do not, and a session stays one.
+    """Token guessing: after ten wrong tokens a client has to wait, even with the right one; other
+    clients do not.
     """
     clock = StillClock()
     policy = AccessPolicy(SecretStr(TOKEN), clock)
@@ -346,7 +350,7 @@ def test_guessing_from_many_addresses_of_one_network() -> None:
 
 
 def test_a_wrong_token_over_http(serve: Serve) -> None:
-    """Token guessing: 429 with Retry-After once there were too many, by header and by form."""
+    """Token guessing: 429 with Retry-After after ten wrong tokens, by header and by form."""
     server = serve(token=SecretStr(TOKEN))
     wrong = {"authorization": "Bearer wrong-token-wrong-token"}
     codes = [server.get("/api/totals", headers=wrong).status_code for _ in range(MAX_FAILURES)]
@@ -363,8 +367,8 @@ def test_a_wrong_token_over_http(serve: Serve) -> None:
     "to",
     ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/\r\nx"],
 )
-def test_a_login_that_leads_away(serve: Serve, to: str) -> None:
-    """Open redirect: the login leads to a path of this server, whatever ``next`` says."""
+def test_an_open_redirect_by_the_login(serve: Serve, to: str) -> None:
+    """Open redirect: the login redirects to a path of this server, whatever ``next`` says."""
     server = serve(token=SecretStr(TOKEN))
     answer = server.session.post(
         f"{server.url}/login",
@@ -378,7 +382,7 @@ def test_a_login_that_leads_away(serve: Serve, to: str) -> None:
 def test_secrets_in_answers(
     serve_live: Serve, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Leaking: no answer, page or line of the log holds a key, the token or a traceback."""
+    """Leaking: no response, page or log line contains a key, the token or a traceback."""
     key = "live-key-of-these-tests-12345"
     monkeypatch.setenv("RUNPOD_API_KEY", key)
     server = serve_live(token=SecretStr(TOKEN))
@@ -394,9 +398,9 @@ def test_secrets_in_answers(
         assert "Traceback" not in text
 
 
-def test_a_fault_says_nothing_of_itself(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaking by errors: a fault of the program is a 500 in the API's shape, with the headers of
-    every answer and nothing of the error's text; the server lives on.
+def test_an_internal_error_leaks_nothing(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaking by errors: an internal error is a 500 in the API's shape, with the security headers
+    and without the error's text; the server goes on running.
     """
 
     def fail() -> None:
@@ -416,7 +420,7 @@ def test_a_fault_says_nothing_of_itself(server: Served, monkeypatch: pytest.Monk
 
 
 def test_a_body_that_is_too_large(server: Served) -> None:
-    """Memory exhaustion: more than 1 MB is 413, declared or not."""
+    """Memory exhaustion: a body of more than 1 MB is 413, with and without Content-Length."""
     big = b'{"actorName": "' + b"a" * 1_100_000 + b'"}'
     headers = {"content-type": "application/json"}
     declared = server.session.post(server.url + PATH, data=big, headers=headers, timeout=30)
@@ -429,7 +433,7 @@ def test_a_body_that_is_too_large(server: Served) -> None:
 
 
 def test_a_body_that_never_ends(serve: Serve) -> None:
-    """Slow body (R-U-Dead-Yet): a request that is not whole in time is 408 and closed."""
+    """Slow body (R-U-Dead-Yet): a request that is not complete in time is 408 and closed."""
     server = serve(body_seconds=0.4)
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with closing(send_raw(server, f"{head}Content-Length: 100\r\n\r\n{{".encode())) as client:
@@ -439,8 +443,8 @@ def test_a_body_that_never_ends(serve: Serve) -> None:
 
 
 def test_a_head_that_never_ends(serve: Serve) -> None:
-    """Slow head (Slowloris): a connection without a whole head in time is closed, and others
-    are answered meanwhile; also when it dripped, and behind a request that was whole.
+    """Slow head (Slowloris): a connection without a whole head in time is closed, and others are
+    answered meanwhile; also for a partial head, and after a complete request.
     """
     server = serve(head_seconds=0.5)
     whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -463,14 +467,14 @@ def test_a_head_that_never_ends(serve: Serve) -> None:
     ],
 )
 def test_broken_http(server: Served, data: bytes) -> None:
-    """Request smuggling and noise: what is not plain HTTP is 4xx, and the server lives on."""
+    """Request smuggling and noise: malformed HTTP is 4xx, and the server goes on running."""
     with closing(send_raw(server, data)) as client:
         answer = read_for(client, 3)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
     assert server.get("/healthz").ok
 
 
-def test_a_log_line_that_is_forged(server: Served, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_forged_log_line(server: Served, capfd: pytest.CaptureFixture[str]) -> None:
     """Log injection: a line break in an address stays percent-encoded in the log."""
     server.get("/api/x%0d%0a2026-01-01 root POST /api/generations 200")
     server.stop()
@@ -483,8 +487,8 @@ def test_a_log_line_that_is_forged(server: Served, capfd: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/api/pictures", "/pictures/1", "/no/such"])
-def test_every_answer_holds_the_browser_back(server: Served, path: str) -> None:
-    """XSS, framing, sniffing: each answer has the strict policy and its companions."""
+def test_every_response_has_the_security_headers(server: Served, path: str) -> None:
+    """XSS, framing, sniffing: each response has the strict policy and the related headers."""
     headers = server.get(path).headers
     policy = headers["content-security-policy"]
     for part in (
@@ -532,7 +536,7 @@ TRAVERSALS = [
     ],
 )
 def test_path_traversal_in_addresses(server: Served, where: str) -> None:
-    """Path traversal: no address leads out of what the server serves."""
+    """Path traversal: no address reaches a file outside the served folders."""
     for name in TRAVERSALS:
         head = f"GET {where.format(name)} HTTP/1.1\r\nHost: localhost\r\nConnection: close"
         with closing(send_raw(server, f"{head}\r\n\r\n".encode())) as client:
@@ -543,15 +547,15 @@ def test_path_traversal_in_addresses(server: Served, where: str) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "..", ".", "a\\b", "/etc", "a\x00b", "é"])
 def test_path_traversal_in_an_actors_name(server: Served, name: str) -> None:
-    """Path traversal: an actor's name is a folder's name and nothing else."""
+    """Path traversal: an actor's name is only a folder's name."""
     answer = server.post(PATH, {**PARAMS, "actorName": name})
     assert answer.status_code == 400
     assert "folder name" in answer.json()["error"]
     assert server.simulator.billed("runpod") == 0
 
 
-def test_an_actors_folder_that_leads_elsewhere(serve_live: Serve, tmp_path: Path) -> None:
-    """Link following: an actor's folder that is a link to a stranger's place is not written to."""
+def test_an_actors_folder_that_is_a_link(serve_live: Serve, tmp_path: Path) -> None:
+    """Link following: nothing is written to an actor's folder that links to another place."""
     server = serve_live()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -564,8 +568,8 @@ def test_an_actors_folder_that_leads_elsewhere(serve_live: Serve, tmp_path: Path
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "9" * 30, str(2**63), "1.5", "1e3", "x", "%31x"])
-def test_numbers_that_are_no_ids(server: Served, number: str) -> None:
-    """Integer overflow: an id beyond the database's numbers is refused, not a fault."""
+def test_numbers_that_are_not_ids(server: Served, number: str) -> None:
+    """Integer overflow: an id beyond the database's range is refused."""
     for where in (f"/pictures/{number}", f"/thumbnails/{number}.webp"):
         assert server.get(where).status_code in (400, 404)
     body = {"attempts": [int(number)] if number.lstrip("-").isdigit() else [number]}
@@ -574,8 +578,8 @@ def test_numbers_that_are_no_ids(server: Served, number: str) -> None:
     assert server.get(f"/api/pictures?offset={number}").status_code in (200, 400)
 
 
-def test_a_picture_file_that_leads_elsewhere(server: Served, tmp_path: Path) -> None:
-    """Link following: a picture's file that was replaced by a link to a secret is not served."""
+def test_an_image_file_that_is_a_link(server: Served, tmp_path: Path) -> None:
+    """Link following: an image file that was replaced by a link to a secret is not served."""
     server.make()
     (attempt,) = server.pipeline.ledger.gallery.history(str(PARAMS["actorName"]))
     secret = tmp_path.parent / f"secret-{os.getpid()}.png"
@@ -591,8 +595,8 @@ def test_a_picture_file_that_leads_elsewhere(server: Served, tmp_path: Path) -> 
     secret.unlink()
 
 
-def test_a_picture_file_that_is_none(server: Served) -> None:
-    """Decompression bombs and scripts: bytes that are no picture become no thumbnail."""
+def test_an_image_file_that_is_not_an_image(server: Served) -> None:
+    """Decompression bombs and scripts: bytes that are not an image become no thumbnail."""
     server.make()
     (attempt,) = server.pipeline.ledger.gallery.history(str(PARAMS["actorName"]))
     file = server.pipeline.store.absolute(str(attempt.path))

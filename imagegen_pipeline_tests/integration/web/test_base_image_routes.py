@@ -1,4 +1,4 @@
-"""The users' endpoint, over real HTTP, against the simulator."""
+"""The guide's endpoint, over real HTTP, against the simulator."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from imagegen_pipeline_tests.integration.web.conftest import (
 PATH = "/api/generate-base-image"
 
 
-def test_the_answer_has_the_guides_shape_and_the_picture_lies_at_the_guides_place(
+def test_the_response_and_the_file_are_the_guides(
     serve_live: Serve,
 ) -> None:
-    """COMPLETED with the picture in base64, its path, name, seed and metadata."""
+    """COMPLETED with the image in base64, its path, name, seed and metadata."""
     server = serve_live()
     answer = server.post(PATH, PARAMS)
     assert answer.status_code == 200
@@ -105,7 +105,7 @@ def test_a_missing_field_is_the_guides_own_error(server: Served, gone: dict[str,
         ({"regenerate": "yes"}, "regenerate"),
     ],
 )
-def test_what_cannot_be_granted_is_400_with_the_cause(
+def test_an_invalid_request_is_400_with_the_reason(
     server: Served, wrong: dict[str, object], said: str
 ) -> None:
     """A wrong type, range or name is refused before anything is sent, in the guide's shape."""
@@ -131,8 +131,8 @@ def test_what_cannot_be_granted_is_400_with_the_cause(
         b'{"steps": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_a_body_that_is_no_object_is_400(server: Served, raw: bytes) -> None:
-    """Whatever comes instead of a JSON object is refused in the contract's shape."""
+def test_a_body_that_is_not_an_object_is_400(server: Served, raw: bytes) -> None:
+    """Any other body than a JSON object is refused in the contract's shape."""
     headers = {"content-type": "application/json"}
     answer = server.session.post(server.url + PATH, data=raw, headers=headers, timeout=30)
     assert answer.status_code == 400
@@ -141,7 +141,7 @@ def test_a_body_that_is_no_object_is_400(server: Served, raw: bytes) -> None:
 
 
 def test_the_guidelines_are_warnings_that_refuse_nothing(server: Served) -> None:
-    """The guide's bad examples are made all the same, with advice; so is the wide size."""
+    """The guide's bad examples and the wide size are generated, with warnings."""
     for description, said in (
         ("person", "too generic"),
         ("john smith", "seems to be a name"),
@@ -153,8 +153,8 @@ def test_the_guidelines_are_warnings_that_refuse_nothing(server: Served) -> None
     assert "cut off feet" in " ".join(wide["warnings"])
 
 
-def test_the_same_wish_again_costs_nothing(server: Served) -> None:
-    """The picture that is there is answered, its random seed included."""
+def test_the_same_request_again_costs_nothing(server: Served) -> None:
+    """The existing image is returned, with its random seed."""
     first, second = server.make(), server.make()
     assert first["output"] == second["output"]
     assert first["seed"] == second["seed"]
@@ -162,14 +162,14 @@ def test_the_same_wish_again_costs_nothing(server: Served) -> None:
 
 
 def test_regenerate_buys_one_more(server: Served) -> None:
-    """``regenerate`` makes another picture with another seed; the old one stays in history."""
+    """``regenerate`` generates another image with another seed; the old one stays in history."""
     first, second = server.make(), server.make(regenerate=True)
     assert first["output"] != second["output"]
     assert server.simulator.billed("runpod") == 2
 
 
-def test_twenty_clients_with_one_wish_share_one_bill(serve_slow: Serve) -> None:
-    """The same POST while the first is in flight joins it: one picture, twenty answers."""
+def test_twenty_clients_with_one_request_share_one_image(serve_slow: Serve) -> None:
+    """The same POST while the first is in flight joins it: one image, twenty responses."""
     server = serve_slow()
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: server.make(), range(20)))
@@ -177,8 +177,8 @@ def test_twenty_clients_with_one_wish_share_one_bill(serve_slow: Serve) -> None:
     assert server.simulator.billed("runpod") == 1
 
 
-def test_the_same_wish_in_flight_is_the_same_job(serve_slow: Serve) -> None:
-    """A second POST joins the job that is under way; another wish is another job."""
+def test_the_same_request_in_flight_is_the_same_job(serve_slow: Serve) -> None:
+    """A second POST joins the open job; another request is another job."""
     server = serve_slow()
     jobs = [
         server.post(f"{PATH}?async=1", params).json()["jobId"]
@@ -193,8 +193,8 @@ def test_the_same_wish_in_flight_is_the_same_job(serve_slow: Serve) -> None:
     assert len(set(jobs)) == 3
 
 
-def test_a_jobs_picture_stays_its_own(server: Served) -> None:
-    """A later wish replaces the picture at the fixed path, never the answer of an earlier job."""
+def test_a_jobs_image_is_its_own(server: Served) -> None:
+    """A later request replaces the image at the fixed path, not the result of an earlier job."""
     first = server.post(f"{PATH}?async=1", PARAMS).json()["job"]
     until(lambda: server.get(first).json()["status"] == "COMPLETED")
     before = server.get(first).json()["output"]
@@ -225,18 +225,16 @@ def test_a_failed_generation_is_502_with_the_guides_text(
     assert body["filename"] == f"{ACTOR}_base.png"
 
 
-def test_a_missing_key_is_said_without_it(
-    serve_live: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A live server without its key starts, and answers 502 with the variable's name."""
+def test_a_missing_key_is_502(serve_live: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live server without its key starts, and returns 502 with the variable's name."""
     monkeypatch.delenv("RUNPOD_API_KEY")
     answer = serve_live().post(PATH, PARAMS)
     assert answer.status_code == 502
     assert answer.json()["error"].startswith("RunPod error: RUNPOD_API_KEY is not set.")
 
 
-def test_an_async_wish_is_answered_at_once_and_found_again(serve_slow: Serve) -> None:
-    """202 with the job's address; the job ends with the users' answer."""
+def test_an_async_request_returns_the_job(serve_slow: Serve) -> None:
+    """202 with the job's address; the job ends with the guide's response."""
     server = serve_slow()
     answer = server.post(f"{PATH}?async=1", PARAMS)
     assert answer.status_code == 202
@@ -256,8 +254,8 @@ def test_an_async_wish_is_answered_at_once_and_found_again(serve_slow: Serve) ->
     assert server.simulator.billed("runpod") == 1
 
 
-def test_an_actors_current_picture_can_be_asked_for(server: Served) -> None:
-    """404 without one, the job while it is made, then the users' answer; after a restart too."""
+def test_an_actors_current_base_image(server: Served) -> None:
+    """404 without one, the job while it is in flight, then the response, also after a restart."""
     path = f"/api/base-images/{ACTOR}"
     assert server.get(path).status_code == 404
     made = server.make()

@@ -1,4 +1,4 @@
-"""Originals, small pictures and ZIPs: the right bytes, kept by browsers, in little memory."""
+"""Originals, thumbnails and ZIP files: bytes, caching and memory."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from imagegen_pipeline_tests.integration.web.test_job_routes import ended, gener
 
 @pytest.fixture
 def attempt(server: Served) -> Attempt:
-    """A base image that is there."""
+    """A stored base image."""
     server.make()
     (made,) = server.pipeline.ledger.gallery.history(ACTOR)
     return made
 
 
 def bytes_of(server: Served, attempt: Attempt) -> bytes:
-    """The picture's file."""
+    """The bytes of the image file."""
     return server.pipeline.store.absolute(str(attempt.path)).read_bytes()
 
 
-def test_the_original_is_the_bytes_that_came(server: Served, attempt: Attempt) -> None:
-    """With the type of its bytes, and for a browser to keep for ever by its digest."""
+def test_the_original_has_the_providers_bytes(server: Served, attempt: Attempt) -> None:
+    """With its media type, and cacheable forever by its digest."""
     answer = server.get(f"/pictures/{attempt.id}")
     assert answer.status_code == 200
     assert answer.content == bytes_of(server, attempt)
@@ -53,8 +53,8 @@ def test_the_original_is_the_bytes_that_came(server: Served, attempt: Attempt) -
     assert ACTOR in saved.headers["content-disposition"]
 
 
-def test_what_a_browser_has_is_not_sent_again(server: Served, attempt: Attempt) -> None:
-    """304 without a body for a picture or a thumbnail that is known by its tag."""
+def test_a_cached_image_is_not_sent_again(server: Served, attempt: Attempt) -> None:
+    """304 without a body for an image or thumbnail with a known ETag."""
     for path in (f"/pictures/{attempt.id}", f"/thumbnails/{attempt.id}.webp"):
         tag = server.get(path).headers["etag"]
         for known in (tag, f'"other", {tag}', f"W/{tag}", "*"):
@@ -69,7 +69,7 @@ def test_what_a_browser_has_is_not_sent_again(server: Served, attempt: Attempt) 
     ("asked", "start", "end"),
     [("bytes=0-9", 0, 10), ("bytes=10-", 10, None), ("bytes=-5", -5, None), ("bytes=0-0", 0, 1)],
 )
-def test_a_part_of_a_picture(
+def test_a_range_of_an_image(
     server: Served, attempt: Attempt, asked: str, start: int, end: int | None
 ) -> None:
     """206 with the bytes of one range."""
@@ -116,7 +116,7 @@ def test_a_range_of_a_known_version(
 
 
 def test_a_thumbnail_is_small_and_kept(server: Served, attempt: Attempt) -> None:
-    """WebP of 480 pixels at most, made once below the data folder; twenty at once get it."""
+    """WebP of 480 pixels at most, made once for twenty concurrent requests."""
     path = f"/thumbnails/{attempt.id}.webp"
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: server.get(path), range(20)))
@@ -131,7 +131,7 @@ def test_a_thumbnail_is_small_and_kept(server: Served, attempt: Attempt) -> None
     assert kept.read_bytes() == answers[0].content
 
 
-def test_a_large_picture_is_made_480_high(server: Served) -> None:
+def test_a_large_image_becomes_480_pixels_high(server: Served) -> None:
     """A portrait's longer side is 480 pixels, its shape is kept."""
     server.make(width=1024, height=1536)
     (made,) = server.pipeline.ledger.gallery.history(ACTOR)
@@ -140,8 +140,8 @@ def test_a_large_picture_is_made_480_high(server: Served) -> None:
         assert image.size == (320, 480)
 
 
-def test_a_missing_file_is_said(server: Served, attempt: Attempt) -> None:
-    """404 that says so, for a file that somebody has moved away; and for no picture at all."""
+def test_a_missing_file_is_404(server: Served, attempt: Attempt) -> None:
+    """404 with the reason, for a file that was moved and for an attempt without an image."""
     server.pipeline.store.absolute(str(attempt.path)).unlink()
     answer = server.get(f"/pictures/{attempt.id}")
     assert answer.status_code == 404
@@ -150,7 +150,7 @@ def test_a_missing_file_is_said(server: Served, attempt: Attempt) -> None:
 
 
 def packed(server: Served, attempts: list[int]) -> tuple[dict[str, object], zipfile.ZipFile]:
-    """The answer of a download, and its ZIP."""
+    """The response of a download, and its ZIP file."""
     answer = server.post("/api/downloads", {"attempts": attempts})
     assert answer.status_code == 200, answer.text
     file = server.get(answer.json()["href"])
@@ -165,8 +165,8 @@ def table(archive: zipfile.ZipFile) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(archive.read("prompts.csv").decode("utf-8-sig"))))
 
 
-def test_many_pictures_as_one_file(server: Served) -> None:
-    """The pictures byte by byte, each with its row of prompts.csv; the length known before."""
+def test_many_images_as_one_file(server: Served) -> None:
+    """The same bytes, a row of prompts.csv for each, and the length in advance."""
     keys = typed(server, 3)
     generate(server, "click-000001", keys)
     ended(server, "click-000001")
@@ -187,7 +187,7 @@ def test_many_pictures_as_one_file(server: Served) -> None:
 
 
 def test_a_missing_file_does_not_break_the_zip(server: Served) -> None:
-    """It is named in the table instead; also when it goes after it was asked for."""
+    """It is listed in the table instead, also if it is deleted after the request."""
     keys = typed(server, 3)
     generate(server, "click-000001", keys)
     ended(server, "click-000001")
@@ -203,10 +203,10 @@ def test_a_missing_file_does_not_break_the_zip(server: Served) -> None:
     assert len(archive.namelist()) == 2
 
 
-def test_a_file_that_goes_while_it_is_packed(
+def test_a_file_that_is_deleted_while_it_is_streamed(
     server: Served, attempt: Attempt, tmp_path: Path
 ) -> None:
-    """The length was promised, so the stream keeps it, and the table says that it is not whole."""
+    """The stream keeps the announced length, and the table marks the image as incomplete."""
     file = tmp_path / "x.png"
     file.write_bytes(b"x" * 100_000)
     archive = pack([Entry(attempt, "x.png", file)])
@@ -219,7 +219,7 @@ def test_a_file_that_goes_while_it_is_packed(
 
 
 def test_names_in_a_zip_are_unique_and_plain(server: Served, attempt: Attempt) -> None:
-    """Zip slip, and two pictures of one name: each name is plain and no other's."""
+    """Zip slip, and two images of one name: each name is safe and unique."""
     from dataclasses import replace
 
     paths = ("a/x.png", "b/x.png", "b/X.png", "../../evil.png", "c/prompts.csv", "/etc/..")
@@ -255,7 +255,7 @@ def test_a_name_is_no_formula(attempt: Attempt, begin: str) -> None:
 def test_what_is_kept_for_downloads_is_bounded(
     attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The oldest go when too many pictures are kept, and whatever is over its time."""
+    """The oldest downloads are dropped when too many images are kept, and expired ones."""
     monkeypatch.setattr("imagegen_pipeline.web.gallery.zip_downloads.MAX_KEPT_PICTURES", 3)
     clock = StillClock()
     downloads = Downloads(clock)
@@ -271,7 +271,7 @@ def test_what_is_kept_for_downloads_is_bounded(
 
 
 def test_downloads_are_few_and_short_lived(server: Served) -> None:
-    """An id is forgotten after ten minutes, or when there are more than a hundred newer ones."""
+    """An id expires after ten minutes, or after a hundred newer ones."""
     clock = StillClock()
     downloads = Downloads(clock)
     first = downloads.add([])
@@ -287,8 +287,8 @@ def test_downloads_are_few_and_short_lived(server: Served) -> None:
     assert server.post("/api/downloads", {"attempts": [999]}).status_code == 404
 
 
-def test_the_head_of_an_answer_can_be_had_alone(server: Served, attempt: Attempt) -> None:
-    """HEAD says what GET would, without the body; the stream that never ends has none."""
+def test_head_requests(server: Served, attempt: Attempt) -> None:
+    """HEAD returns GET's headers without the body; the event stream has no HEAD."""
     for path in (f"/pictures/{attempt.id}", f"/thumbnails/{attempt.id}.webp", "/", "/api/pictures"):
         whole = server.get(path)
         head = requests.head(server.url + path, timeout=10)

@@ -1,4 +1,4 @@
-"""What the gallery's script asks for, over real HTTP."""
+"""The gallery's JSON API, over real HTTP."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from imagegen_pipeline_tests.integration.web.test_job_routes import (
 
 @pytest.fixture
 def made(server: Served) -> dict[str, int]:
-    """Three pictures of prompts and one of an actor: key and attempt."""
+    """Three images of prompts and one of an actor: key and attempt."""
     keys = typed(server, 3)
     generate(server, "click-000000", keys)
     ended(server, "click-000000")
@@ -35,7 +35,7 @@ def made(server: Served) -> dict[str, int]:
 
 
 def test_cards_are_filtered_counted_and_paged(server: Served, made: dict[str, int]) -> None:
-    """The total and the counts are of all that match; a page is a part of them."""
+    """The total and the counts are of all matching items, not of the page."""
     typed(server, 5)  # two of them wait
     everything = server.get("/api/pictures").json()
     assert (everything["total"], len(everything["pictures"])) == (6, 6)
@@ -56,14 +56,14 @@ def test_cards_are_filtered_counted_and_paged(server: Served, made: dict[str, in
 
 
 @pytest.mark.parametrize("query", ["state=x", "limit=0", "limit=201", "offset=-1", "limit=a"])
-def test_a_filter_that_is_none_is_refused(server: Served, query: str) -> None:
-    """400 with the name of what is wrong."""
+def test_an_invalid_filter_is_refused(server: Served, query: str) -> None:
+    """400 with the parameter's name."""
     answer = server.get(f"/api/pictures?{query}")
     assert answer.status_code == 400
     assert query.partition("=")[0] in answer.json()["error"]
 
 
-def test_a_picture_has_its_history(server: Served, made: dict[str, int]) -> None:
+def test_an_items_history(server: Served, made: dict[str, int]) -> None:
     """Every attempt, newest first, with its request and its links."""
     key = next(iter(made))
     generate(server, "click-000009", [key])
@@ -82,8 +82,8 @@ def test_a_picture_has_its_history(server: Served, made: dict[str, int]) -> None
     assert server.post("/api/choices", {"attempt": 999}).status_code == 409
 
 
-def test_verdicts_are_all_or_none(server: Served, made: dict[str, int]) -> None:
-    """One unknown attempt, and nothing is decided; a verdict is taken back by ``none``."""
+def test_reviews_are_all_or_nothing(server: Served, made: dict[str, int]) -> None:
+    """With one unknown attempt nothing is changed; ``none`` removes a verdict."""
     ids = list(made.values())
     wrong = server.post("/api/reviews", {"attempts": [*ids, 999], "verdict": "approved"})
     assert wrong.status_code == 409
@@ -96,10 +96,8 @@ def test_verdicts_are_all_or_none(server: Served, made: dict[str, int]) -> None:
     assert server.get("/api/pictures?state=approved").json()["total"] == 3
 
 
-def test_a_quote_says_what_it_costs_before_anything_is_sent(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Figures and a sentence; nothing is bought or written."""
+def test_a_cost_estimate(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers and a sentence; nothing is bought or written."""
     monkeypatch.setenv("IMAGEGEN_PRICES", '{"duomi": {"*": 0.25}}')
     server = serve()
     keys = typed(server, 3)
@@ -125,8 +123,8 @@ def test_a_quote_says_what_it_costs_before_anything_is_sent(
         {"model": ""},
     ],
 )
-def test_a_change_that_is_none_is_refused(server: Served, change: dict[str, object]) -> None:
-    """400, and nothing is sent; by a quote and by the generation itself."""
+def test_invalid_overrides_are_refused(server: Served, change: dict[str, object]) -> None:
+    """400, and nothing is sent, by the estimate and by the generation."""
     keys = typed(server, 1)
     body = {"keys": keys, "mode": "regenerate", "overrides": change}
     assert server.post("/api/cost-estimates", body).status_code == 400
@@ -134,8 +132,8 @@ def test_a_change_that_is_none_is_refused(server: Served, change: dict[str, obje
     assert server.simulator.billed() == 0
 
 
-def test_a_seed_larger_than_a_scripts_numbers_may_be_a_text(server: Served) -> None:
-    """A page sends the digits; the very seed is used."""
+def test_a_seed_beyond_javascripts_integers_is_a_string(server: Served) -> None:
+    """The exact seed is used."""
     server.make()
     seed = 2**63 + 11
     generate(server, "click-000001", [ACTOR], overrides={"seed": str(seed)})
@@ -143,8 +141,8 @@ def test_a_seed_larger_than_a_scripts_numbers_may_be_a_text(server: Served) -> N
     assert server.pipeline.ledger.gallery.history(ACTOR)[0].seed == seed
 
 
-def test_what_is_held_is_decided_on(server: Served) -> None:
-    """An answer that cannot be read holds its item; ``resubmit`` frees it, and then it is made."""
+def test_a_held_item_is_resubmitted(server: Served) -> None:
+    """An unreadable response holds its item; after ``resubmit`` a retry generates it."""
     server.simulator.fault(provider="duomi", operation="submit", fault="html_200")
     keys = typed(server, 1)
     generate(server, "click-000001", keys)
@@ -159,8 +157,8 @@ def test_what_is_held_is_decided_on(server: Served) -> None:
     assert {one.name for one in Decision} == {"RESUBMIT", "GIVE_UP", "ALLOW_RETRY"}
 
 
-def test_figures_and_problems(server: Served, made: dict[str, int]) -> None:
-    """What was made, and what of the sources cannot be read."""
+def test_totals_and_problems(server: Served, made: dict[str, int]) -> None:
+    """The number of images, and the sources' problems."""
     totals = server.get("/api/totals").json()
     assert totals["made"] == {"all": 4, "today": 4}
     (server.project.data / "prompt_json" / "broken.json").write_text("{", encoding="utf-8")
@@ -173,7 +171,7 @@ def test_figures_and_problems(server: Served, made: dict[str, int]) -> None:
 def test_a_waiting_job_that_is_stopped_is_never_sent(
     serve_slow: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends at once, with a sentence; its actor is not even written down."""
+    """It ends at once with a reason; its actor is not registered."""
     monkeypatch.setenv("IMAGEGEN_CONCURRENCY", "1")
     server = serve_slow()
     first = server.post(f"{PATH}?async=1", PARAMS).json()
@@ -188,8 +186,10 @@ def test_a_waiting_job_that_is_stopped_is_never_sent(
     assert server.get("/api/pictures/second").status_code == 404
 
 
-def test_ended_jobs_are_forgotten_in_time(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only so many stay in memory; the ledger answers for the others."""
+def test_ended_jobs_are_read_from_the_ledger(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limited number stays in memory; the others are read from the ledger."""
     monkeypatch.setattr(job_manager_module, "MAX_KEPT_JOBS", 2)
     jobs = [
         server.post(f"{PATH}?async=1", {**PARAMS, "actorName": f"a{n}"}).json()["jobId"]
@@ -202,10 +202,10 @@ def test_ended_jobs_are_forgotten_in_time(server: Served, monkeypatch: pytest.Mo
     assert all(server.get(f"/api/jobs/{job}").json()["status"] == "COMPLETED" for job in jobs)
 
 
-def test_a_server_without_keys_collects_nothing_and_says_nothing(
+def test_a_server_without_keys_collects_nothing(
     serve_live: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looking for what is outstanding needs keys; without them it is passed over in silence."""
+    """Collecting needs keys; without them it is skipped without a message."""
     monkeypatch.delenv("RUNPOD_API_KEY")
     monkeypatch.delenv("DUOMI_API_KEY")
     server = serve_live(collect_seconds=0.05)
@@ -215,10 +215,8 @@ def test_a_server_without_keys_collects_nothing_and_says_nothing(
     assert log.read_text() == ""
 
 
-def test_a_ledger_that_fails_is_503_with_its_remedy(
-    server: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Trouble of the set-up is told apart from a fault of the program and from the service's."""
+def test_a_ledger_error_is_503(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its remedy; neither an internal error nor one of the provider."""
 
     def fail(*_: object, **__: object) -> None:
         raise LedgerError("The ledger failed: database is locked.")
@@ -229,8 +227,8 @@ def test_a_ledger_that_fails_is_503_with_its_remedy(
     assert "IMAGEGEN_LEDGER_URL" in answer.json()["error"]
 
 
-def test_the_described_pattern_is_what_is_taken() -> None:
-    """The API's description of a text agrees with what is refused, over Unicode's basic plane."""
+def test_the_text_pattern_matches_the_validation() -> None:
+    """The documented pattern of a text agrees with the validation, over the basic plane."""
     pattern = re.compile(TEXT_PATTERN)
     for code in range(0x10000):
         char = chr(code)
@@ -240,8 +238,8 @@ def test_the_described_pattern_is_what_is_taken() -> None:
         assert described == (prompt_text_fault(char) is None), hex(code)
 
 
-def test_a_wrong_value_is_said_in_plain_words(server: Served) -> None:
-    """One sentence for each field, without the names of the forms that it could have had."""
+def test_a_validation_error_is_readable(server: Served) -> None:
+    """One sentence for each field, without pydantic's names."""
     body = {"keys": ["a"], "mode": "regenerate", "overrides": {"seed": 1.5, "steps": "many"}}
     error = server.post("/api/cost-estimates", body).json()["error"]
     assert error.count("overrides.seed: ") == 1
@@ -252,8 +250,8 @@ def test_a_wrong_value_is_said_in_plain_words(server: Served) -> None:
     assert "'what-else' is not a field" in server.post("/api/cost-estimates", wrong).json()["error"]
 
 
-def test_a_source_that_nobody_uses_is_no_trouble(server: Served) -> None:
-    """Who has JSON files only is not told for ever that there is no database."""
+def test_an_unused_default_source_is_not_a_problem(server: Served) -> None:
+    """A project with JSON files only gets no problem for the missing database."""
     project = server.project
     project.write_json("boat", "a boat")
     (project.data / "prompt_json" / "bad.json").write_text("{")

@@ -1,4 +1,4 @@
-"""Jobs outlive their clients and the server; nothing is bought twice, and not too much at once."""
+"""Jobs outlive clients and servers, buy nothing twice, and respect the limits."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ CHANGE = {"width": 64, "height": 64}
 
 
 def ended(server: Served, job_id: str) -> dict[str, Any]:
-    """The job once it is no longer under way."""
+    """The job when it has ended."""
 
-    def look() -> dict[str, Any] | None:
+    def ended_job() -> dict[str, Any] | None:
         job = server.get(f"/api/jobs/{job_id}").json()
         return None if job["status"] in ("IN_QUEUE", "IN_PROGRESS") else job
 
-    return until(look)
+    return until(ended_job)
 
 
 def typed(server: Served, number: int) -> list[str]:
-    """So many JSON prompts, scanned; their keys."""
+    """Write and scan this number of JSON prompts; returns their keys."""
     for at in range(number):
         server.project.write_json(f"p{at}", f"picture {at}")
     return [prompt.key for prompt in server.pipeline.scan_prompts().prompts]
 
 
 def generate(server: Served, job_id: str, keys: list[str], **more: Any) -> Any:
-    """The answer to a POST of a generation of small pictures."""
+    """The response to a generation of small images."""
     body = {"id": job_id, "keys": keys, "mode": "regenerate", "overrides": CHANGE, **more}
     return server.post("/api/generations", body)
 
 
-def test_a_client_that_goes_away_finds_its_picture_again(serve_slow: Serve) -> None:
-    """A connection that breaks in the middle of a generation loses nothing: it is made to its
-    end, and asked for by the actor's name.
+def test_a_disconnected_client_finds_its_image(serve_slow: Serve) -> None:
+    """A connection that breaks during a generation loses nothing: the generation continues, and
+    the image is found by the actor's name.
     """
     server = serve_slow()
     body = json.dumps(PARAMS).encode()
@@ -68,8 +68,8 @@ def test_other_requests_are_answered_during_generations(serve_unfinished: Serve)
     assert len(server.running.app_state.job_manager.active_keys()) == 8
 
 
-def test_a_job_of_an_earlier_server_is_answered_from_the_ledger(serve: Serve) -> None:
-    """After a restart a job's address still has its answer, and an unknown one is 404."""
+def test_a_job_of_an_earlier_server_is_read_from_the_ledger(serve: Serve) -> None:
+    """After a restart a job's address still has its result, and an unknown one is 404."""
     server = serve()
     job = server.post(f"{PATH}?async=1", PARAMS).json()
     before = ended(server, job["jobId"])
@@ -86,8 +86,8 @@ def test_a_job_of_an_earlier_server_is_answered_from_the_ledger(serve: Serve) ->
     assert unknown.json()["status"] == "FAILED"
 
 
-def test_what_an_earlier_server_left_is_brought_home(serve_slow: Serve) -> None:
-    """A job at the service when the server stops is collected by the next, not bought again."""
+def test_a_job_of_an_earlier_server_is_collected(serve_slow: Serve) -> None:
+    """A job in flight when the server stops is collected by the next one, not bought again."""
     server = serve_slow()
     job = server.post(f"{PATH}?async=1", PARAMS).json()
     until(lambda: server.simulator.stats()["runpod"]["accepted"] == 1)
@@ -100,8 +100,8 @@ def test_what_an_earlier_server_left_is_brought_home(serve_slow: Serve) -> None:
     assert again.simulator.billed("runpod") == 1
 
 
-def test_pictures_are_made_anew_and_the_same_id_is_the_same_job(server: Served) -> None:
-    """A generation makes what is asked; sent twice with one id, nothing is bought twice."""
+def test_the_same_id_is_the_same_job(server: Served) -> None:
+    """A generation that is sent twice with one id buys nothing twice."""
     keys = typed(server, 3)
     first = generate(server, "click-000001", keys)
     assert first.status_code == 202, first.text
@@ -119,8 +119,8 @@ def test_pictures_are_made_anew_and_the_same_id_is_the_same_job(server: Served) 
     assert "sent with another request" in other.json()["error"]
 
 
-def test_a_click_that_is_sent_to_the_next_server_too_is_paid_once(serve: Serve) -> None:
-    """The same id after a restart collects and reuses; another id buys anew."""
+def test_the_same_id_after_a_restart_is_bought_once(serve: Serve) -> None:
+    """The same id after a restart collects and reuses; another id buys again."""
     server = serve()
     keys = typed(server, 2)
     generate(server, "click-000001", keys)
@@ -137,9 +137,9 @@ def test_a_click_that_is_sent_to_the_next_server_too_is_paid_once(serve: Serve) 
     assert again.simulator.billed() == 4
 
 
-def test_first_pictures_that_are_asked_for_again_are_paid_once(serve_slow: Serve) -> None:
-    """The same POST to the next server, while the first one's pictures are still at the service,
-    and once they are there: they are collected and reused.
+def test_first_images_requested_again_are_bought_once(serve_slow: Serve) -> None:
+    """The same POST to the next server, while the images are in flight and after they are stored:
+    they are collected and reused.
     """
     server, seedless = serve_slow(), {**CHANGE, "seed": -1}
     keys = typed(server, 2)
@@ -155,9 +155,9 @@ def test_first_pictures_that_are_asked_for_again_are_paid_once(serve_slow: Serve
         again.stop()
 
 
-def test_a_regenerate_that_is_asked_for_again_goes_on(serve_slow: Serve) -> None:
-    """The same POST while the first one's picture is at the service, although the server was
-    started anew meanwhile: the same job, paid once.
+def test_a_repeated_regenerate_joins_the_first(serve_slow: Serve) -> None:
+    """The same POST while the first one's image is in flight, also after a restart of the server:
+    the same job, bought once.
     """
     server, params = serve_slow(), {**PARAMS, "regenerate": True}
     server.make()
@@ -175,8 +175,8 @@ def test_a_regenerate_that_is_asked_for_again_goes_on(serve_slow: Serve) -> None
     until(lambda: again.simulator.billed("runpod") == 4)
 
 
-def test_what_is_not_known_of_a_job_is_said(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job that the server does not remember any more warns that it may not be all of it."""
+def test_a_forgotten_job_has_a_warning(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that is read from the ledger warns that items may be missing."""
     monkeypatch.setattr("imagegen_pipeline.web.jobs.job_manager.MAX_KEPT_ITEMS", 2)
     server = serve()
     keys = typed(server, 2)
@@ -189,7 +189,7 @@ def test_what_is_not_known_of_a_job_is_said(serve: Serve, monkeypatch: pytest.Mo
 
 
 def test_a_seed_may_have_twenty_digits(server: Served) -> None:
-    """The largest seed there is, as a text; one that is larger still is refused by itself."""
+    """The largest seed as a string; a larger one fails its item only."""
     keys = typed(server, 1)
     generate(server, "click-000001", keys)
     ended(server, "click-000001")
@@ -201,7 +201,7 @@ def test_a_seed_may_have_twenty_digits(server: Served) -> None:
 
 
 def test_an_unknown_key_is_refused_by_itself(server: Served) -> None:
-    """One item that is not known costs the others nothing."""
+    """An unknown item does not affect the others."""
     keys = typed(server, 1)
     generate(server, "click-000003", [*keys, "no-such-key"])
     job = ended(server, "click-000003")
@@ -226,10 +226,8 @@ def test_a_stopped_job_sends_nothing_more(
     assert server.post("/api/jobs/no-such-job/stop", {}).status_code == 404
 
 
-def test_so_many_may_wait_and_the_next_is_told_to_come_back(
-    serve_slow: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """429 with Retry-After and a sentence; nothing of it is bought, and later it is taken on."""
+def test_too_many_waiting_jobs_are_429(serve_slow: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """429 with Retry-After and the reason; nothing is bought, and later it is accepted."""
     monkeypatch.setenv("IMAGEGEN_CONCURRENCY", "1")
     server = serve_slow(max_waiting=2)
     answers = [
@@ -245,10 +243,8 @@ def test_so_many_may_wait_and_the_next_is_told_to_come_back(
     assert server.post(f"{PATH}?async=1", {**PARAMS, "actorName": "a3"}).status_code == 202
 
 
-def test_no_more_are_sent_at_once_than_the_settings_say(
-    serve_slow: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Twelve clients with wishes of their own: three at the service at once, twelve pictures."""
+def test_concurrency_is_limited(serve_slow: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve clients with different requests: three in flight at a time, twelve images."""
     monkeypatch.setenv("IMAGEGEN_CONCURRENCY", "3")
     server = serve_slow()
     with ThreadPoolExecutor(12) as pool:
@@ -259,8 +255,8 @@ def test_no_more_are_sent_at_once_than_the_settings_say(
     assert stats["max_in_flight"] <= 3, stats
 
 
-def test_a_single_picture_passes_a_large_job(serve_slow: Serve) -> None:
-    """A person who asks for one picture does not wait for the thousand of another."""
+def test_a_single_image_overtakes_a_large_job(serve_slow: Serve) -> None:
+    """A request for one image does not wait for another client's large job."""
     server = serve_slow()
     keys = typed(server, 40)
     generate(server, "large-job-1", keys)
@@ -272,8 +268,8 @@ def test_a_single_picture_passes_a_large_job(serve_slow: Serve) -> None:
     assert ended(server, "large-job-1")["made"] == 40
 
 
-def test_dagster_sees_what_was_made(server: Served) -> None:
-    """Each picture is a materialization of its asset and partition, reported once."""
+def test_images_are_reported_to_dagster(server: Served) -> None:
+    """Each image is a materialization of its asset and partition, reported once."""
     server.make()
     generate(server, "click-000005", typed(server, 1))
     ended(server, "click-000005")
@@ -296,8 +292,8 @@ def test_dagster_sees_what_was_made(server: Served) -> None:
         instance.dispose()
 
 
-def test_a_server_that_stops_leaves_nothing_unsaid(serve_slow: Serve) -> None:
-    """A client that waits when the server stops is answered that its picture is collected later."""
+def test_a_stopping_server_answers_waiting_clients(serve_slow: Serve) -> None:
+    """A client that waits when the server stops is told that its image is collected later."""
     server = serve_slow()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(server.post, PATH, PARAMS)

@@ -22,11 +22,11 @@ _KEY = re.compile(r'data-key="([^"]+)"')
 
 @pytest.fixture
 def keys(server: Served) -> list[str]:
-    """A gallery of seventy, in its order."""
+    """A gallery of seventy items; their keys in its order."""
     return seed(server.pipeline, 70, small=True)
 
 
-def test_no_page_needs_more_than_the_policy_allows(server: Served, keys: list[str]) -> None:
+def test_pages_respect_the_content_policy(server: Served, keys: list[str]) -> None:
     """No inline script, style or handler, and no address of another host in any page."""
     paths = ["/", "/?text=nothing", "/login", f"/picture/{keys[2]}", "/picture/none", "/cards"]
     for path in [*paths, "/summary", f"/picture/{keys[0]}?fragment=1"]:
@@ -37,8 +37,8 @@ def test_no_page_needs_more_than_the_policy_allows(server: Served, keys: list[st
             assert address.startswith("http://127.0.0.1:3000"), address
 
 
-def test_cards_come_in_pieces_that_make_up_the_whole(server: Served, keys: list[str]) -> None:
-    """Each piece goes on where the last ended; together they are all that match, in order."""
+def test_cards_are_paged(server: Served, keys: list[str]) -> None:
+    """The pages contain all matching cards once, in order."""
     pieces = [server.get(f"/cards?offset={at}&limit=30").text for at in (0, 30, 60)]
     assert _KEY.findall("".join(pieces)) == keys
     first = server.get("/cards?limit=30")
@@ -47,8 +47,8 @@ def test_cards_come_in_pieces_that_make_up_the_whole(server: Served, keys: list[
     assert _KEY.findall(server.get("/cards?offset=9999").text) == []
 
 
-def test_what_has_changed_comes_whether_it_matches_or_not(server: Served, keys: list[str]) -> None:
-    """Only what was touched since; each says whether it still matches the filter."""
+def test_changed_cards_are_returned_if_they_match_or_not(server: Served, keys: list[str]) -> None:
+    """Only cards that changed since; each says whether it matches the filter."""
     book = server.pipeline.ledger.gallery
     before = book.last_change_seq()
     assert _KEY.findall(server.get(f"/cards/changed?after={before}").text) == []
@@ -61,8 +61,8 @@ def test_what_has_changed_comes_whether_it_matches_or_not(server: Served, keys: 
     assert int(answer.headers["x-change-seq"]) == book.last_change_seq() > before
 
 
-def test_too_many_changes_say_that_the_page_should_begin_anew(server: Served) -> None:
-    """A bulk verdict of more than one answer holds loses none: the page is told to look again."""
+def test_too_many_changes_make_the_page_reload(server: Served) -> None:
+    """With more changes than a response holds, the response says so."""
     seed(server.pipeline, 260, small=True)
     book = server.pipeline.ledger.gallery
     attempts = [attempt for _, attempt in book.marked(Filter()) if attempt is not None]
@@ -83,27 +83,23 @@ def test_too_many_changes_say_that_the_page_should_begin_anew(server: Served) ->
         "?text=%ff%fe&actor=a&actor=b",
     ],
 )
-def test_a_strange_address_is_a_page_all_the_same(
-    server: Served, keys: list[str], query: str
-) -> None:
-    """What makes no sense counts as not said."""
+def test_an_invalid_query_is_ignored(server: Served, keys: list[str], query: str) -> None:
+    """Invalid parameters count as absent."""
     answer = server.get(f"/{query}")
     assert answer.status_code == 200
     assert 'id="results"' in answer.text
 
 
-def test_an_unknown_picture_is_a_page_that_says_so(server: Served) -> None:
-    """With the status that belongs to it, and a way back."""
+def test_an_unknown_key_is_a_404_page(server: Served) -> None:
+    """With the reason and a link to the gallery."""
     answer = server.get("/picture/%3Cb%3Enobody")
     assert answer.status_code == 404
     assert "No item has the key &lt;b&gt;nobody." in answer.text
     assert 'href="/"' in answer.text
 
 
-def test_trouble_with_the_ledger_is_a_page_with_its_remedy(
-    server: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not a blank page and not an empty gallery: the sentence and what to do."""
+def test_a_ledger_error_is_a_page(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the error and its remedy, not an empty gallery."""
 
     def broken() -> int:
         raise LedgerError("The ledger is locked.", remedy="End the other program.")
@@ -116,8 +112,8 @@ def test_trouble_with_the_ledger_is_a_page_with_its_remedy(
         assert "End the other program." in answer.text
 
 
-def test_unreadable_sources_are_named_with_their_remedy(server: Served) -> None:
-    """A quiet line over the pictures, and the details in it."""
+def test_source_problems_are_shown(server: Served) -> None:
+    """A summary line above the cards, with the details in it."""
     folder = server.project.data / "prompt_json"
     folder.mkdir(parents=True)
     (folder / "broken.json").write_text("{")
@@ -127,8 +123,8 @@ def test_unreadable_sources_are_named_with_their_remedy(server: Served) -> None:
     assert "broken.json" in html
 
 
-def test_the_dialog_begins_with_what_would_be_made(server: Served) -> None:
-    """After its source was edited it shows the text that a press would buy, not the old one."""
+def test_the_dialogs_initial_values(server: Served) -> None:
+    """After its source was edited, the dialog starts with the new text."""
     (key,) = typed(server, 1)
     generate(server, "click-000001", [key])
     ended(server, "click-000001")

@@ -1,4 +1,4 @@
-"""``imagegen serve`` as a real process: what it says, what it refuses, how it ends."""
+"""``imagegen serve`` as a real process: output, refusals and signals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(project: Project) -> Iterator[Start]:
-    """Starts the command with signals as a shell's user has them; none outlives the test."""
+    """Starts the command with a shell's signal handlers; it is killed after the test."""
     begun: list[subprocess.Popen[str]] = []
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -47,14 +47,14 @@ def start(project: Project) -> Iterator[Start]:
 
 
 def address(process: subprocess.Popen[str]) -> str:
-    """Where it listens, from its first line."""
+    """The address in its first line."""
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("Gallery: http://"), line or process.communicate()[1]
     return line.split()[1]
 
 
-def test_it_says_where_it_listens_and_that_nothing_is_bought(start: Start) -> None:
+def test_it_prints_its_address_and_the_simulator(start: Start) -> None:
     """One line on stdout with the real port and the API's page; the simulator is named."""
     process = start()
     url = address(process)
@@ -70,8 +70,8 @@ def test_it_says_where_it_listens_and_that_nothing_is_bought(start: Start) -> No
     assert "Traceback" not in stderr
 
 
-def test_without_keys_it_says_what_cannot_be_made(start: Start) -> None:
-    """A live server without keys shows what there is, and names the variable that is missing."""
+def test_missing_keys_are_named(start: Start) -> None:
+    """A live server without keys starts, and names the missing variables."""
     process = start(IMAGEGEN_SIMULATOR="")
     address(process)
     process.send_signal(signal.SIGTERM)
@@ -91,8 +91,8 @@ def test_without_keys_it_says_what_cannot_be_made(start: Start) -> None:
         (("--max-waiting", "0"), "0 is not in the range"),
     ],
 )
-def test_what_it_refuses(project: Project, arguments: tuple[str, ...], said: str) -> None:
-    """Exit 2 and one sentence with the remedy, before anything listens."""
+def test_invalid_options(project: Project, arguments: tuple[str, ...], said: str) -> None:
+    """Exit 2 and one sentence with the remedy, before the server listens."""
     done = project.run("imagegen", "serve", *arguments, check=False)
     assert done.returncode == 2
     assert said in done.stderr
@@ -100,8 +100,8 @@ def test_what_it_refuses(project: Project, arguments: tuple[str, ...], said: str
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_taken(project: Project) -> None:
-    """Exit 2 and one sentence that names the port and what to do."""
+def test_a_port_in_use(project: Project) -> None:
+    """Exit 2 and one sentence with the port and the remedy."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])
         done = project.run("imagegen", "serve", "--port", port, check=False)
@@ -111,8 +111,8 @@ def test_a_port_that_is_taken(project: Project) -> None:
     assert "--port" in line
 
 
-def test_it_listens_for_all_with_a_token(start: Start) -> None:
-    """With IMAGEGEN_TOKEN it listens at every address, and asks for the token."""
+def test_it_listens_at_all_addresses_with_a_token(start: Start) -> None:
+    """With IMAGEGEN_TOKEN it listens at every address and requires the token."""
     token = "a token that opens nothing but these tests".replace(" ", "-")
     process = start("--host", "0.0.0.0", IMAGEGEN_TOKEN=token)  # noqa: S104
     url = address(process)
@@ -125,7 +125,7 @@ def test_it_listens_for_all_with_a_token(start: Start) -> None:
 def test_a_signal_leaves_the_job_to_the_next_server(
     number: signal.Signals, slow: Simulator, project: Project, start: Start
 ) -> None:
-    """Nothing more is sent and the process ends; the next one brings the picture home, unpaid."""
+    """Nothing more is sent and the process ends; the next one collects the image at no cost."""
     process = start()
     url = address(process)
     answer = requests.post(f"{url}/api/generate-base-image?async=1", json=PARAMS, timeout=10)
@@ -152,10 +152,10 @@ def test_a_signal_leaves_the_job_to_the_next_server(
     assert slow.billed("runpod") == 1
 
 
-def test_a_second_signal_leaves_at_once(
+def test_a_second_signal_ends_the_process(
     simulator: Simulator, project: Project, start: Start
 ) -> None:
-    """A person who cannot wait is not made to: the answer under way is left."""
+    """The process does not wait for the open request."""
     simulator.fault(provider="runpod", operation="submit", fault="hang", times=5)
     process = start()
     url = address(process)

@@ -17,7 +17,7 @@ NODE = shutil.which("node")
 
 
 @pytest.mark.skipif(NODE is None, reason="the users' examples need node")
-def test_the_guides_examples_run_as_they_stand(serve_live: Serve) -> None:
+def test_the_guides_examples_run_unchanged(serve_live: Serve) -> None:
     """The plain call and the React component get their picture, seed and path; a wrong call
     throws the guide's error.
     """

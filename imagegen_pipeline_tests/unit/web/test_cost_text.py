@@ -1,4 +1,4 @@
-"""What a person reads before paying, word by word."""
+"""The sentence of a cost estimate."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ NONE = CostEstimate(
         ({"reuse": 3}, "Nothing will be generated. 3 existing images will be reused at no cost."),
     ],
 )
-def test_a_quote_in_words(facts: dict[str, object], said: str) -> None:
-    """How many, for how much, what is left, and why some cannot be requested."""
+def test_cost_sentence(facts: dict[str, object], said: str) -> None:
+    """The number of images, their cost, the budget left, and the reasons for refused items."""
     assert cost_sentence(replace(NONE, **facts)).startswith(said)

@@ -1,4 +1,4 @@
-"""Who is asked for at once: all jobs together keep to the settings, and single ones get through."""
+"""The slot pool: jobs share the concurrency limit, and single images are not delayed."""
 
 from __future__ import annotations
 
@@ -7,104 +7,104 @@ import pytest
 from imagegen_pipeline.web.jobs.slot_pool import Reservation, SlotPool
 
 
-class Queue:
-    """Places, and what each ticket has got so far."""
+class PoolUser:
+    """A pool with named reservations, and the slots that each has."""
 
     def __init__(self, count: int) -> None:
-        self.places = SlotPool(count)
-        self.got: dict[str, int] = {}
-        self.tickets: dict[str, Reservation] = {}
+        self.pool = SlotPool(count)
+        self.slots: dict[str, int] = {}
+        self.reservations: dict[str, Reservation] = {}
 
     def ask(self, name: str, items: int = 1) -> None:
-        """A ticket of so many items."""
-        ticket = Reservation(items, lambda places: self.got.__setitem__(name, places))
-        self.tickets[name] = ticket
-        self.places.reserve(ticket)
+        """Reserve slots for this number of items."""
+        reservation = Reservation(items, lambda slots: self.slots.__setitem__(name, slots))
+        self.reservations[name] = reservation
+        self.pool.reserve(reservation)
 
     def end(self, name: str) -> None:
-        """The work of a ticket is done."""
-        del self.got[name]
-        self.places.release(self.tickets[name])
+        """Release the slots of a reservation."""
+        del self.slots[name]
+        self.pool.release(self.reservations[name])
 
 
-def test_single_pictures_take_one_place_each_and_then_wait() -> None:
-    """As many as there are places; the next gets the first that comes free."""
-    queue = Queue(8)
+def test_single_images_take_one_slot_each() -> None:
+    """The next one gets the first slot that is released."""
+    user = PoolUser(8)
     for number in range(10):
-        queue.ask(f"s{number}")
-    assert queue.got == {f"s{number}": 1 for number in range(8)}
-    assert queue.places.waiting_items == 2
-    queue.end("s3")
-    assert "s8" in queue.got
-    assert "s9" not in queue.got
+        user.ask(f"s{number}")
+    assert user.slots == {f"s{number}": 1 for number in range(8)}
+    assert user.pool.waiting_items == 2
+    user.end("s3")
+    assert "s8" in user.slots
+    assert "s9" not in user.slots
 
 
-def test_a_large_job_leaves_two_places_to_single_pictures() -> None:
-    """A thousand pictures take six of eight places; two single ones begin at once."""
-    queue = Queue(8)
-    queue.ask("large", 1000)
-    assert queue.got == {"large": 6}
-    queue.ask("a")
-    queue.ask("b")
-    queue.ask("c")
-    assert queue.got == {"large": 6, "a": 1, "b": 1}
+def test_a_large_job_leaves_two_slots_for_single_images() -> None:
+    """A thousand images take six of eight slots; two single ones start at once."""
+    user = PoolUser(8)
+    user.ask("large", 1000)
+    assert user.slots == {"large": 6}
+    user.ask("a")
+    user.ask("b")
+    user.ask("c")
+    assert user.slots == {"large": 6, "a": 1, "b": 1}
 
 
-def test_a_job_of_few_takes_no_more_than_it_needs() -> None:
-    """Three pictures take three places, and the next job the rest."""
-    queue = Queue(8)
-    queue.ask("few", 3)
-    queue.ask("more", 50)
-    assert queue.got == {"few": 3, "more": 3}
+def test_a_small_job_takes_only_the_slots_it_needs() -> None:
+    """Three images take three slots, and the next job the rest."""
+    user = PoolUser(8)
+    user.ask("few", 3)
+    user.ask("more", 50)
+    assert user.slots == {"few": 3, "more": 3}
 
 
-def test_large_jobs_come_one_after_another() -> None:
-    """First come, first served; a single picture passes them in the places that are kept."""
-    queue = Queue(8)
+def test_large_jobs_run_one_after_another() -> None:
+    """First come, first served; a single image overtakes them in the reserved slots."""
+    user = PoolUser(8)
     for name in ("first", "second", "third"):
-        queue.ask(name, 100)
-    queue.ask("single")
-    assert queue.got == {"first": 6, "single": 1}
-    queue.end("first")
-    assert queue.got == {"second": 6, "single": 1}
+        user.ask(name, 100)
+    user.ask("single")
+    assert user.slots == {"first": 6, "single": 1}
+    user.end("first")
+    assert user.slots == {"second": 6, "single": 1}
 
 
-def test_single_pictures_do_not_starve_a_large_job() -> None:
-    """While a large one waits, single ones have the kept places only."""
-    queue = Queue(4)
+def test_single_images_do_not_starve_a_large_job() -> None:
+    """While a large job waits, single images get the reserved slots only."""
+    user = PoolUser(4)
     for number in range(4):
-        queue.ask(f"s{number}")
-    queue.ask("large", 100)
+        user.ask(f"s{number}")
+    user.ask("large", 100)
     for number in range(4, 20):
-        queue.ask(f"s{number}")
+        user.ask(f"s{number}")
     for number in range(3):
-        queue.end(f"s{number}")
-    assert queue.got["large"] >= 1
-    assert sum(queue.got.values()) <= 4
+        user.end(f"s{number}")
+    assert user.slots["large"] >= 1
+    assert sum(user.slots.values()) <= 4
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_places_serve_everybody(count: int) -> None:
-    """With one to three places large and single jobs all come to their turn, in bounds."""
-    queue = Queue(count)
+def test_few_slots_serve_all_jobs(count: int) -> None:
+    """With one to three slots, large and single jobs all run within the limit."""
+    user = PoolUser(count)
     names = ["large", "single", "large2", "single2"]
     for name in names:
-        queue.ask(name, 9 if "large" in name else 1)
+        user.ask(name, 9 if "large" in name else 1)
     served = []
-    while queue.got:
-        assert sum(queue.got.values()) <= count
-        served += list(queue.got)
-        for name in list(queue.got):
-            queue.end(name)
+    while user.slots:
+        assert sum(user.slots.values()) <= count
+        served += list(user.slots)
+        for name in list(user.slots):
+            user.end(name)
     assert sorted(served) == sorted(names)
 
 
-def test_who_leaves_the_queue_makes_room() -> None:
-    """A stopped job that waits is withdrawn, and does not hold others up."""
-    queue = Queue(1)
+def test_a_withdrawn_reservation_delays_no_others() -> None:
+    """A waiting job that is stopped leaves the queue."""
+    user = PoolUser(1)
     for name, items in (("running", 1), ("waiting", 9), ("next", 1)):
-        queue.ask(name, items)
-    assert queue.places.withdraw(queue.tickets["waiting"])
-    assert not queue.places.withdraw(queue.tickets["running"])
-    queue.end("running")
-    assert queue.got == {"next": 1}
+        user.ask(name, items)
+    assert user.pool.withdraw(user.reservations["waiting"])
+    assert not user.pool.withdraw(user.reservations["running"])
+    user.end("running")
+    assert user.slots == {"next": 1}

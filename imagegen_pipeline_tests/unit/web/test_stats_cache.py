@@ -1,4 +1,4 @@
-"""The counts over all pictures: counted once, and never old."""
+"""The cache of the gallery's counts."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ __all__ = ["ledger", "url"]
 
 
 def test_a_change_is_counted_at_once(ledger: Ledger) -> None:
-    """Whatever happens to an item is in the next count, of every filter."""
-    counted = StatsCache(lambda: ledger.gallery)
+    """Every change of an item is in the next count, with every filter."""
+    cache = StatsCache(lambda: ledger.gallery)
     ledger.items.record(scan(prompt("a"), prompt("b")))
-    assert counted.counts(Filter())["waiting"] == 2
+    assert cache.counts(Filter())["waiting"] == 2
     made = store(ledger, plan(ledger, "a"))
-    assert counted.counts(Filter(state="done"))["done"] == 1
-    assert counted.counts(Filter(text="nothing"))["all"] == 0
-    assert counted.totals().made.all == 1
-    assert counted.choices()["models"] == ["sdxl"]
+    assert cache.counts(Filter(state="done"))["done"] == 1
+    assert cache.counts(Filter(text="nothing"))["all"] == 0
+    assert cache.totals().made.all == 1
+    assert cache.choices()["models"] == ["sdxl"]
     ledger.reviews.decide([made.id], Verdict.APPROVED)
-    assert counted.counts(Filter())["approved"] == 1
+    assert cache.counts(Filter())["approved"] == 1
 
 
-def test_nothing_is_counted_twice_while_nothing_changes(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many ask, the ledger is asked once; after a while it is asked again."""
+def test_counts_are_cached(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is read once until something changes or the entry expires."""
     asked: list[str] = []
     whole = type(ledger.gallery).totals
 
@@ -39,10 +37,10 @@ def test_nothing_is_counted_twice_while_nothing_changes(
         return whole(ledger.gallery)
 
     monkeypatch.setattr(type(ledger.gallery), "totals", totals)
-    counted = StatsCache(lambda: ledger.gallery)
+    cache = StatsCache(lambda: ledger.gallery)
     for _ in range(3):
-        counted.totals()
+        cache.totals()
     assert asked == ["totals"]
     monkeypatch.setattr(stats_cache, "MAX_AGE_SECONDS", -1.0)
-    counted.totals()
+    cache.totals()
     assert len(asked) == 2

@@ -1,4 +1,4 @@
-"""The words, numbers and links of the gallery's pages."""
+"""Texts, numbers and links of the gallery's pages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ RUN = "0d9d5d0e-6b0e-4a8e-9d43-0e35b6f0a1c2"
 DAGSTER = "http://127.0.0.1:3000"
 
 
-def a_card(**facts: Any) -> Card:
-    """A card with nothing said of it."""
+def make_card(**facts: Any) -> Card:
+    """A card without a verdict."""
     given: dict[str, Any] = dict.fromkeys(Card.__dataclass_fields__)
     given |= {"key": "a", "kind": "prompt", "source": "json", "location": "", "text": "a boat"}
     given |= {"gone": False, "state": PictureState.DONE, "change_seq": 1}
     return Card(**{**given, **facts})
 
 
-def an_attempt(**facts: Any) -> Attempt:
+def make_attempt(**facts: Any) -> Attempt:
     """A stored attempt."""
     given: dict[str, Any] = {
         "id": 1,
@@ -46,13 +46,13 @@ def an_attempt(**facts: Any) -> Attempt:
         *((1.5, "1.50"), (12345.678, "12,345.68")),
     ],
 )
-def test_money_has_the_digits_that_it_needs(amount: float | None, said: str) -> None:
-    """Small prices keep their digits, large sums two; none is said to be unknown."""
+def test_money(amount: float | None, said: str) -> None:
+    """Small amounts keep their digits, large ones have two; None is unknown."""
     assert view.money(amount) == said
 
 
-def test_a_moment_is_as_short_as_it_stays_clear() -> None:
-    """Today it is the time, this year the day and time, before that the year."""
+def test_times_are_short() -> None:
+    """The time if it is today, the day and time this year, else the date with the year."""
     now = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
     assert view.when(now - 60, now=now) == "11:59"
     assert view.when(now - 86400, now=now) == "20 Nov, 12:00"
@@ -65,20 +65,20 @@ def test_a_moment_is_as_short_as_it_stays_clear() -> None:
     ("duration", "said"),
     [(None, "unknown"), (2.34, "2.3 s"), (42, "42 s"), (61, "1 min 1 s"), (7300, "2 h 1 min")],
 )
-def test_durations_in_words(duration: float | None, said: str) -> None:
-    """Seconds, minutes, hours: whichever is read at a glance."""
+def test_durations(duration: float | None, said: str) -> None:
+    """In seconds, minutes or hours."""
     assert view.seconds(duration) == said
 
 
 def test_an_excerpt_is_one_line_that_ends_between_words() -> None:
-    """Line breaks go, and what is cut says so."""
+    """Line breaks are removed, and a cut text ends with an ellipsis."""
     assert view.excerpt("a\n  boat") == "a boat"
     assert view.excerpt("a quiet harbour at dawn", 18) == "a quiet harbour…"
     assert len(view.excerpt("x" * 500, 50)) == 50
 
 
-def test_a_filter_is_read_from_an_address_and_written_into_one() -> None:
-    """What is empty is left out; a state that is none counts as all."""
+def test_a_filter_is_read_from_and_written_to_a_query() -> None:
+    """Empty values are omitted; an unknown state means all."""
     wanted = view.filter_of({"state": "failed", "text": " a & b ", "actor": ""})
     assert wanted == Filter(state="failed", text="a & b")
     assert view.query_of(wanted) == "?state=failed&text=a+%26+b"
@@ -95,9 +95,9 @@ def test_a_filter_is_read_from_an_address_and_written_into_one() -> None:
         ("javascript:alert(1)", None),
     ],
 )
-def test_only_runs_and_backfills_lead_to_dagster(intent: str, address: str | None) -> None:
-    """An intent of another door has no page there."""
-    assert view.AttemptView(an_attempt(intent=intent), DAGSTER).run_url == address
+def test_only_runs_and_backfills_link_to_dagster(intent: str, address: str | None) -> None:
+    """Other intents have no page there."""
+    assert view.AttemptView(make_attempt(intent=intent), DAGSTER).run_url == address
 
 
 @pytest.mark.parametrize(
@@ -112,22 +112,20 @@ def test_only_runs_and_backfills_lead_to_dagster(intent: str, address: str | Non
         ({"state": PictureState.FAILED, "gone": True}, []),
     ],
 )
-def test_each_trouble_has_the_buttons_that_end_it(
-    facts: dict[str, Any], buttons: list[str]
-) -> None:
-    """And nothing is offered where nothing can be done."""
-    shown = view.PictureView(view.CardView(a_card(**facts)), (), DAGSTER)
+def test_remedies_of_each_state(facts: dict[str, Any], buttons: list[str]) -> None:
+    """States without a remedy have no button."""
+    shown = view.PictureView(view.CardView(make_card(**facts)), (), DAGSTER)
     assert [one.name for one in shown.remedies] == buttons
 
 
-def test_a_command_is_no_advice_beside_the_button_that_does_it() -> None:
-    """What is held says what to look at, not what to type; elsewhere a command is marked as one."""
-    told = "Look at the list; then `imagegen resolve a --resubmit` to have it made, or --give-up."
-    held = a_card(state=PictureState.HELD, remedy=told)
+def test_a_remedy_omits_commands_that_a_button_replaces() -> None:
+    """A held item's remedy has no command; other remedies mark commands as code."""
+    text = "Look at the list; then `imagegen resolve a --resubmit` to have it made, or --give-up."
+    held = make_card(state=PictureState.HELD, remedy=text)
     assert view.CardView(held).remedy == "Look at the list."
     given_up = "To have it made after all: imagegen resolve a --allow-retry."
-    assert view.CardView(a_card(state=PictureState.HELD, remedy=given_up)).remedy == ""
-    failed = a_card(state=PictureState.FAILED, remedy="Run `imagegen <sync>`.")
+    assert view.CardView(make_card(state=PictureState.HELD, remedy=given_up)).remedy == ""
+    failed = make_card(state=PictureState.FAILED, remedy="Run `imagegen <sync>`.")
     assert view.with_code(view.CardView(failed).remedy) == "Run <code>imagegen &lt;sync&gt;</code>."
 
 
@@ -144,27 +142,27 @@ def test_the_dialog_has_the_limits_of_the_images_provider(
 ) -> None:
     """They come from the provider's description; one that is not installed has none."""
     request = {"prompt": "a boat", "provider": provider, "steps": 20}
-    attempt = view.AttemptView(an_attempt(provider=provider, request=request), DAGSTER)
-    shown = view.PictureView(view.CardView(a_card(attempt=1)), (attempt,), DAGSTER).form_values
+    attempt = view.AttemptView(make_attempt(provider=provider, request=request), DAGSTER)
+    shown = view.PictureView(view.CardView(make_card(attempt=1)), (attempt,), DAGSTER).form_values
     assert shown["kind"] == "prompt"
     assert (shown["limits"] and shown["limits"] | limits) == shown["limits"]
     assert (shown["limits"] is None) == (limits is None)
 
 
-def test_an_actors_description_is_what_is_edited() -> None:
-    """The dialog begins with the description that made the picture, not with the nine lines."""
+def test_the_dialog_edits_an_actors_description() -> None:
+    """The dialog starts with the image's description, not with the nine lines."""
     from imagegen_pipeline.domain.actors import base_image_prompt
 
     request = {"prompt": base_image_prompt("an old man"), "steps": 25}
-    attempt = view.AttemptView(an_attempt(provider="runpod", request=request), DAGSTER)
-    card = a_card(kind="actor", text="a young man", attempt=1)
+    attempt = view.AttemptView(make_attempt(provider="runpod", request=request), DAGSTER)
+    card = make_card(kind="actor", text="a young man", attempt=1)
     shown = view.PictureView(view.CardView(card), (attempt,), DAGSTER)
     assert shown.form_values["prompt"] == "an old man"
     assert shown.partition_url.endswith("/assets/actor_base_images?view=partitions&partition=a")
 
 
-def test_what_is_left_of_the_budget_is_never_less_than_nothing() -> None:
-    """Overspent is nothing left; without a budget there is no figure."""
+def test_the_budget_left_is_never_negative() -> None:
+    """Zero when overspent; None without a budget."""
     none = Count(0, 0)
     spent = GalleryStats(
         none, none, none, none, spent_today=4.0, reserved_today=2.0, unpriced_today=0
