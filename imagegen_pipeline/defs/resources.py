@@ -1,8 +1,8 @@
 """Dagster resources: the pipeline of a process, and one resource for each provider.
 
-A provider's settings come from the environment; a deployment may set them on its resource
-instead. Keys are named by ``dg.EnvVar``, so that no value enters a snapshot that the UI shows, and
-only where the variable is set, so that the location loads without any key.
+A provider's settings come from the environment when a run or a sensor starts; a deployment may set
+them on its resource instead, a key as ``dg.EnvVar``. The fields are empty by default: an ``EnvVar``
+by default would fail every run in a process that has no key, those that send no request too.
 """
 
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +13,6 @@ from pydantic import Field, PrivateAttr
 from imagegen_pipeline.domain.requests import ProviderName
 from imagegen_pipeline.providers.base import Provider
 from imagegen_pipeline.providers.registry import registry
-from imagegen_pipeline.settings import variable_is_set
 
 if TYPE_CHECKING:
     from imagegen_pipeline.pipeline import Pipeline
@@ -105,10 +104,7 @@ def _provider_resource(provider: Provider[Any]) -> ProviderResource:
         body[name] = Field("", description=f"Empty: the value of {model.variable(name)}.")
     name = f"{provider.title.replace(' ', '')}Resource"
     kind: type[ProviderResource] = type(name, (ProviderResource,), body)
-    key = provider.key_field
-    if key is None or not variable_is_set(model.variable(key)):
-        return kind()
-    return kind(**{key: dg.EnvVar(model.variable(key))})
+    return kind()
 
 
 def _field_name(provider: ProviderName) -> str:

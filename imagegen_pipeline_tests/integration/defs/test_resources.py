@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-import dagster as dg
 import pytest
 
 from imagegen_pipeline.defs.resources import (
@@ -41,14 +40,11 @@ def test_every_provider_has_a_resource() -> None:
     assert set(defs.resources or {}) == {"pipeline", *registry().names}
 
 
-def test_a_key_is_named_by_its_variable(
-    live_project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A key that is set in the environment is an EnvVar of the resource; others are empty."""
-    monkeypatch.delenv("RUNPOD_API_KEY")
-    resources = provider_resources()
-    assert isinstance(resources["duomi"].values["api_key"], dg.EnvVar)
-    assert resources["runpod"].values == {}
+def test_a_field_names_its_variable_and_holds_no_value(live_project: Project) -> None:
+    """A set key is not copied into the resource; its description names the variable."""
+    resource = provider_resources()["duomi"]
+    assert resource.values == {}
+    assert "DUOMI_API_KEY" in str(type(resource).model_fields["api_key"].description)
 
 
 def test_values_of_the_resource_are_used(
