@@ -21,9 +21,9 @@ _IMAGE_CHECKS = {
     "regenerate with another seed.",
     rules.SHARP: "Some part of the image is in focus. WARN. If it fails: look at the image. Mist "
     "and soft light may be intended; otherwise regenerate with more steps or another seed.",
-    rules.NOT_A_DUPLICATE: "No older image of another prompt looks the same (perceptual hash and "
-    "colours). The same prompt twice may share an image. WARN. If it fails: compare the two; the "
-    "provider may have returned the result of another request. Regenerate this one.",
+    rules.NOT_A_DUPLICATE: "No older image of another prompt is nearly identical (perceptual "
+    "hash and colours). The same prompt twice may share an image. WARN. If it fails: compare the "
+    "two; the provider may have returned the result of another request. Regenerate this one.",
 }
 _BASE_IMAGE_CHECKS = {
     rules.NEUTRAL_BORDER: "The top and side edges show a neutral, even backdrop. WARN. If it "

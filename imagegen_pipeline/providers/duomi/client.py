@@ -264,7 +264,7 @@ def _remedy(status: int, code: int | str | None) -> str | None:
             f"finds which answer. Known: {', '.join(KNOWN_MODELS)}."
         )
     if code == 30011:
-        return "The balance is used up: add credits, then run again; what is made is reused."
+        return "The balance is used up: add credits, then run again. Existing images are reused."
     if status in (401, 402, 403):
         return "Verify that DUOMI_API_KEY is correct and has sufficient credits."
     return None
