@@ -344,16 +344,16 @@ def test_status_403_is_said_with_its_remedy(live_project: Project, simulator: Si
         check=False,
     )
     assert done.returncode == 1
-    said = (
+    message = (
         'API request failed with status 403: {"code":30003,"message":"Model disabled.",'
         '"data":null}.'
     )
-    assert said in done.stderr
+    assert message in done.stderr
     assert "`imagegen models`" in done.stderr
     logs = live_project.data / "logs"
-    assert said in (logs / "duomi_image_generation.log").read_text()
+    assert message in (logs / "duomi_image_generation.log").read_text()
     (results,) = logs.glob("duomi_generation_results_*.json")
-    assert json.loads(results.read_text())[0]["error"].startswith(said)
+    assert json.loads(results.read_text())[0]["error"].startswith(message)
 
 
 def test_a_timeout_is_a_request_exception(
@@ -432,7 +432,7 @@ def test_missing_fields_are_said(project: Project, fields: tuple[str, str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("fault", "said", "remedy"),
+    ("fault", "message", "remedy"),
     [
         (
             {"operation": "submit", "fault": "status", "status": 401},
@@ -457,7 +457,7 @@ def test_runpods_failures_are_said(
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
     fault: dict[str, Any],
-    said: str,
+    message: str,
     remedy: str,
 ) -> None:
     """Each way in which RunPod fails gives its text and remedy in the guide's form, exit 1."""
@@ -466,7 +466,7 @@ def test_runpods_failures_are_said(
     code, answer = base_image_answer(ACTOR, DESCRIPTION, "64", "96", "5", "-1")
     assert code == 1
     assert answer["status"] == "FAILED"
-    assert answer["error"].startswith(said)
+    assert answer["error"].startswith(message)
     assert remedy in answer["error"]
     if fault["fault"] == "job_failed":
         assert "out of memory" in answer["error"]
@@ -475,7 +475,7 @@ def test_runpods_failures_are_said(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("../up", DESCRIPTION), "not an actor's folder name"),
         ((ACTOR, DESCRIPTION, "1001", "1536"), "multiple of 16"),
@@ -484,12 +484,12 @@ def test_runpods_failures_are_said(
     ],
 )
 def test_a_bad_base_image_leaves_nothing_behind(
-    live_project: Project, simulator: Simulator, arguments: tuple[str, ...], said: str
+    live_project: Project, simulator: Simulator, arguments: tuple[str, ...], message: str
 ) -> None:
     """A name, size, step count or seed that cannot be is refused, exit 2, and writes no actor."""
     code, answer = base_image_answer(*arguments)
     assert code == 2
-    assert said in answer["error"]
+    assert message in answer["error"]
     assert not list(live_project.data.glob("actors/*"))
     assert simulator.stats()["runpod"]["accepted"] == 0
 
@@ -534,12 +534,12 @@ def test_the_guidelines_are_warnings() -> None:
     """The guide's good descriptions give no warning, its bad ones the page's, its wide size one."""
     rows = re.findall(r'^\| `"(.+?)"`.*? \| (.*?) \|$', TEXT, flags=re.MULTILINE)
     assert len(rows) == 7
-    for description, said in rows:
+    for description, message in rows:
         warnings = BaseImageParams(ACTOR, description).warnings
-        if said == "no warning":
+        if message == "no warning":
             assert warnings == []
         else:
-            assert warnings[0].startswith(said.split("`")[1])
+            assert warnings[0].startswith(message.split("`")[1])
     (warning,) = BaseImageParams(ACTOR, DESCRIPTION, 1360, 768).warnings
     assert "may cut off feet" in warning
 

@@ -98,7 +98,7 @@ class Aftermath:
     project: Project
     providers: EchoingServices
     outputs: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
-    told: str = ""
+    answer_text: str = ""
 
     def run(self, name: str, *command: str) -> None:
         """One command, whatever comes of it."""
@@ -127,7 +127,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
             use_dagster(after)
             until(webserver.answers)
             ask_everything(webserver)
-            after.told = "\n".join(webserver.told)
+            after.answer_text = "\n".join(webserver.answer_texts)
         after.run_all(COMMANDS)
         after.run_all(RESULTS)
         yield after
@@ -201,7 +201,7 @@ def test_what_looks_for_the_key_finds_a_word_of_the_prompts(aftermath: Aftermath
         r"r\.parquet",
     ):
         assert re.search(f"^{place}$", found, re.MULTILINE), place
-    assert shows(aftermath.told.encode(), MARK)
+    assert shows(aftermath.answer_text.encode(), MARK)
     assert MARK in aftermath.outputs["json"].stdout
 
 
@@ -253,10 +253,10 @@ def test_no_output_repeats_a_key(aftermath: Aftermath) -> None:
 
 def test_no_answer_of_the_webserver_tells_a_key(aftermath: Aftermath) -> None:
     """Runs, events, configuration, launchpad, snapshots and debug files name the variables only."""
-    assert "Key *** has no such model" in aftermath.told
-    assert "DUOMI_API_KEY" in aftermath.told
-    assert "RUNPOD_API_KEY" in aftermath.told
-    assert not shows(aftermath.told.encode(), CANARY)
+    assert "Key *** has no such model" in aftermath.answer_text
+    assert "DUOMI_API_KEY" in aftermath.answer_text
+    assert "RUNPOD_API_KEY" in aftermath.answer_text
+    assert not shows(aftermath.answer_text.encode(), CANARY)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("IMAGEGEN_CONCURRENCY", "many", "valid integer"),
         ("IMAGEGEN_CONCURRENCY", "0", "greater than or equal to 1"),
@@ -140,14 +140,14 @@ def test_a_ledger_url_is_kept_unless_it_is_a_relative_file(
     ],
 )
 def test_a_bad_value_is_refused_by_name(
-    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sentence names the variable and what is wrong with its value."""
     monkeypatch.setenv(name, value)
     with pytest.raises(SetupError) as raised:
         load_settings()
     assert str(raised.value).startswith(f"{name} has a bad value: ")
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert raised.value.remedy
 
 
@@ -169,7 +169,7 @@ def test_prices_may_stand_in_a_file(root: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b'{"duomi": {"m": "0.01"}}', "duomi 'm' is '0.01', not a number from 0 up"),
         (b'{"duomi": {"m": 0.01}', "it is not JSON"),
@@ -180,7 +180,7 @@ def test_prices_may_stand_in_a_file(root: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_price_file_that_is_wrong_is_named(
-    content: bytes | None, said: str, root: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes | None, message: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sentence has the variable, the file, and the entry that is wrong."""
     path = root / "prices.json"
@@ -190,7 +190,7 @@ def test_a_price_file_that_is_wrong_is_named(
     with pytest.raises(SetupError) as raised:
         load_settings()
     assert str(raised.value).startswith(f"IMAGEGEN_PRICES has a bad value: {path}: ")
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_a_price_file_is_a_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

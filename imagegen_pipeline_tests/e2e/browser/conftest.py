@@ -23,7 +23,7 @@ from imagegen_pipeline_tests.integration.web.seeding import seed
 
 __all__ = ["serve", "serve_slow", "slow"]  # fixtures
 CHROMIUM = "/usr/bin/chromium"
-DESK = {"width": 1280, "height": 900}
+DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 expect.set_options(timeout=20_000)  # milliseconds: a machine may be busy with other tests
 _WATCH = """
@@ -125,7 +125,7 @@ def visiting(browser: Browser, serve: Serve, monkeypatch: pytest.MonkeyPatch) ->
         served = server or serve()
         keys = seed(served.pipeline, pictures, small=True) if pictures else []
         made = browser.new_context(
-            **{"viewport": DESK, "reduced_motion": "reduce", "accept_downloads": True, **context}
+            **{"viewport": DESKTOP, "reduced_motion": "reduce", "accept_downloads": True, **context}
         )
         made.set_default_timeout(30_000)
         visit = Visit(served, made, Watched(served.url), keys)

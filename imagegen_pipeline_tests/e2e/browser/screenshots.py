@@ -26,7 +26,7 @@ from imagegen_pipeline_tests.e2e.browser.conftest import CHROMIUM, PHONE, PRICES
 from imagegen_pipeline_tests.integration.web.seeding import seed
 
 FOLDER = ROOT / "docs" / "images"
-DESK = {"width": 1180, "height": 780}
+DESKTOP = {"width": 1180, "height": 780}
 LARGEST = 400_000
 NOWHERE = "http://127.0.0.1:9"
 """Nobody listens there: what the seeded jobs would be asked for goes nowhere."""
@@ -70,11 +70,11 @@ def _settle(root: Path) -> None:
 
 
 def _take_all(browser: Browser, url: str, pipeline: Pipeline) -> None:
-    book = pipeline.ledger.gallery
+    card_store = pipeline.ledger.gallery
     many = next(
         one.key
-        for one in book.cards(Filter(state="approved"), limit=100)
-        if one.text.isascii() and len(book.history(one.key)) > 1 and one.kind == "prompt"
+        for one in card_store.cards(Filter(state="approved"), limit=100)
+        if one.text.isascii() and len(card_store.history(one.key)) > 1 and one.kind == "prompt"
     )
     phone = {"viewport": PHONE, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
     take = _Taker(browser, url)
@@ -95,7 +95,7 @@ class _Taker:
         self, name: str, path: str, act: Callable[[Page], None] | None = None, **context: Any
     ) -> None:
         made = self._browser.new_context(
-            **{"viewport": DESK, "reduced_motion": "reduce", **context}
+            **{"viewport": DESKTOP, "reduced_motion": "reduce", **context}
         )
         page = made.new_page()
         page.goto(self._url + path)

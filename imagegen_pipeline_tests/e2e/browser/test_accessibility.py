@@ -54,12 +54,12 @@ def _viewer(visit: Visit) -> Page:
 
 
 def _compared(visit: Visit) -> Page:
-    book = visit.served.pipeline.ledger.gallery
+    card_store = visit.served.pipeline.ledger.gallery
     key = next(
         key
         for key in visit.keys
-        if sum(one.state == "stored" for one in book.history(key)) == 2
-        and book.history(key)[0].state == "stored"
+        if sum(one.state == "stored" for one in card_store.history(key)) == 2
+        and card_store.history(key)[0].state == "stored"
     )
     page = visit.open(f"/picture/{key}")
     page.keyboard.press("c")

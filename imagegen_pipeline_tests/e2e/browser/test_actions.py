@@ -139,13 +139,13 @@ def test_a_selection_is_downloaded_as_a_zip(visit: Visit) -> None:
 def test_all_matching_items_are_approved(visit: Visit) -> None:
     """ "Select all" includes cards that are not loaded, and the bar acts on all of them."""
     page = visit.open("/?state=done")
-    book = visit.served.pipeline.ledger.gallery
-    done = book.cards(Filter(state="done"))
+    card_store = visit.served.pipeline.ledger.gallery
+    done = card_store.cards(Filter(state="done"))
     page.locator(".card .pick").first.check()
     page.get_by_role("button", name=re.compile("Select all")).click()
     expect(page.locator("#bulk-count")).to_have_text(str(len(done)))
     page.get_by_role("button", name="Approve").click()
-    until(lambda: not book.cards(Filter(state="done")))
+    until(lambda: not card_store.cards(Filter(state="done")))
     assert {state_of(visit, one.key) for one in done} == {"approved"}
     page.keyboard.press("Escape")
     expect(page.locator("#bulk")).to_be_hidden()
@@ -176,8 +176,8 @@ def test_a_held_item_is_sent_again(visit: Visit) -> None:
     expect(page.locator(".problem")).not_to_contain_text("imagegen resolve")
     page.get_by_role("button", name="Send again…").click()
     dialog = page.get_by_role("dialog", name="Send again")
-    said = dialog.locator("#regenerate-cost")
-    expect(said).to_contain_text("Sends it again. It may have been billed already.")
+    message = dialog.locator("#regenerate-cost")
+    expect(message).to_contain_text("Sends it again. It may have been billed already.")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_be_hidden()
     assert state_of(visit, key) == "held"
@@ -227,9 +227,9 @@ def test_a_batch_of_another_process_is_followed(visiting: Visiting) -> None:
 def test_new_images_wait_while_the_pointer_is_on_the_grid(visit: Visit) -> None:
     """New cards are counted, and shown on top after a click."""
     page = visit.open()
-    book = visit.served.pipeline.ledger.gallery
+    card_store = visit.served.pipeline.ledger.gallery
     page.locator("#filters").get_by_label("Source").select_option("json")
-    expect(page.locator(".card")).to_have_count(len(book.cards(Filter(source="json"))))
+    expect(page.locator(".card")).to_have_count(len(card_store.cards(Filter(source="json"))))
     page.locator(".card").nth(1).hover()
     visit.served.project.write_json("brand_new", "A brand new boat")
     visit.served.project.run("imagegen", "generate", "--image-size", "64x64", "--source", "json")
@@ -261,9 +261,9 @@ def test_invalid_fields_are_marked(visit: Visit) -> None:
     open_item(page, key)
     page.keyboard.press("r")
     dialog = page.get_by_role("dialog", name="Regenerate")
-    said = dialog.locator("#regenerate-cost")
+    message = dialog.locator("#regenerate-cost")
     submit = dialog.locator("[type=submit]")
-    expect(said).to_contain_text("will be generated")
+    expect(message).to_contain_text("will be generated")
     wrong = (
         ("steps", "101", "A whole number from 1 to 100."),
         ("steps", "1.5", "A whole number from 1 to 100."),
@@ -293,8 +293,8 @@ def test_invalid_fields_are_marked(visit: Visit) -> None:
 
 def test_the_limits_of_an_actors_fields(visit: Visit) -> None:
     """Sides are multiples of sixteen, and more steps are allowed than for a prompt."""
-    book = visit.served.pipeline.ledger.gallery
-    found = book.cards(Filter(source="actor"))
+    card_store = visit.served.pipeline.ledger.gallery
+    found = card_store.cards(Filter(source="actor"))
     actor = next(one for one in found if one.state in ("done", "approved", "rejected"))
     page = visit.open(f"/picture/{actor.key}")
     expect(page.locator("#panel h2")).to_be_visible()
@@ -343,8 +343,8 @@ def test_verdict_messages_replace_each_other(visit: Visit) -> None:
 
 def test_parameters_without_an_image_are_called_requested(visit: Visit) -> None:
     """An image has "Parameters"; an item without one has "Requested parameters"."""
-    book = visit.served.pipeline.ledger.gallery
-    without = next(one for one in book.cards(Filter()) if one.attempt is None and one.last)
+    card_store = visit.served.pipeline.ledger.gallery
+    without = next(one for one in card_store.cards(Filter()) if one.attempt is None and one.last)
     page = visit.open(f"/picture/{without.key}")
     expect(page.get_by_role("heading", name="Requested parameters")).to_be_visible()
     page.goto(visit.served.url + f"/picture/{visit.keys[1]}")

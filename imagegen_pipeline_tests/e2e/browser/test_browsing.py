@@ -43,25 +43,27 @@ def test_a_state_is_filtered_without_a_reload(visit: Visit) -> None:
 
 def test_filters_by_source_actor_and_model(visit: Visit) -> None:
     """The three filters can be combined."""
-    page, book = visit.open(), visit.served.pipeline.ledger.gallery
+    page, card_store = visit.open(), visit.served.pipeline.ledger.gallery
     page.get_by_label("Source", exact=True).select_option("actor")
-    actors = book.cards(Filter(source="actor"))
+    actors = card_store.cards(Filter(source="actor"))
     expect(page.locator(".card")).to_have_count(len(actors))
     page.get_by_label("Actor", exact=True).select_option(actors[0].key)
     expect(page.locator(".card")).to_have_count(1)
     page.get_by_label("Actor", exact=True).select_option("")
     page.get_by_label("Source", exact=True).select_option("")
-    page.locator("#filters").get_by_label("Model").select_option(book.models()[0])
-    expect(page.locator(".card")).to_have_count(len(book.cards(Filter(model=book.models()[0]))))
+    page.locator("#filters").get_by_label("Model").select_option(card_store.models()[0])
+    expect(page.locator(".card")).to_have_count(
+        len(card_store.cards(Filter(model=card_store.models()[0])))
+    )
 
 
 def test_search_in_prompts_says_when_nothing_matches(visit: Visit) -> None:
     """Typing searches the prompts; without matches the page offers to clear the filters."""
-    page, book = visit.open(), visit.served.pipeline.ledger.gallery
-    word = book.cards(Filter(source="json"))[0].text.split()[0]
+    page, card_store = visit.open(), visit.served.pipeline.ledger.gallery
+    word = card_store.cards(Filter(source="json"))[0].text.split()[0]
     page.keyboard.press("/")
     page.keyboard.type(word)
-    expect(page.locator(".card")).to_have_count(len(book.cards(Filter(text=word))))
+    expect(page.locator(".card")).to_have_count(len(card_store.cards(Filter(text=word))))
     page.get_by_label("Search prompts and keys").fill("zebra crossing <b>nowhere</b>")
     expect(page.get_by_role("heading", name="No matches")).to_be_visible()
     expect(page.locator("main")).to_contain_text("zebra crossing <b>nowhere</b>")
@@ -75,8 +77,8 @@ def test_an_items_page_shows_its_details(visit: Visit) -> None:
     page = visit.open()
     key = first_of(page, "approved")
     card(page, key).locator(".open").click()
-    panel, book = page.locator("#panel"), visit.served.pipeline.ledger.gallery
-    attempt, shown = book.history(key)[0], book.card(key)
+    panel, card_store = page.locator("#panel"), visit.served.pipeline.ledger.gallery
+    attempt, shown = card_store.history(key)[0], card_store.card(key)
     assert shown is not None
     expect(panel.get_by_role("heading", name=key)).to_be_visible()
     expect(panel.locator("[data-prompt]")).to_have_text(shown.text)
@@ -132,14 +134,14 @@ def test_an_items_address_is_a_page(visit: Visit) -> None:
 
 def test_an_older_image_is_compared_and_made_current(visit: Visit) -> None:
     """Both are shown with seed, steps and cost; a button makes the older one current."""
-    book = visit.served.pipeline.ledger.gallery
+    card_store = visit.served.pipeline.ledger.gallery
     key = next(
         key
         for key in visit.keys
-        if sum(one.state == "stored" for one in book.history(key)) == 2
-        and book.history(key)[0].state == "stored"
+        if sum(one.state == "stored" for one in card_store.history(key)) == 2
+        and card_store.history(key)[0].state == "stored"
     )
-    newer, older = book.history(key)
+    newer, older = card_store.history(key)
     page = visit.open(f"/picture/{key}")
     page.keyboard.press("c")
     then = page.locator(".older-image")

@@ -146,8 +146,8 @@ def test_what_is_held_waits_for_a_decision(harness: EngineHarness) -> None:
     assert retried.error == f"{prompt.key} is held."
     assert "--resubmit" in (retried.remedy or "")
     for how in Mode:
-        said = estimate_cost(harness.pipeline, [prompt.key], mode=how, overrides=change)
-        assert (said.make, said.reuse, said.refused) == (0, 0, 1), how
+        message = estimate_cost(harness.pipeline, [prompt.key], mode=how, overrides=change)
+        assert (message.make, message.reuse, message.refused) == (0, 0, 1), how
     unknown = remake(harness, "no-such-key")["no-such-key"]
     assert "held" not in (unknown.remedy or "")
 
@@ -227,7 +227,7 @@ def test_a_retry_of_what_did_not_fail_is_refused(harness: EngineHarness) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (Overrides(steps=101), "Steps are 1 to 100"),
         (Overrides(seed=-5), "Seeds are 0 to"),
@@ -236,13 +236,13 @@ def test_a_retry_of_what_did_not_fail_is_refused(harness: EngineHarness) -> None
     ],
 )
 def test_what_the_service_would_refuse_is_refused_first(
-    change: Overrides, said: str, harness: EngineHarness
+    change: Overrides, message: str, harness: EngineHarness
 ) -> None:
     """A change out of range is an outcome with its reason; nothing is written or sent."""
     prompt = harness.prompt()
     outcome = remake(harness, prompt.key, change=change)[prompt.key]
     assert outcome.status is Status.FAILED
-    assert said in str(outcome.error)
+    assert message in str(outcome.error)
     assert harness.attempts() == []
     assert harness.requests(SUBMIT) == 0
 
@@ -271,10 +271,10 @@ def test_a_quote_says_what_a_click_would_cost(
     harness.make(prompts[:1])
     harness.pipeline = Pipeline(load_settings())
     keys = [*(prompt.key for prompt in prompts), "json-nobody-00000000"]
-    said = estimate_cost(harness.pipeline, keys, mode=Mode.REGENERATE, overrides=NEW)
-    assert (said.make, said.reuse, said.refused) == (2, 0, 1)
-    assert said.reasons == ("No item has the key json-nobody-00000000.",)
-    assert (said.cost, said.budget_day) == (0.5, 10.0)
+    message = estimate_cost(harness.pipeline, keys, mode=Mode.REGENERATE, overrides=NEW)
+    assert (message.make, message.reuse, message.refused) == (2, 0, 1)
+    assert message.reasons == ("No item has the key json-nobody-00000000.",)
+    assert (message.cost, message.budget_day) == (0.5, 10.0)
     assert estimate_cost(harness.pipeline, keys, mode=Mode.RETRY, overrides=NEW).make == 1
     assert len(harness.attempts()) == 1
 
@@ -348,9 +348,9 @@ def test_a_quote_keeps_what_has_a_price_apart(
     harness.pipeline = Pipeline(load_settings())
     keys = [prompt.key, actor.key]
     change = Overrides(model="sdxl")
-    said = estimate_cost(harness.pipeline, keys, mode=Mode.REGENERATE, overrides=change)
-    assert (said.make, said.by_time, said.unpriced, said.cost) == (2, 1, 0, 0.25)
-    assert said.reserve == pytest.approx(0.25 + 0.9)
+    message = estimate_cost(harness.pipeline, keys, mode=Mode.REGENERATE, overrides=change)
+    assert (message.make, message.by_time, message.unpriced, message.cost) == (2, 1, 0, 0.25)
+    assert message.reserve == pytest.approx(0.25 + 0.9)
     unknown = estimate_cost(
         harness.pipeline, keys, mode=Mode.REGENERATE, overrides=Overrides(model="other")
     )

@@ -47,7 +47,7 @@ def test_a_fixed_seed_is_used(project: Project, invoke: Invoke) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("base-image", "a/b", DESCRIPTION), "is not an actor's folder name"),
         (("base-image", ACTOR, ""), "Missing required fields"),
@@ -60,7 +60,7 @@ def test_a_fixed_seed_is_used(project: Project, invoke: Invoke) -> None:
 )
 def test_a_bad_request_is_answered_and_exit_2(
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
     project: Project,
     simulator: Simulator,
     invoke: Invoke,
@@ -70,8 +70,8 @@ def test_a_bad_request_is_answered_and_exit_2(
     assert result.exit_code == 2
     answer = json.loads(result.stdout)
     assert answer["status"] == "FAILED"
-    assert said in answer["error"]
-    assert said in result.stderr
+    assert message in answer["error"]
+    assert message in result.stderr
     assert simulator.stats()["runpod"]["accepted"] == 0
 
 

@@ -75,7 +75,7 @@ def test_every_parameter_is_sent(project: Project, invoke: Invoke) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--steps", "0"], "--steps"),
         (["--steps", "101"], "--steps"),
@@ -101,18 +101,18 @@ def test_every_parameter_is_sent(project: Project, invoke: Invoke) -> None:
     ],
 )
 def test_a_wrong_value_is_refused_before_anything_is_sent(
-    options: list[str], said: str, project: Project, simulator: Simulator, invoke: Invoke
+    options: list[str], message: str, project: Project, simulator: Simulator, invoke: Invoke
 ) -> None:
     """A value out of range is exit 2, names its option, and changes neither ledger nor provider."""
     result = invoke(*ONE, *options)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert simulator.stats()["duomi"]["accepted"] == 0
     assert attempts(project) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((*GENERATE, "prompt"), "add --prompt TEXT"),
         ((*GENERATE, "json", "--prompt", "x"), "not with json"),
@@ -121,12 +121,12 @@ def test_a_wrong_value_is_refused_before_anything_is_sent(
     ],
 )
 def test_a_missing_source_is_exit_2(
-    arguments: tuple[str, ...], said: str, project: Project, invoke: Invoke
+    arguments: tuple[str, ...], message: str, project: Project, invoke: Invoke
 ) -> None:
     """A source that is missing or not named is wrong usage."""
     result = invoke(*arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_input_dir_is_relative_to_the_current_folder(

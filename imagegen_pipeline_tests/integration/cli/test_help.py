@@ -73,7 +73,7 @@ def test_the_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["generat"], "No such command 'generat'"),
         (["generate"], "Missing option '--source'"),
@@ -84,12 +84,12 @@ def test_the_help_imports_nothing_heavy() -> None:
     ],
 )
 def test_wrong_usage_is_exit_2_and_points_at_the_help(
-    arguments: list[str], said: str, invoke: Invoke
+    arguments: list[str], message: str, invoke: Invoke
 ) -> None:
     """What click refuses names the fault and ``--help`` on stderr, and leaves stdout empty."""
     result = invoke(*arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert "--help" in result.stderr
     assert result.stdout == ""
 

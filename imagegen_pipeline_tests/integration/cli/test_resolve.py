@@ -84,7 +84,7 @@ def test_regenerate_buys_what_was_given_up(held: str, simulator: Simulator, invo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nothing-of-it", "--resubmit"), "nothing-of-it is not held"),
         (("nothing-of-it", "--allow-retry"), "not given up"),
@@ -92,12 +92,12 @@ def test_regenerate_buys_what_was_given_up(held: str, simulator: Simulator, invo
     ],
 )
 def test_a_decision_on_nothing_is_refused(
-    arguments: tuple[str, ...], said: str, project: Project, invoke: Invoke
+    arguments: tuple[str, ...], message: str, project: Project, invoke: Invoke
 ) -> None:
     """Exit code 2 and one sentence that says what there is to decide on."""
     result = invoke("resolve", *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_an_item_that_a_process_is_at_is_not_decided_on(

@@ -38,7 +38,7 @@ def tick(dagster: Dagster, cursor: str | None = None) -> dg.SensorResult:
     return result
 
 
-def said(result: dg.SensorResult) -> str:
+def message(result: dg.SensorResult) -> str:
     """What the UI shows of the tick."""
     assert result.skip_reason is not None
     return str(result.skip_reason.skip_message)
@@ -61,14 +61,14 @@ def test_a_job_of_a_dead_process_becomes_a_picture_and_an_event(
     attempt = submitted(harness, actor)
     until(lambda: harness.simulator.billed("runpod") == 1)
 
-    assert said(tick(dagster)).startswith("1 collected")
+    assert message(tick(dagster)).startswith("1 collected")
     (event,) = dagster.events("actor_base_images")
     assert event.partition == actor.key
     current = harness.pipeline.ledger.attempts.current(actor.key)
     assert current is not None
     assert (current.id, current.reported) == (attempt.id, True)
     assert event.metadata["sha256"].value == current.digest
-    assert said(tick(dagster)) == "Nothing is outstanding."
+    assert message(tick(dagster)) == "Nothing is outstanding."
     assert harness.simulator.stats()["runpod"]["accepted"] == 1
 
 
@@ -80,7 +80,7 @@ def test_a_job_that_runs_is_left_to_a_later_tick(dagster: Dagster, harness: Engi
     runpod = harness.pipeline.provider("runpod")
     job_id = str(runpod.submit(attempt.sent_request).job_id)
     harness.pipeline.ledger.attempts.submitted(attempt, job_id=job_id, endpoint=runpod.endpoint)
-    assert "1 still running" in said(tick(dagster))
+    assert "1 still running" in message(tick(dagster))
     assert harness.states() == [State.SUBMITTED]
 
 
@@ -89,12 +89,12 @@ def test_a_picture_that_was_never_reported_is(dagster: Dagster, harness: EngineH
     reports; one of just now is left to the run that makes it.
     """
     outcome = harness.make_one(harness.prompt())
-    assert said(tick(dagster)) == "Nothing is outstanding."
+    assert message(tick(dagster)) == "Nothing is outstanding."
     with closing(sqlite3.connect(harness.project.results / "imagegen.db")) as ledger, ledger:
         ledger.execute("UPDATE attempts SET finished_at = finished_at - 301")
-    assert said(tick(dagster)).startswith("1 reported late")
+    assert message(tick(dagster)).startswith("1 reported late")
     assert dagster.count("generated_images") == {outcome.item_key: 1}
-    assert said(tick(dagster)) == "Nothing is outstanding."
+    assert message(tick(dagster)) == "Nothing is outstanding."
 
 
 def test_many_are_looked_at_in_turns(
@@ -110,7 +110,7 @@ def test_many_are_looked_at_in_turns(
     for _ in range(3):
         result = tick(dagster, cursor)
         cursor = result.cursor
-        collected.append(said(result).split(".")[0])
+        collected.append(message(result).split(".")[0])
     assert collected == ["2 collected", "2 collected", "1 collected"]
     assert cursor == "0"
 
@@ -128,4 +128,4 @@ def test_without_a_key_it_says_what_it_needs(
     instance = open_instance()
     assert instance is not None
     with instance:
-        assert "RUNPOD_API_KEY is not set" in said(tick(Dagster(instance, live_project)))
+        assert "RUNPOD_API_KEY is not set" in message(tick(Dagster(instance, live_project)))

@@ -89,8 +89,8 @@ def test_a_failing_item_is_sent_four_times_and_then_never(
         dagster.launch("retry_failed")
     assert sent(simulator) == before + len(RETRY_DELAYS)
 
-    said = dagster.project.run("imagegen", "resolve").stdout
-    assert f"imagegen resolve {prompts[2]} --allow-retry" in said
+    message = dagster.project.run("imagegen", "resolve").stdout
+    assert f"imagegen resolve {prompts[2]} --allow-retry" in message
     dagster.project.run("imagegen", "resolve", prompts[2], "--allow-retry")
     heal(simulator)
     assert dagster.launch("retry_failed").success

@@ -50,7 +50,7 @@ class Sensor:
 
     dagster: Dagster
     cursor: str | None = None
-    said: list[str] = field(default_factory=list)
+    message: list[str] = field(default_factory=list)
 
     def tick(self) -> str:
         """One tick; returns what it says."""
@@ -102,9 +102,9 @@ def test_what_is_new_is_registered_and_has_its_version(sensor: Sensor) -> None:
     """The first tick makes partitions of what is there, each with one event."""
     sensor.dagster.project.write_json("a", "picture a")
     sensor.dagster.project.write_actor("sailor", description="an old sailor")
-    said = sensor.tick()
+    message = sensor.tick()
 
-    assert said == "Prompts: 1 new. Actors: 1 new. Dagster: 2 registered, 2 given a version."
+    assert message == "Prompts: 1 new. Actors: 1 new. Dagster: 2 registered, 2 given a version."
     assert sensor.registered == [A]
     (event,) = sensor.dagster.events("prompts")
     assert event.metadata["text"].value == "picture a"
@@ -132,10 +132,10 @@ def test_what_is_deleted_is_shown_as_gone_once_and_keeps_its_picture(watched: Se
     assert watched.dagster.run(*PROMPT_ASSETS, keys=[A, C]).success
     delete(watched, "b")
     assert watched.tick() == "Prompts: 1 gone. Dagster: 1 marked gone."
-    ((in_source, said),) = watched.observed(B)
+    ((in_source, message),) = watched.observed(B)
     assert in_source is False
-    assert "Gone from its source since 20" in said
-    assert "b.json" in said
+    assert "Gone from its source since 20" in message
+    assert "b.json" in message
     assert watched.tick() == "Nothing has changed in the sources."
     assert B in watched.registered
     assert watched.dagster.project.pipeline().current_outcome(B) is not None
@@ -180,15 +180,15 @@ def test_what_does_not_fit_into_a_tick_is_told_in_the_next_ones(
     monkeypatch.setattr(source_sync, "_EVENTS_AT_ONCE", 1)
     for number in range(30):
         sensor.dagster.project.write_json(f"{number:02}", f"picture {number}")
-    said = sensor.tick()
+    message = sensor.tick()
     assert len(sensor.registered) == 20
     assert sum(sensor.dagster.count("prompts").values()) == 5
-    assert said.endswith("The next ticks have 10 to register, 25 to report.")
+    assert message.endswith("The next ticks have 10 to register, 25 to report.")
     sensor.tick()
     assert len(sensor.registered) == 30
     for _ in range(7):
-        said = sensor.tick()
-    assert said == "Nothing has changed in the sources."
+        message = sensor.tick()
+    assert message == "Nothing has changed in the sources."
     assert set(sensor.dagster.count("prompts").values()) == {1}
     assert len(sensor.dagster.count("prompts")) == 30
 
@@ -197,8 +197,8 @@ def test_what_cannot_be_read_is_counted_in_every_tick(watched: Sensor) -> None:
     """A broken file is said for as long as it is broken; a source that nobody uses never is."""
     (watched.dagster.project.data / "prompt_json" / "bad.json").write_text("{", encoding="utf-8")
     for _ in range(2):
-        said = watched.tick()
-        assert said == "Nothing has changed in the sources. 1 cannot be read: see the log."
+        message = watched.tick()
+        assert message == "Nothing has changed in the sources. 1 cannot be read: see the log."
     watched.dagster.project.write_json("bad", "mended")
     assert "cannot be read" not in watched.tick()
 
@@ -211,8 +211,8 @@ def test_a_new_dagster_hears_of_everything_that_an_old_ledger_has(watched: Senso
         watched.dagster.instance.delete_dynamic_partition("prompts", key)
     watched.dagster.instance.wipe_assets([dg.AssetKey("prompts")])
     watched.cursor = None
-    said = watched.tick()
-    assert said.endswith("Dagster: 2 registered, 2 given a version.")
+    message = watched.tick()
+    assert message.endswith("Dagster: 2 registered, 2 given a version.")
     assert sorted(watched.registered) == sorted([A, C]), "and of nothing that was gone before"
 
 

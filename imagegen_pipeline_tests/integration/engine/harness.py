@@ -202,8 +202,8 @@ def plan_attempt(
         simulated=pipeline.settings.simulator,
         **facts,
     )
-    book, store = pipeline.ledger.attempts, pipeline.store
-    return book.plan(plan, on_disk=store.is_taken, shared_from=shared_from)
+    attempts_store, store = pipeline.ledger.attempts, pipeline.store
+    return attempts_store.plan(plan, on_disk=store.is_taken, shared_from=shared_from)
 
 
 def plan_base(harness: EngineHarness, actor: Actor, seed: int = 5) -> Attempt:
@@ -220,8 +220,8 @@ def submitted(harness: EngineHarness, actor: Actor, seed: int = 5) -> Attempt:
     provider = harness.pipeline.provider("runpod")
     job_id = provider.submit(attempt.sent_request).job_id
     assert job_id is not None
-    book = harness.pipeline.ledger.attempts
-    return book.submitted(attempt, job_id=job_id, endpoint=provider.endpoint)
+    attempts_store = harness.pipeline.ledger.attempts
+    return attempts_store.submitted(attempt, job_id=job_id, endpoint=provider.endpoint)
 
 
 def image_task(prompt: Prompt, parameters: PromptParameters = PARAMETERS) -> ImageTask:

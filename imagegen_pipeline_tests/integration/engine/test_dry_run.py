@@ -48,11 +48,11 @@ def test_every_fate_is_foreseen_and_comes_true(priced: EngineHarness) -> None:
         a="boat a", b="boat a", c="boat c", d="boat d", e="boat e", f="boat e"
     )
     priced.make([reused])
-    book = priced.pipeline.ledger.attempts
+    gallery = priced.pipeline.ledger.attempts
     attempt = submitting(priced.pipeline.ledger, priced.plan(collected))
     report = priced.pipeline.provider("duomi").submit(attempt.sent_request).report
     assert report is not None
-    book.completed(attempt, result_url=report.images[0].url)
+    gallery.completed(attempt, result_url=report.images[0].url)
     submitting(priced.pipeline.ledger, priced.plan(held))
     prompts = [reused, twin, collected, held, fresh, fresh_twin]
     sent = priced.requests(SUBMIT)
@@ -101,9 +101,9 @@ def test_a_deleted_picture_is_neither_reused_nor_shared(priced: EngineHarness) -
 
 def test_an_open_attempt_of_another_request_is_not_this_ones_picture(priced: EngineHarness) -> None:
     """A picture under way for the old text does not save the new text's bill."""
-    book = priced.pipeline.ledger.attempts
+    gallery = priced.pipeline.ledger.attempts
     attempt = submitting(priced.pipeline.ledger, priced.plan(priced.prompt("a red boat")))
-    book.submitted(attempt, job_id="task-1", endpoint="http://127.0.0.1:9")
+    gallery.submitted(attempt, job_id="task-1", endpoint="http://127.0.0.1:9")
     prompt = priced.prompt("a green boat")
 
     assert dry_run(priced, [prompt]).fates == {prompt.key: "make"}
@@ -112,8 +112,8 @@ def test_an_open_attempt_of_another_request_is_not_this_ones_picture(priced: Eng
 def test_a_picture_lost_with_its_answer_is_foreseen_to_be_made(priced: EngineHarness) -> None:
     """What cannot be collected any more is bought anew."""
     prompt = priced.prompt()
-    book = priced.pipeline.ledger.attempts
-    book.completed(submitting(priced.pipeline.ledger, priced.plan(prompt)), result_url=None)
+    gallery = priced.pipeline.ledger.attempts
+    gallery.completed(submitting(priced.pipeline.ledger, priced.plan(prompt)), result_url=None)
 
     forecast = dry_run(priced, [prompt])
     assert (forecast.fates, forecast.cost) == ({prompt.key: "make"}, 0.25)

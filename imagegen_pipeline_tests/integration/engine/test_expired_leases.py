@@ -66,17 +66,17 @@ def test_a_sleeper_whose_item_nobody_took_goes_on(harness: EngineHarness) -> Non
 def test_a_sleeper_leaves_the_item_to_whoever_is_at_it(harness: EngineHarness) -> None:
     """While another is at the item the woken one waits, and sends nothing."""
     prompt = harness.prompt()
-    book = harness.pipeline.ledger.leases
+    gallery = harness.pipeline.ledger.leases
 
     def another_begins() -> None:
         harness.expire_leases()
-        assert book.acquire([f"item:{prompt.key}"], "another") is not None
+        assert gallery.acquire([f"item:{prompt.key}"], "another") is not None
 
     class Clock(FakeClock):
         def wait(self, stop: Any, seconds: float) -> bool:
             """The other is done as soon as somebody waits for it."""
             assert harness.requests(SUBMIT) == 0
-            book.release("another")
+            gallery.release("another")
             return super().wait(stop, seconds)
 
     store = SleepyStore(harness.pipeline.store, another_begins)

@@ -62,10 +62,10 @@ def test_a_submitted_job_is_collected_without_a_new_submit(harness: EngineHarnes
 def test_an_asynchronous_duomi_task_is_collected(harness: EngineHarness) -> None:
     """The same holds for Duomi's tasks."""
     prompt = harness.prompt()
-    provider, book = harness.pipeline.provider("duomi"), harness.pipeline.ledger.attempts
+    provider, gallery = harness.pipeline.provider("duomi"), harness.pipeline.ledger.attempts
     attempt = submitting(harness.pipeline.ledger, harness.plan(prompt, GPT))
     job_id = provider.submit(attempt.sent_request).job_id
-    book.submitted(attempt, job_id=str(job_id), endpoint=provider.endpoint)
+    gallery.submitted(attempt, job_id=str(job_id), endpoint=provider.endpoint)
     outcome = harness.make_one(prompt, GPT)
 
     assert outcome.status is Status.MADE

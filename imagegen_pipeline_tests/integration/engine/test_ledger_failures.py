@@ -18,10 +18,10 @@ def break_once(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """The ledger cannot write this step, this once."""
     real, left = getattr(AttemptRepository, step), [1]
 
-    def broken(book: AttemptRepository, *args: Any, **facts: Any) -> Any:
+    def broken(gallery: AttemptRepository, *args: Any, **facts: Any) -> Any:
         if left.pop() if left else None:
             raise LedgerError("The ledger failed: database is locked.")
-        return real(book, *args, **facts)
+        return real(gallery, *args, **facts)
 
     monkeypatch.setattr(AttemptRepository, step, broken)
 

@@ -82,8 +82,8 @@ def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
     provider = InAnswer()
     harness.pipeline.use(provider)
     prompt = harness.prompt()
-    book = harness.pipeline.ledger.attempts
-    real = book.stored
+    gallery = harness.pipeline.ledger.attempts
+    real = gallery.stored
     failures: Iterator[bool] = iter([True])
 
     def stored(attempt: Attempt, **facts: Any) -> Attempt:
@@ -91,7 +91,7 @@ def test_a_picture_inside_the_answer_survives_a_ledger_that_fails(
             raise LedgerError("The ledger is locked.")
         return real(attempt, **facts)
 
-    monkeypatch.setattr(book, "stored", stored)
+    monkeypatch.setattr(gallery, "stored", stored)
     failed = harness.make_one(prompt)
     again = harness.make_one(prompt)
 

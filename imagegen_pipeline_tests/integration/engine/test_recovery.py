@@ -39,11 +39,11 @@ def paid_url(harness: EngineHarness, attempt: Attempt) -> str:
 
 def completed(harness: EngineHarness, prompt: Prompt, **facts: Any) -> Attempt:
     """An attempt whose picture the service has made, left before it was on disk."""
-    book = harness.pipeline.ledger.attempts
+    gallery = harness.pipeline.ledger.attempts
     attempt = harness.plan(prompt)
     submitting(harness.pipeline.ledger, attempt)
     url = facts.pop("result_url", None) or paid_url(harness, attempt)
-    return book.completed(attempt, result_url=url, cost=0.5, **facts)
+    return gallery.completed(attempt, result_url=url, cost=0.5, **facts)
 
 
 def test_planned_was_never_sent(harness: EngineHarness) -> None:
@@ -215,12 +215,12 @@ def test_a_valid_picture_is_reused_whatever_is_open(harness: EngineHarness, stat
     """An unfinished regenerate does not keep a plain batch from the picture that is there."""
     prompt = harness.prompt()
     made = harness.make_one(prompt)
-    book = harness.pipeline.ledger.attempts
+    gallery = harness.pipeline.ledger.attempts
     attempt = harness.plan(prompt, seed=9, regenerate=True)
     if state != "planned":
         submitting(harness.pipeline.ledger, attempt)
     if state == "completed":
-        book.completed(attempt, result_url="https://gone.example/x.png")
+        gallery.completed(attempt, result_url="https://gone.example/x.png")
     again = harness.make_one(prompt)
 
     assert (again.status, again.path) == (Status.REUSED, made.path)
@@ -281,10 +281,10 @@ def test_a_late_job_is_noted_when_a_person_had_it_sent_again(harness: EngineHarn
     """A sleeper's answer that comes after the decision brings its job back into the ledger."""
     actor = harness.actor()
     attempt = plan_base(harness, actor)
-    book = harness.pipeline.ledger.attempts
-    book.unknown(attempt, OutcomeUnknownError("Silence."))
+    gallery = harness.pipeline.ledger.attempts
+    gallery.unknown(attempt, OutcomeUnknownError("Silence."))
     harness.pipeline.resolve(actor.key, Decision.RESUBMIT)
-    late = book.submitted(attempt, job_id="late-1", endpoint="https://e")
+    late = gallery.submitted(attempt, job_id="late-1", endpoint="https://e")
     assert (late.state, late.job_id) == (State.SUBMITTED, "late-1")
 
 

@@ -173,13 +173,15 @@ def test_what_came_between_does_not_hide_a_lost_answer(harness: EngineHarness) -
     """A lost answer, then a regenerate whose result expired: the plain request that follows is
     still marked as a possible double charge.
     """
-    prompt, book = harness.prompt(), harness.pipeline.ledger.attempts
+    prompt, gallery = harness.prompt(), harness.pipeline.ledger.attempts
     lost = submitting(harness.pipeline.ledger, harness.plan(prompt))
-    book.unknown(lost, OutcomeUnknownError("Silence."))
+    gallery.unknown(lost, OutcomeUnknownError("Silence."))
     anew = harness.plan(prompt, regenerate=True, intent="anew", file_stem="anew")
     sent = submitting(harness.pipeline.ledger, anew)
-    sent = book.submitted(sent, job_id="job", endpoint=harness.pipeline.provider("duomi").endpoint)
-    book.expired(sent, JobExpiredError("Too late.", job_id="job"))
+    sent = gallery.submitted(
+        sent, job_id="job", endpoint=harness.pipeline.provider("duomi").endpoint
+    )
+    gallery.expired(sent, JobExpiredError("Too late.", job_id="job"))
 
     assert harness.make_one(prompt).status is Status.MADE
     assert harness.attempts()[-1].possible_double_charge
@@ -207,11 +209,11 @@ def test_from_the_third_in_ten_minutes_on_nothing_is_sent_twice(harness: EngineH
 def test_a_second_try_that_never_left_uses_nothing_up(holding: EngineHarness) -> None:
     """A lost answer, then a refusal: with ``hold`` nothing is sent, however often it is asked."""
     prompt = holding.prompt()
-    book = holding.pipeline.ledger.attempts
+    gallery = holding.pipeline.ledger.attempts
     lost = submitting(holding.pipeline.ledger, holding.plan(prompt))
-    book.unknown(lost, OutcomeUnknownError("Silence."))
+    gallery.unknown(lost, OutcomeUnknownError("Silence."))
     again = holding.plan(prompt, possible_double_charge=True, file_stem="again")
-    book.failed(again, RateLimitedError("Too many."))
+    gallery.failed(again, RateLimitedError("Too many."))
 
     assert holding.make_one(prompt).status is Status.HELD
     assert holding.requests(SUBMIT) == 0

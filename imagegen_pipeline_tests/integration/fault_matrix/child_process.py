@@ -53,9 +53,9 @@ def run_in_child(items: FourItems, how: str) -> Run:
     )
     expected = -signal.SIGKILL if how.startswith("killed") else 0
     assert done.returncode == expected, done.stderr
-    said = json.loads(done.stdout or "{}")
-    outcomes = tuple(_outcome(facts) for facts in said.get("outcomes", ()))
-    refused = _RefusedError(**said["refused"]) if "refused" in said else None
+    message = json.loads(done.stdout or "{}")
+    outcomes = tuple(_outcome(facts) for facts in message.get("outcomes", ()))
+    refused = _RefusedError(**message["refused"]) if "refused" in message else None
     with items.opened() as (pipeline, _):
         return Run(outcomes, items.ledger_counts(pipeline), refused=refused)
 

@@ -169,8 +169,8 @@ def test_the_largest_seed_is_read(opened: Opened) -> None:
 @pytest.mark.parametrize("field", ["error", "message", "msg", "details"])
 def test_a_reason_is_one_short_line(field: str, opened: Opened) -> None:
     """A provider's text is shown without control characters, cut after two thousand characters."""
-    said = "\x1b[2J\x9b31mred\u202e\r\nsecond line\x00" + "x" * 50_000
-    text = json.dumps({"status": "FAILED", field: [said] if field == "details" else said})
+    message = "\x1b[2J\x9b31mred\u202e\r\nsecond line\x00" + "x" * 50_000
+    text = json.dumps({"status": "FAILED", field: [message] if field == "details" else message})
     with pytest.raises(JobFailedError) as caught:
         report_of(text, opened)
     sentence = caught.value.sentence

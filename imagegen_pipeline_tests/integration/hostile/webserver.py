@@ -33,10 +33,10 @@ JOB = f'{{pipelineName: "__ASSET_JOB", {REPOSITORY}}}'
 
 @dataclass
 class Webserver:
-    """A webserver that answers at ``url``; ``told`` is the text of every answer so far."""
+    """A webserver that answers at ``url``; ``answer_texts`` is the text of every answer so far."""
 
     url: str
-    told: list[str] = field(default_factory=list)
+    answer_texts: list[str] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
     schema: GraphQLSchema = field(default_factory=lambda: create_schema().graphql_schema)
 
@@ -57,7 +57,7 @@ class Webserver:
         while True:
             query = f"{{ {root}{given} {self._all_of(kind, depth)} }}"
             answer = requests.post(f"{self.url}/graphql", json={"query": query}, timeout=60)
-            self.told.append(answer.text)
+            self.answer_texts.append(answer.text)
             failures = answer.json().get("errors", [])
             if not failures:
                 return answer.text
@@ -73,7 +73,7 @@ class Webserver:
     def get(self, path: str) -> bytes:
         """What the webserver has at a path of its own."""
         answer = requests.get(f"{self.url}{path}", timeout=60)
-        self.told.append(answer.text)
+        self.answer_texts.append(answer.text)
         return answer.content
 
     def _all_of(self, kind: Any, depth: int) -> str:

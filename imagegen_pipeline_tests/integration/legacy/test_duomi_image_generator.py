@@ -468,7 +468,7 @@ def test_results_are_in_the_text_log(
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [
         ({"size": "64x64"}, "Unknown parameters: size."),
         ({"batch_size": 4}, "batch_size is 1"),
@@ -485,17 +485,17 @@ def test_bad_parameters_are_named(
     generator: DuomiImageGenerator,
     simulator: Simulator,
     parameters: dict[str, Any],
-    said: str,
+    message: str,
 ) -> None:
     """An unknown parameter, or one of the wrong type, is named and not sent."""
-    with pytest.raises(SetupError, match=re.escape(said)) as raised:
+    with pytest.raises(SetupError, match=re.escape(message)) as raised:
         generator.generate_image("a lighthouse", **parameters)
     assert raised.value.__notes__ == [raised.value.remedy]
     assert simulator.stats()["duomi"]["accepted"] == 0
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [
         ({"image_size": "big"}, "'big' is not a size. Write WIDTHxHEIGHT"),
         ({"num_inference_steps": 0}, "Steps are 1 to 100 at Duomi, not 0."),
@@ -508,12 +508,12 @@ def test_values_that_duomi_refuses_are_failures(
     generator: DuomiImageGenerator,
     simulator: Simulator,
     parameters: dict[str, Any],
-    said: str,
+    message: str,
 ) -> None:
     """A value out of Duomi's range is a failed result that says the range; nothing is sent."""
     result = generator.generate_image("a lighthouse", **parameters)
     assert result["success"] is False
-    assert said in result["error"]
+    assert message in result["error"]
     assert simulator.stats()["duomi"]["accepted"] == 0
 
 

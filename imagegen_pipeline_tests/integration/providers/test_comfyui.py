@@ -158,7 +158,7 @@ def test_a_refused_graph_is_one_sentence_for_each_node(
 
 
 @pytest.mark.parametrize(
-    ("errors", "said"),
+    ("errors", "message"),
     [
         (
             {"type": "required_input_missing", "extra_info": {"input_name": "clip"}},
@@ -187,11 +187,11 @@ def test_a_refused_graph_is_one_sentence_for_each_node(
         ),
     ],
 )
-def test_every_kind_of_node_error_is_readable(errors: dict[str, Any], said: str) -> None:
+def test_every_kind_of_node_error_is_readable(errors: dict[str, Any], message: str) -> None:
     """An error is a clause that names the input, or the server's own words."""
     body = {"node_errors": {"7": {"errors": [errors], "class_type": "BasicScheduler"}}}
     assert refusal_sentence(body, {}) == (
-        f"ComfyUI refuses the graph. Node 7 (BasicScheduler): {said}"
+        f"ComfyUI refuses the graph. Node 7 (BasicScheduler): {message}"
     )
 
 
@@ -376,7 +376,7 @@ def test_a_time_out_is_unknown_too(simulator: Simulator, opened: Opened) -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "said"),
+    ("status", "kind", "message"),
     [
         (401, AccountRefusedError, "COMFYUI_API_TOKEN"),
         (403, AccountRefusedError, "COMFYUI_API_TOKEN"),
@@ -386,13 +386,13 @@ def test_a_time_out_is_unknown_too(simulator: Simulator, opened: Opened) -> None
     ],
 )
 def test_refusals_of_a_submit(
-    status: int, kind: type[Exception], said: str, comfyui: ComfyUIClient, simulator: Simulator
+    status: int, kind: type[Exception], message: str, comfyui: ComfyUIClient, simulator: Simulator
 ) -> None:
     """Each has its type, and a remedy that names the setting."""
     simulator.fault(provider="comfyui", operation="submit", fault="status", status=status)
     with pytest.raises(kind) as raised:
         submitted(comfyui)
-    assert said in str(getattr(raised.value, "remedy", ""))
+    assert message in str(getattr(raised.value, "remedy", ""))
 
 
 def test_a_server_that_does_not_run_was_sent_nothing(opened: Opened) -> None:

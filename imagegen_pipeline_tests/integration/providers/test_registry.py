@@ -113,7 +113,7 @@ def test_no_other_module_names_a_provider() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ("no_such_module:X", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("json:NoSuchClass", "AttributeError"),
@@ -121,13 +121,13 @@ def test_no_other_module_names_a_provider() -> None:
         (STUB, "it calls itself 'stub'"),
     ],
 )
-def test_a_broken_package_fails_its_own_provider_only(value: str, said: str) -> None:
+def test_a_broken_package_fails_its_own_provider_only(value: str, message: str) -> None:
     """The error is one sentence; the other providers load."""
     broken = ProviderRegistry([entry(value)])
     with pytest.raises(SetupError) as raised:
         broken.get("broken")
     assert f"The provider 'broken' ({value}) cannot be loaded: " in str(raised.value)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert [provider.name for provider in broken.loadable()] == list(BUILT_IN)
 
 

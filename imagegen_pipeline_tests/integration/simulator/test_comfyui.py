@@ -108,14 +108,14 @@ def test_a_wrong_value_is_a_node_error(
 def test_a_graph_that_is_none_is_refused(simulated: SimulatorClient) -> None:
     """An unknown class, a graph without output, and a body without a graph."""
     unknown = good_graph() | {"99": {"class_type": "Nobody", "inputs": {}}}
-    for body, said in (
+    for body, message in (
         ({"prompt": unknown}, "node Nobody does not exist"),
         ({"prompt": {}}, "Prompt has no outputs"),
         ({}, "No prompt provided"),
     ):
         answer = call(simulated.root, "POST", "prompt", json=body)
         assert answer.status_code == 400
-        assert said in answer.json()["error"]["message"]
+        assert message in answer.json()["error"]["message"]
 
 
 def test_a_missing_input_is_named(simulated: SimulatorClient) -> None:

@@ -27,7 +27,7 @@ from imagegen_pipeline.ledger import Filter
 from imagegen_pipeline.pipeline import Pipeline
 from imagegen_pipeline.settings import load_settings
 from imagegen_pipeline_tests.conftest import make_project, until
-from imagegen_pipeline_tests.e2e.browser.conftest import CHROMIUM, DESK
+from imagegen_pipeline_tests.e2e.browser.conftest import CHROMIUM, DESKTOP
 from imagegen_pipeline_tests.e2e.browser.scrolling import scroll_through
 from imagegen_pipeline_tests.integration.web.crowd import Memory, Tally, crowd
 from imagegen_pipeline_tests.integration.web.seeding import seed
@@ -103,7 +103,7 @@ def _scrolled(url: str) -> str:
         return ""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport=DESK)
+        page = browser.new_page(viewport=DESKTOP)
         page.goto(url)
         scrolled = str(scroll_through(page))
         browser.close()

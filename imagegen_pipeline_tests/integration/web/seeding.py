@@ -167,15 +167,15 @@ def _give(
             pipeline, _sent(pipeline, source_item, turn), files.of(source_item, number + 5), dice
         )
     attempt = _sent(pipeline, source_item, turn)
-    book = pipeline.ledger.attempts
+    card_store = pipeline.ledger.attempts
     if state == "running":
-        book.submitted(attempt, job_id=f"job-{attempt.id}", endpoint="simulated-endpoint")
+        card_store.submitted(attempt, job_id=f"job-{attempt.id}", endpoint="simulated-endpoint")
     elif state == "failed":
-        book.failed(attempt, _failure(number))
+        card_store.failed(attempt, _failure(number))
     elif state == "held":
-        book.unknown(attempt, OutcomeUnknownError("No answer came within 120 s."))
-        book.held(
-            book.get([attempt.id])[0],
+        card_store.unknown(attempt, OutcomeUnknownError("No answer came within 120 s."))
+        card_store.held(
+            card_store.get([attempt.id])[0],
             error="No answer came within 120 s: the picture may have been made and billed.",
             remedy="Look at the service's list of jobs, then send it again or give it up.",
         )

@@ -80,7 +80,7 @@ def test_a_missing_field_is_the_guides_own_error(server: Served, gone: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"width": "1024"}, "width"),
         ({"width": 64.5}, "width"),
@@ -106,14 +106,14 @@ def test_a_missing_field_is_the_guides_own_error(server: Served, gone: dict[str,
     ],
 )
 def test_an_invalid_request_is_400_with_the_reason(
-    server: Served, wrong: dict[str, object], said: str
+    server: Served, wrong: dict[str, object], message: str
 ) -> None:
     """A wrong type, range or name is refused before anything is sent, in the guide's shape."""
     answer = server.post(PATH, {**PARAMS, **wrong})
     assert answer.status_code == 400, answer.text
     body = answer.json()
     assert body["status"] == "FAILED"
-    assert said in body["error"]
+    assert message in body["error"]
     assert "pydantic" not in body["error"]
     assert server.simulator.billed("runpod") == 0
 
@@ -142,13 +142,13 @@ def test_a_body_that_is_not_an_object_is_400(server: Served, raw: bytes) -> None
 
 def test_the_guidelines_are_warnings_that_refuse_nothing(server: Served) -> None:
     """The guide's bad examples and the wide size are generated, with warnings."""
-    for description, said in (
+    for description, message in (
         ("person", "too generic"),
         ("john smith", "seems to be a name"),
         ("superhero", "stylised"),
     ):
         warnings = " ".join(server.make(description=description)["warnings"])
-        assert said in warnings
+        assert message in warnings
     wide = server.make(width=96, height=64)
     assert "cut off feet" in " ".join(wide["warnings"])
 

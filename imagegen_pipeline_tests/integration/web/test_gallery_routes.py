@@ -30,8 +30,8 @@ def made(server: Served) -> dict[str, int]:
     generate(server, "click-000000", keys)
     ended(server, "click-000000")
     server.make()
-    book = server.pipeline.ledger.gallery
-    return {key: book.history(key)[0].id for key in (*keys, ACTOR)}
+    card_store = server.pipeline.ledger.gallery
+    return {key: card_store.history(key)[0].id for key in (*keys, ACTOR)}
 
 
 def test_cards_are_filtered_counted_and_paged(server: Served, made: dict[str, int]) -> None:

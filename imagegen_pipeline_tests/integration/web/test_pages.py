@@ -49,24 +49,26 @@ def test_cards_are_paged(server: Served, keys: list[str]) -> None:
 
 def test_changed_cards_are_returned_if_they_match_or_not(server: Served, keys: list[str]) -> None:
     """Only cards that changed since; each says whether it matches the filter."""
-    book = server.pipeline.ledger.gallery
-    before = book.last_change_seq()
+    card_store = server.pipeline.ledger.gallery
+    before = card_store.last_change_seq()
     assert _KEY.findall(server.get(f"/cards/changed?after={before}").text) == []
-    done = [card for key in keys if (card := book.card(key)) and str(card.state) == "done"][:2]
+    done = [card for key in keys if (card := card_store.card(key)) and str(card.state) == "done"][
+        :2
+    ]
     server.pipeline.ledger.reviews.decide([done[0].attempt or 0], Verdict.APPROVED)
     answer = server.get(f"/cards/changed?state=done&after={before}")
     assert _KEY.findall(answer.text) == [done[0].key]
     assert 'data-matches="0"' in answer.text
     assert answer.headers["x-more"] == "0"
-    assert int(answer.headers["x-change-seq"]) == book.last_change_seq() > before
+    assert int(answer.headers["x-change-seq"]) == card_store.last_change_seq() > before
 
 
 def test_too_many_changes_make_the_page_reload(server: Served) -> None:
     """With more changes than a response holds, the response says so."""
     seed(server.pipeline, 260, small=True)
-    book = server.pipeline.ledger.gallery
-    attempts = [attempt for _, attempt in book.marked(Filter()) if attempt is not None]
-    before = book.last_change_seq()
+    card_store = server.pipeline.ledger.gallery
+    attempts = [attempt for _, attempt in card_store.marked(Filter()) if attempt is not None]
+    before = card_store.last_change_seq()
     assert server.pipeline.ledger.reviews.decide(attempts, Verdict.REJECTED) > 200
     answer = server.get(f"/cards/changed?after={before}")
     assert answer.headers["x-more"] == "1"

@@ -81,7 +81,7 @@ def test_missing_keys_are_named(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--host", "0.0.0.0"), "IMAGEGEN_TOKEN"),  # noqa: S104
         (("--host", "::"), "IMAGEGEN_TOKEN"),
@@ -91,11 +91,11 @@ def test_missing_keys_are_named(start: Start) -> None:
         (("--max-waiting", "0"), "0 is not in the range"),
     ],
 )
-def test_invalid_options(project: Project, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options(project: Project, arguments: tuple[str, ...], message: str) -> None:
     """Exit 2 and one sentence with the remedy, before the server listens."""
     done = project.run("imagegen", "serve", *arguments, check=False)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
 

@@ -30,11 +30,11 @@ def test_the_guides_examples_run_unchanged(serve_live: Serve) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["status"] == 200
+    message = json.loads(done.stdout.splitlines()[-1])
+    assert message["status"] == 200
     for result, actor in (
-        (said["result"], "0100_european_25_male"),
-        (said["component"], "0101_asian_21_female"),
+        (message["result"], "0100_european_25_male"),
+        (message["component"], "0101_asian_21_female"),
     ):
         assert result["status"] == "COMPLETED"
         assert result["localPath"] == f"/data/actors/{actor}/base_image/{actor}_base.png"
@@ -43,4 +43,4 @@ def test_the_guides_examples_run_unchanged(serve_live: Serve) -> None:
         (image,) = result["output"]["job_results"]["images"]
         place = server.project.root / result["localPath"].removeprefix("/")
         assert base64.b64decode(image) == place.read_bytes()
-    assert said["refused"] == ("Missing required fields: actorName and description are required")
+    assert message["refused"] == ("Missing required fields: actorName and description are required")

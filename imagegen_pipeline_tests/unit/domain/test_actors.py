@@ -63,10 +63,10 @@ def test_good_examples(description: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("description", "said"),
+    ("description", "message"),
     [("person", "too generic"), ("john smith", "a name"), ("superhero", "stylised")],
 )
-def test_bad_examples(description: str, said: str) -> None:
+def test_bad_examples(description: str, message: str) -> None:
     """Each of the guide's bad examples gives its one warning."""
     (warning,) = description_warnings(description)
-    assert said in warning
+    assert message in warning

@@ -12,6 +12,7 @@ from imagegen_pipeline.domain.prices import ImagePrices, OwnMachinePrices, Price
 from imagegen_pipeline.domain.prices import Prices as PriceTable
 from imagegen_pipeline.domain.prices import parse_prices as parse_table
 from imagegen_pipeline.domain.requests import GenerationRequest, ProviderName
+from imagegen_pipeline.providers.registry import price_models
 from imagegen_pipeline_tests.conftest import ROOT
 
 MODELS: dict[ProviderName, PriceModel] = {
@@ -126,7 +127,7 @@ def test_a_known_price_takes_precedence_over_an_assumed_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{'duomi': 1}", "it is not JSON"),
         ('{"duomi": ' * 100_000, "it is not JSON"),
@@ -166,14 +167,14 @@ def test_a_known_price_takes_precedence_over_an_assumed_one() -> None:
         ('{"assumed": {"duomi": 0}}', "'assumed' 'duomi' is 0, which would reserve no money"),
     ],
 )
-def test_an_invalid_table_is_refused(text: str, said: str) -> None:
+def test_an_invalid_table_is_refused(text: str, message: str) -> None:
     """The message names the entry and the fault."""
-    with pytest.raises(ValueError, match=re.escape(said)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         parse_prices(text)
 
 
 def test_the_readmes_table_is_valid() -> None:
-    """The README's price table is accepted."""
+    """The README's price table is accepted with the prices of the registered providers."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
-    assert parse_prices(text) == json.loads(text)
+    assert parse_table(text, price_models()) == json.loads(text)

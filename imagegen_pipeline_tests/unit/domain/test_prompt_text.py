@@ -27,14 +27,14 @@ def test_blank(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("a\0", "NUL"), ("\0", "NUL"), ("a\ud800b", "surrogate"), ("\udfff", "surrogate")],
 )
-def test_unsendable(text: str, said: str) -> None:
+def test_unsendable(text: str, message: str) -> None:
     """A text that no provider accepts gets a message that names its fault."""
     fault = prompt_text_fault(text)
     assert fault is not None
-    assert said in fault[0]
+    assert message in fault[0]
     assert text_or_none(text) is None
 
 

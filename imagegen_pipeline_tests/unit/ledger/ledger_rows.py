@@ -74,9 +74,9 @@ def submitting(ledger: Ledger, attempt: Attempt, **terms: Any) -> Attempt:
 
 def store(ledger: Ledger, attempt: Attempt, digest: str = "0" * 64) -> Attempt:
     """Bring a planned attempt to its stored picture."""
-    book = ledger.attempts
-    book.completed(submitting(ledger, attempt), result_url="https://x.example/y.png", cost=0.5)
-    return book.stored(
+    gallery = ledger.attempts
+    gallery.completed(submitting(ledger, attempt), result_url="https://x.example/y.png", cost=0.5)
+    return gallery.stored(
         attempt, path=f"pictures/{attempt.file_stem}.png", digest=digest, warnings=[]
     )
 

@@ -181,14 +181,14 @@ def test_only_a_stored_picture_becomes_current(ledger: Ledger) -> None:
     assert ledger.attempts.current("a") == first
 
     second = plan(ledger)
-    book = ledger.attempts
-    book.completed(submitting(ledger, second), result_url=None)
-    assert book.current("a") == first
-    book.failed(second, RequestRefusedError("No."))
-    assert book.current("a") == first
+    gallery = ledger.attempts
+    gallery.completed(submitting(ledger, second), result_url=None)
+    assert gallery.current("a") == first
+    gallery.failed(second, RequestRefusedError("No."))
+    assert gallery.current("a") == first
     third = store(ledger, plan(ledger))
-    assert book.current("a") == third
-    assert book.current("b") is None
+    assert gallery.current("a") == third
+    assert gallery.current("b") is None
 
 
 def test_an_end_says_what_happened_and_when(ledger: Ledger) -> None:

@@ -154,17 +154,17 @@ def test_a_thousand_verdicts_are_a_few_statements(ledger: Ledger) -> None:
     keys = [f"k{number}" for number in range(20)]
     ledger.items.record(scan(*map(prompt, keys)))
     made = [store(ledger, plan(ledger, key)) for key in keys]
-    said: list[str] = []
+    message: list[str] = []
 
     def listen(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        said.append(statement)
+        message.append(statement)
 
     event.listen(Engine, "before_cursor_execute", listen)
     try:
         assert ledger.reviews.decide([one.id for one in made], Verdict.APPROVED) == len(keys)
     finally:
         event.remove(Engine, "before_cursor_execute", listen)
-    assert len(said) < len(keys) / 2, said
+    assert len(message) < len(keys) / 2, message
     assert {card.change_seq for card in ledger.gallery.cards(Filter())} == {
         ledger.gallery.last_change_seq()
     }

@@ -58,7 +58,7 @@ def test_order_and_what_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "shown_text"),
     [
         ({}, "no description"),
         ({"description": None}, "description is null"),
@@ -81,7 +81,7 @@ def test_order_and_what_is_left_out(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_bad_fields(tmp_path: Path, fields: object, said: str) -> None:
+def test_bad_fields(tmp_path: Path, fields: object, shown_text: str) -> None:
     """A field of the wrong type or range is one problem that names it; the others are read."""
     if isinstance(fields, dict) and fields and "description" not in fields:
         fields = {"description": DESCRIPTION, **fields}
@@ -90,7 +90,7 @@ def test_bad_fields(tmp_path: Path, fields: object, said: str) -> None:
     reading = read_actors(tmp_path)
     assert [actor.name for actor in items_of(reading)] == ["good"]
     problem = only_problem(reading)
-    assert said in problem.message
+    assert shown_text in problem.message
     assert problem.location == str(path)
 
 
@@ -133,7 +133,7 @@ def test_folder_without_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "shown_text"),
     [
         (b'{"description": ', "line 1, column 17"),
         (b'{"description": "\xe9"}', "not UTF-8"),
@@ -142,10 +142,10 @@ def test_folder_without_file(tmp_path: Path) -> None:
     ],
     ids=["broken", "latin-1", "empty", "large"],
 )
-def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
+def test_bad_file(tmp_path: Path, content: bytes, shown_text: str) -> None:
     """An actor.json that is no JSON object, or too large, is a problem."""
     write_actor(tmp_path, "a").write_bytes(content)
-    assert said in only_problem(read_actors(tmp_path)).message
+    assert shown_text in only_problem(read_actors(tmp_path)).message
 
 
 def test_folder_in_the_files_place(tmp_path: Path) -> None:
@@ -190,15 +190,15 @@ def test_unreadable_actor(open_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "shown_text"),
     [("none", "does not exist"), ("file", "not a folder"), ("loop", "cannot be read")],
 )
-def test_unreadable_folder(tmp_path: Path, name: str, said: str) -> None:
+def test_unreadable_folder(tmp_path: Path, name: str, shown_text: str) -> None:
     """An actors' folder that cannot be listed is one problem, and no actor is gone for it."""
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     reading = read_actors(tmp_path / name)
     assert is_unread(reading)
     problem = only_problem(reading)
-    assert said in problem.message
+    assert shown_text in problem.message
     assert "IMAGEGEN_ACTORS_DIR" in problem.remedy

@@ -94,7 +94,7 @@ def test_relative_folder_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "shown_text"),
     [
         (b"", "is empty"),
         (b"\0" * 512, "only NUL bytes"),
@@ -122,10 +122,10 @@ def test_relative_folder_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
+def test_bad_file(tmp_path: Path, content: bytes, shown_text: str) -> None:
     """A bad file is one problem that says what is wrong with it; the good one is read."""
     problem = only_problem(read_with(tmp_path, "bad.json", content))
-    assert said in problem.message
+    assert shown_text in problem.message
     assert problem.location == str(tmp_path / "bad.json")
 
 
@@ -179,10 +179,12 @@ def test_links(tmp_path: Path) -> None:
         (folder / f"{name}.json").symlink_to(target)
     reading = read_json_folder(folder)
     assert [prompt.filename for prompt in items_of(reading)] == ["a.json"]
-    said = [problem.message for problem in reading.problems]
-    assert ["does not exist" in said[0], "symbolic links" in said[1], "a folder" in said[2]] == [
-        True
-    ] * 3
+    shown_text = [problem.message for problem in reading.problems]
+    assert [
+        "does not exist" in shown_text[0],
+        "symbolic links" in shown_text[1],
+        "a folder" in shown_text[2],
+    ] == [True] * 3
 
 
 def test_unreadable_file(open_folder: Path) -> None:

@@ -68,7 +68,7 @@ def test_text_ids(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "shown_text"),
     [
         ("' '", "is blank"),
         ("char(9, 10, 13, 32)", "is blank"),
@@ -82,7 +82,7 @@ def test_text_ids(tmp_path: Path) -> None:
         ("'a' || char(0) || 'b'", "NUL"),
     ],
 )
-def test_bad_text(tmp_path: Path, stored: str, said: str) -> None:
+def test_bad_text(tmp_path: Path, stored: str, shown_text: str) -> None:
     """A row whose prompt is no usable text is one problem; the others are read."""
     path = database(
         tmp_path / "p.db",
@@ -94,7 +94,7 @@ def test_bad_text(tmp_path: Path, stored: str, said: str) -> None:
     reading = read_database(path)
     assert [prompt.text for prompt in items_of(reading)] == ["a cat", "a dog"]
     problem = only_problem(reading)
-    assert said in problem.message
+    assert shown_text in problem.message
     assert problem.location == f"{path}#902"
     assert reading.complete
 
@@ -182,7 +182,7 @@ def pipe(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "shown_text"),
     [
         (nothing, "the file does not exist"),
         (Path.mkdir, "this is a folder"),
@@ -206,7 +206,9 @@ def pipe(path: Path) -> None:
         ),
     ],
 )
-def test_nothing_can_be_read(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
+def test_nothing_can_be_read(
+    tmp_path: Path, make: Callable[[Path], object], shown_text: str
+) -> None:
     """A database that cannot be read is one problem with the guide's text, and leaves no file."""
     path = tmp_path / "p.db"
     make(path)
@@ -215,7 +217,7 @@ def test_nothing_can_be_read(tmp_path: Path, make: Callable[[Path], object], sai
     assert is_unread(reading)
     problem = only_problem(reading)
     assert problem.message.startswith(f"Failed to retrieve prompts from database {path}: ")
-    assert said in problem.message
+    assert shown_text in problem.message
     assert list(tmp_path.iterdir()) == before
 
 
@@ -267,7 +269,7 @@ def test_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statements", "said"),
+    ("statements", "shown_text"),
     [
         ([PROMPTS], "table images"),
         ([PROMPTS, "CREATE VIEW images AS SELECT * FROM gone"], "table images"),
@@ -278,13 +280,13 @@ def test_damaged(tmp_path: Path) -> None:
         ([PROMPTS, "CREATE TABLE images (id, original_filename)"], "images.descriptive_name"),
     ],
 )
-def test_lacking_names(tmp_path: Path, statements: list[str], said: str) -> None:
+def test_lacking_names(tmp_path: Path, statements: list[str], shown_text: str) -> None:
     """Without the images' names the prompts are read all the same, with one line about it."""
     path = database(tmp_path / "p.db", *statements, TWO)
     reading = read_database(path)
     assert reading.complete
     assert [prompt.text for prompt in items_of(reading)] == ["a cat", "a dog"]
-    assert said in only_problem(reading).message
+    assert shown_text in only_problem(reading).message
 
 
 def test_other_name_is_kept(tmp_path: Path) -> None:

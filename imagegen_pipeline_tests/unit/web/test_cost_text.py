@@ -25,7 +25,7 @@ NONE = CostEstimate(
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "message"),
     [
         ({"make": 1, "cost": 0.02}, "1 image will be generated, for about 0.02."),
         (
@@ -49,6 +49,6 @@ NONE = CostEstimate(
         ({"reuse": 3}, "Nothing will be generated. 3 existing images will be reused at no cost."),
     ],
 )
-def test_cost_sentence(facts: dict[str, object], said: str) -> None:
+def test_cost_sentence(facts: dict[str, object], message: str) -> None:
     """The number of images, their cost, the budget left, and the reasons for refused items."""
-    assert cost_sentence(replace(NONE, **facts)).startswith(said)
+    assert cost_sentence(replace(NONE, **facts)).startswith(message)

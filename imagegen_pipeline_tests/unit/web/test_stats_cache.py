@@ -32,7 +32,7 @@ def test_counts_are_cached(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> N
     asked: list[str] = []
     whole = type(ledger.gallery).totals
 
-    def totals(book: object) -> object:
+    def totals(card_store: object) -> object:
         asked.append("totals")
         return whole(ledger.gallery)
 

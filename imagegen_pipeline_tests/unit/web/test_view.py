@@ -40,15 +40,15 @@ def make_attempt(**facts: Any) -> Attempt:
 
 
 @pytest.mark.parametrize(
-    ("amount", "said"),
+    ("amount", "message"),
     [
         *((None, "unknown"), (0.0, "0"), (0.0025, "0.0025"), (0.02, "0.02"), (0.00001, "< 0.0001")),
         *((1.5, "1.50"), (12345.678, "12,345.68")),
     ],
 )
-def test_money(amount: float | None, said: str) -> None:
+def test_money(amount: float | None, message: str) -> None:
     """Small amounts keep their digits, large ones have two; None is unknown."""
-    assert view.money(amount) == said
+    assert view.money(amount) == message
 
 
 def test_times_are_short() -> None:
@@ -62,12 +62,12 @@ def test_times_are_short() -> None:
 
 
 @pytest.mark.parametrize(
-    ("duration", "said"),
+    ("duration", "message"),
     [(None, "unknown"), (2.34, "2.3 s"), (42, "42 s"), (61, "1 min 1 s"), (7300, "2 h 1 min")],
 )
-def test_durations(duration: float | None, said: str) -> None:
+def test_durations(duration: float | None, message: str) -> None:
     """In seconds, minutes or hours."""
-    assert view.seconds(duration) == said
+    assert view.seconds(duration) == message
 
 
 def test_an_excerpt_is_one_line_that_ends_between_words() -> None:

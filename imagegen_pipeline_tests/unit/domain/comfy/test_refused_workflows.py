@@ -40,9 +40,9 @@ def test_a_computed_value_is_refused_by_name(computed: Graph) -> None:
     """A width computed from other values fails, naming both nodes."""
     graph = {**flux(), "m": computed}
     graph["57:27"]["inputs"]["width"] = ["m", 0]
-    said = str(refusal(graph))
-    assert '"57:27" (EmptySD3LatentImage)' in said
-    assert f'node "m" ({computed["class_type"]}, "Half")' in said
+    shown_text = str(refusal(graph))
+    assert '"57:27" (EmptySD3LatentImage)' in shown_text
+    assert f'node "m" ({computed["class_type"]}, "Half")' in shown_text
 
 
 def test_one_node_cannot_give_two_values() -> None:

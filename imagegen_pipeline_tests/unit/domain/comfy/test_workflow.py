@@ -222,6 +222,6 @@ def test_the_digest_is_of_what_the_file_decides() -> None:
 
 def test_describe_names_the_nodes() -> None:
     """People can see which node and input each value is bound to."""
-    said = load_workflow(SHIPPED).describe()
-    assert said["seed"] == ('node "25" (RandomNoise, "Seed"): noise_seed',)
-    assert len(said["width"]) == 2
+    message = load_workflow(SHIPPED).describe()
+    assert message["seed"] == ('node "25" (RandomNoise, "Seed"): noise_seed',)
+    assert len(message["width"]) == 2
