@@ -84,10 +84,10 @@ def _decide(pipeline: Pipeline, key: str, decision: str) -> None:
     from imagegen_pipeline.ledger import Decision
 
     pipeline.resolve(key, Decision(decision))
-    said = {
-        "resubmit": "will be made anew by the next run that asks for it; it may then have been "
-        "billed twice.",
+    messages = {
+        "resubmit": "is generated again by the next run that asks for it; it may then have "
+        "been billed twice.",
         "give-up": f"is given up; `imagegen resolve {key} --allow-retry` reverts that.",
         "allow-retry": "may be made again by the next run that asks for it.",
     }
-    click.echo(f"{key} {said[decision]}")
+    click.echo(f"{key} {messages[decision]}")

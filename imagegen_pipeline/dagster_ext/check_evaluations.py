@@ -73,7 +73,7 @@ def _metadata(pipeline: Pipeline, attempt: Attempt, finding: QualityFinding) -> 
     metadata["attempt"] = dg.MetadataValue.text(str(attempt.id))
     if finding.duplicates:
         others = [match.attempt for match in finding.duplicates]
-        metadata["looks like"] = _duplicates(pipeline, others)
+        metadata["similar images"] = _duplicates(pipeline, others)
     return metadata
 
 

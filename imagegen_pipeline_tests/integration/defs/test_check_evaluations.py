@@ -120,7 +120,7 @@ def test_another_prompts_picture_is_a_duplicate(
     assert found["metadata"]["of"] == prompts[0]
     assert found["metadata"]["distance"] <= 16
     assert found["metadata"]["picture"].startswith(f"![{prompts[2]}](data:image/webp")
-    assert f"![{prompts[0]}](data:image/webp" in found["metadata"]["looks like"]
+    assert f"![{prompts[0]}](data:image/webp" in found["metadata"]["similar images"]
 
 
 def test_of_two_made_in_one_run_the_later_is_the_duplicate(
