@@ -19,6 +19,7 @@ def env() -> None:
     Then `dagster asset materialize --select source_scan` needs no -m and works anywhere.
     DAGSTER_EVENT_BATCH_SIZE and MALLOC_ARENA_MAX keep the values that are already set.
     """
+    import os
     import shlex
 
     from imagegen_pipeline.domain.errors import SetupError
@@ -33,4 +34,4 @@ def env() -> None:
     click.echo(f"export DAGSTER_HOME={shlex.quote(str(root))}")
     click.echo("export DAGSTER_MODULE_NAME=imagegen_pipeline.definitions")
     for name, value in PERFORMANCE.items():
-        click.echo(f'export {name}="${{{name}:-{value}}}"')
+        click.echo(f"export {name}={shlex.quote(os.environ.get(name) or value)}")

@@ -130,7 +130,7 @@ def test_env_sets_performance_variables_that_are_not_set(project: Project) -> No
     command = Path(sys.executable).parent / "imagegen"
     shown = 'echo "$DAGSTER_EVENT_BATCH_SIZE|$MALLOC_ARENA_MAX"'
     done = subprocess.run(
-        ["bash", "-c", f'MALLOC_ARENA_MAX=8; eval "$({command} env)"; {shown}'],
+        ["bash", "-c", f'export MALLOC_ARENA_MAX=8; eval "$({command} env)"; {shown}'],
         cwd=project.root,
         capture_output=True,
         text=True,

@@ -89,7 +89,7 @@ def test_a_failed_run_is_posted_with_its_partitions_reasons_and_links(
     assert (body["event"], body["run_id"]) == ("run_failed", failed.run_id)
     assert body["assets"] == ["generated_images"]
     assert body["url"] == f"http://127.0.0.1:3000/runs/{failed.run_id}"
-    assert body["failures"][0].startswith("generated_images: 2 of 4 have no picture")
+    assert body["failures"][0].startswith("generated_images: 2 of 4 have no image")
     assert {one["key"] for one in body["partitions"]} == set(prompts[1:3])
     assert all(one["reason"] for one in body["partitions"])
     assert all(one["url"].endswith(f"/picture/{one['key']}") for one in body["partitions"])

@@ -78,4 +78,4 @@ def test_a_missing_archive_is_named(server: Served, archived: tuple[Attempt, byt
     assert "restore it from a backup" in answer.text
     answer = server.post("/api/choices", {"attempt": old.id})
     assert 400 <= answer.status_code < 600
-    assert "is not there" in answer.text
+    assert "is missing" in answer.text
